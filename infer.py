@@ -1,0 +1,30 @@
+"""Route with an export: `python infer.py export=DIR/export queries=FILE.jsonl out=FILE.jsonl`, or `query="…"`."""
+
+import sys
+from typing import Any, cast
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from zooter import entry
+from zooter import infer as inference
+
+# A query is any text at all; Hydra would read commas, quotes or ${…} in it as its own grammar.
+TEXTS = [argument.removeprefix("query=") for argument in sys.argv[1:] if argument.startswith("query=")]
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="infer")
+def infer(config: DictConfig) -> None:
+    """Print or write one decision per query."""
+    with entry.errors_for_people():
+        values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+        if TEXTS:
+            values["query"] = TEXTS[-1].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for line in inference.run(entry.build(values)):
+            sys.stdout.write(line + "\n")
+
+
+if __name__ == "__main__":
+    sys.argv = [argument for argument in sys.argv if not argument.startswith("query=")]
+    infer()
+    sys.exit(entry.exit_code())

@@ -1,0 +1,127 @@
+"""Train a net on labels with Lightning, and keep the weights with the best validation loss."""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import Logger
+from torch import Tensor
+
+from zooter.batches import Batch, Batches
+from zooter.errors import ConfigError
+from zooter.net import Inputs, Net, Recipe
+from zooter.objective import Objective
+from zooter.types import Floats, Ints
+
+log = logging.getLogger(__name__)
+
+
+class Distiller(pl.LightningModule):
+    """A net, the loss that it minimises and the recipe's optimiser. Metrics are logged under `prefix`."""
+
+    def __init__(self, net: Net, objective: Objective, recipe: Recipe, prefix: str = "") -> None:
+        super().__init__()
+        self.net = net
+        self.objective = objective
+        self.recipe = recipe
+        self.prefix = prefix
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        return self._step(batch, "train/loss")
+
+    def validation_step(self, batch: Batch, index: int) -> Tensor:
+        return self._step(batch, "val/loss")
+
+    def _step(self, batch: Batch, name: str) -> Tensor:
+        inputs, labels, rewards, mask = batch
+        loss = self.objective(self.net(*inputs), labels, rewards, mask)
+        self.log(
+            self.prefix + name, loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels), sync_dist=True
+        )
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        optimizer, schedule = self.recipe.optimise(self.net, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a training ended: the best validation loss and its epoch (from 1), epochs done, optimiser steps."""
+
+    val_loss: float
+    best_epoch: int
+    epochs: int
+    steps: int
+
+
+def distill(
+    net: Net,
+    batches: Batches,
+    objective: Objective,
+    recipe: Recipe,
+    trainer: Callable[..., pl.Trainer],
+    *,
+    folder: Path,
+    seed: int,
+    logger: Logger | None = None,
+    ckpt_path: Path | None = None,
+    prefix: str = "",
+) -> Fit:
+    """Train `net` in place and leave it with its best weights, in evaluation mode on the CPU.
+
+    Args:
+        trainer: makes a Lightning trainer of further keyword arguments.
+        folder: gets `best.ckpt` and `last.ckpt`.
+        ckpt_path: a `last.ckpt` to go on from.
+
+    Raises:
+        ConfigError: `ckpt_path` does not exist, or belongs to another net.
+    """
+    if ckpt_path is not None and not ckpt_path.is_file():
+        raise ConfigError(expected="ckpt_path to be a file", found=str(ckpt_path), do="give a last.ckpt, or null")
+    pl.seed_everything(seed, workers=True, verbose=False)
+    monitor = f"{prefix}val/loss"
+    best = ModelCheckpoint(
+        folder, "best", monitor=monitor, save_last=True, auto_insert_metric_name=False, enable_version_counter=False
+    )
+    callbacks: list[Callback] = [best, EarlyStopping(monitor, patience=recipe.patience), RichProgressBar(leave=False)]
+    run = trainer(
+        max_epochs=recipe.epochs, callbacks=callbacks, logger=logger or False, default_root_dir=folder,
+        log_every_n_steps=1, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    module = Distiller(net, objective, recipe, prefix)
+    with warnings.catch_warnings():
+        # The data are tensors in memory: worker processes would only copy them.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
+        try:
+            run.fit(module, batches, ckpt_path=str(ckpt_path) if ckpt_path else None)
+        except (RuntimeError, KeyError) as error:
+            if ckpt_path is None:
+                raise
+            raise ConfigError(
+                expected=f"a checkpoint of this net at {ckpt_path}", found=str(error).splitlines()[0],
+                do="resume with the settings that it was written with",
+            ) from error  # fmt: skip
+    if run.interrupted:
+        raise KeyboardInterrupt
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    net.cpu().eval()
+    return Fit(float(best.best_model_score or math.nan), int(state["epoch"]) + 1, run.current_epoch, run.global_step)
+
+
+@torch.inference_mode()
+def predict(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Floats:
+    """(len(rows), m) logits."""
+    logits = [net(*inputs.take(rows[i : i + batch_size].tolist())) for i in range(0, len(rows), batch_size)]
+    return np.asarray(torch.cat(logits).double().numpy()) if logits else np.empty((0, net.head.shape["m"]))

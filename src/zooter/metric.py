@@ -1,0 +1,145 @@
+"""Numbers that say how good a router is. Pure NumPy and SciPy; every function names its source."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from zooter.types import Floats, Ints, Labels
+
+RESAMPLES = 2_000
+BLOCKS = 20_000  # more queries than this are bootstrapped in blocks of equal size
+
+
+def choose(preference: Floats, observed: np.ndarray, order: Ints) -> Ints:
+    """(n,) columns: the most preferred candidate among those with a recorded reward.
+
+    Args:
+        preference: (n, m), larger is preferred.
+        observed: (n, m) bool, at least one True per row.
+        order: the m columns, strongest first; the stronger one wins a tie.
+    """
+    masked = np.where(observed, preference, -np.inf)[:, order]
+    return np.asarray(order[masked.argmax(axis=1)])
+
+
+def gap_closed(routed: Floats, single: Floats, oracle: Floats) -> Floats:
+    """(mean routed − mean best single) / (mean oracle − mean best single); NaN where there is no gap.
+
+    This is RouteLLM's performance gap recovered (arXiv 2406.18665 §2.2) with the best single model in the weak
+    model's place and the oracle in the strong one's. 0 is the best single model, 1 the oracle, below 0 is a loss.
+    """
+    gap = np.asarray(oracle, dtype=float) - single
+    return np.divide(np.asarray(routed) - single, gap, out=np.full(gap.shape, np.nan), where=gap > 0)
+
+
+def paired_bootstrap(
+    columns: Floats, statistic: Callable[..., Floats], seed: int = 0, confidence: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Percentile interval of `statistic`, drawing whole queries with replacement (Efron & Tibshirani 1993, §13.3).
+
+    Args:
+        columns: (k, n), one row of n values per compared method; all methods of a query are drawn together.
+        statistic: takes k means of equal shape and returns an array whose last axis is theirs.
+
+    Returns:
+        low and high, each of the statistic's shape without its last axis; the point itself with a single query.
+    """
+    blocks = _blocks(columns, seed)
+    if blocks.shape[1] < 2:
+        point = np.asarray(statistic(*columns.mean(axis=1)))
+        return point, point
+
+    def of_sample(*rows: Floats, axis: int) -> Floats:
+        return statistic(*(row.mean(axis=axis) for row in rows))
+
+    # A resample may have no gap at all, and then the share of it is not defined; such resamples are left out.
+    found = stats.bootstrap(
+        tuple(blocks),
+        of_sample,
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, 2_000_000 // blocks.shape[1]),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).bootstrap_distribution
+    tail = 100.0 * (1.0 - confidence) / 2.0
+    with np.errstate(invalid="ignore"):
+        low, high = np.nanpercentile(found, [tail, 100.0 - tail], axis=-1)
+    return low, high
+
+
+def _blocks(columns: Floats, seed: int) -> Floats:
+    """Means of random blocks of queries where there are too many to draw one by one.
+
+    Means of blocks of equal size, formed at random, have the same mean and, drawn with replacement, give the mean the
+    same variance; up to one block of queries is left out.
+    """
+    n = columns.shape[1]
+    size = n // BLOCKS
+    if size < 2:
+        return columns
+    order = np.random.default_rng(seed).permutation(n)[: BLOCKS * size]
+    return np.asarray(columns[:, order].reshape(len(columns), BLOCKS, size).mean(axis=2))
+
+
+def task_ranks(of_router: Floats, of_candidates: Floats) -> Ints:
+    """(t,) rank of the router in each tag among itself and the m candidates: 1 + how many candidates are better.
+
+    ZOOTER §4.1 (mean task rank is their mean; lower is better). The paper defines neither the pool nor ties: here
+    each router is ranked against the single candidates only, and equal rewards share the better rank.
+
+    Args:
+        of_router: (t,) mean reward per tag.
+        of_candidates: (t, m); NaN never beats.
+    """
+    return np.asarray(1 + (of_candidates > of_router[:, None] + 1e-12).sum(axis=1))
+
+
+def uplift(of_router: Floats, of_candidates: Floats) -> float:
+    """Share of tags in which no candidate is better than the router (ZOOTER §4.1, "% uplift"; ties count)."""
+    return float(np.mean(task_ranks(of_router, of_candidates) == 1))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Equal-count bins of cells: mean probability, mean label, and how many cells; `error` is their weighted gap."""
+
+    probability: Floats
+    label: Floats
+    cells: Ints
+    error: float
+
+
+def calibration(probs: Floats, labels: Labels, bins: int = 10) -> Calibration:
+    """Expected calibration error over cells with adaptive bins (Nguyen & O'Connor 2015; Guo et al. 2017 §2).
+
+    A router's probability of a candidate means the mass that the query's own label puts on it, so the two are compared
+    cell by cell, not for the chosen candidate alone. Cells without a reward must have probability 0 and are left out.
+
+    Args:
+        probs: (n, m), rows sum to 1 over the observed cells.
+        labels: (n, m), unsmoothed.
+    """
+    kept = probs > 0
+    p, s = probs[kept], labels.values[kept]
+    order = np.argsort(p, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    probability = np.array([p[part].mean() for part in parts])
+    label = np.array([s[part].mean() for part in parts])
+    cells = np.array([len(part) for part in parts])
+    return Calibration(probability, label, cells, float(np.sum(cells * np.abs(probability - label)) / cells.sum()))
+
+
+def entropy(probs: Floats) -> Floats:
+    """(n,) Shannon entropy of each row in bits; 0·log 0 = 0."""
+    return np.asarray(stats.entropy(probs, base=2, axis=1))
+
+
+def spearman(x: Floats, y: Floats) -> float:
+    """Spearman's rank correlation; NaN when one side is constant."""
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(stats.spearmanr(x, y).statistic)

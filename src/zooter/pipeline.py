@@ -1,0 +1,205 @@
+"""The main job, from a recorded table to a report and an export, as one straight function."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import Logger
+from scipy.special import softmax
+
+from zooter import evaluate, export, plot, records, report
+from zooter.batches import Batches
+from zooter.distill import Fit, distill, predict
+from zooter.encoder import Encoder
+from zooter.errors import ConfigError
+from zooter.label import Prior, Smoothing
+from zooter.manifest import digest
+from zooter.net import Inputs, Net, Recipe
+from zooter.objective import Objective
+from zooter.records import Records
+from zooter.split import Part, Split
+from zooter.tables import files
+from zooter.tagger.protocol import Tagger
+from zooter.types import Floats, Tags
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a run depends on.
+
+    Attributes:
+        records: the recorded table.
+        run_dir: gets the report, the plots, the checkpoints and the export.
+        cache_dir: embeddings, shared by all runs.
+        trainer, logger: make a Lightning trainer, and a logger that writes into a folder; None logs nothing.
+        prices: candidate → US dollars per million tokens.
+        ckpt_path: a `last.ckpt` of an interrupted run of the same settings; not with folds.
+    """
+
+    records: Path
+    run_dir: Path
+    cache_dir: Path
+    split: Split
+    encoder: Encoder
+    tagger: Tagger
+    label: Smoothing
+    net: Recipe
+    objective: Objective
+    trainer: Callable[..., pl.Trainer]
+    logger: Callable[..., Logger] | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    ckpt_path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.ckpt_path is not None and self.split.folds is not None:
+            raise ConfigError(
+                expected="ckpt_path with one split", found=f"folds={self.split.folds}", do="set folds=null to resume"
+            )
+
+
+@dataclass(frozen=True)
+class Data:
+    """What all parts of a run share, row by row: the records, their embeddings (n, d), and the net's inputs."""
+
+    records: Records
+    embeddings: NDArray[np.float32]
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A net trained on one part, with the prior and the tags (n, t) that its labels were made of."""
+
+    net: Net
+    prior: Prior
+    tags: Tags
+    fit: Fit
+
+
+def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Train, evaluate and export; returns the report, which is also written into the run folder.
+
+    Args:
+        told: the settings as they were given, for the report; JSON.
+    """
+    started = time.perf_counter()
+    table = records.read(settings.records, settings.prices)
+    parts = settings.split.parts(table.queries)
+    log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
+    embeddings = settings.encoder.embed(table.queries, settings.cache_dir)
+    data = Data(table, embeddings, settings.net.inputs(settings.encoder, table.queries, embeddings))
+    embedded = time.perf_counter()
+
+    logger = settings.logger(save_dir=str(settings.run_dir)) if settings.logger else None
+    outcomes = []
+    for k, part in enumerate(parts):
+        prefix = f"fold{k}/" if settings.split.folds else ""
+        trained = train(data, part, settings, logger, prefix)
+        outcomes.append(_outcome(data, part, trained))
+        log.info("%s%d epochs, best validation loss %.4f", prefix, trained.fit.epochs, trained.fit.val_loss)
+    if settings.split.folds:
+        part = settings.split.everything(table.queries)
+        trained = train(data, part, settings, logger, "")
+
+    found = {
+        "test": evaluate.summary(evaluate.together(outcomes)),
+        "data": _facts(settings.records, table),
+        "fit": asdict(trained.fit),
+        "seconds": {"read_and_embed": embedded - started, "all": time.perf_counter() - started},
+        "settings": dict(told),
+        "versions": export.versions(),
+    }
+    _finish(logger, found["test"])
+    _write(settings, data, part, trained, found)
+    return found
+
+
+def train(data: Data, part: Part, settings: Settings, logger: Logger | None = None, prefix: str = "") -> Trained:
+    """Tags, labels and distillation, all learned from the training rows of one part."""
+    table, rows = data.records, part.train
+    texts = [table.queries[i] for i in rows]
+    tagger = settings.tagger.fit(texts, data.embeddings[rows], table.tags.take(rows))
+    tags = tagger.tag(table.queries, data.embeddings, table.tags)
+    prior = settings.label.fit(table.rewards.take(rows), tags.take(rows))
+    labels = prior.label(table.rewards, tags)
+    pl.seed_everything(settings.seed, workers=True, verbose=False)  # the head's first weights
+    net = settings.net.build(settings.encoder, data.embeddings.shape[1], len(table.pool.names))
+    batches = Batches(part, data.inputs, labels, table.rewards, settings.net.batch_size)
+    fit = distill(
+        net, batches, settings.objective, settings.net, settings.trainer,
+        folder=settings.run_dir / "checkpoints" / prefix, seed=settings.seed, logger=logger,
+        ckpt_path=settings.ckpt_path, prefix=prefix,
+    )  # fmt: skip
+    return Trained(net, prior, tags, fit)
+
+
+def _outcome(data: Data, part: Part, trained: Trained) -> evaluate.Outcome:
+    probs = softmax(predict(trained.net, data.inputs, part.test), axis=1)
+    rewards, tags = data.records.rewards, trained.tags
+    return evaluate.outcome(
+        probs,
+        trained.prior,
+        (data.embeddings[part.train], data.embeddings[part.test]),
+        (rewards.take(part.train), rewards.take(part.test)),
+        (tags.take(part.train), tags.take(part.test)),
+    )
+
+
+def _facts(path: Path, table: Records) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "sha256": {file.name: digest(file) for file in files(path)},
+        "queries": len(table.queries),
+        "rows": len(table.samples.query),
+        "dropped": table.dropped,
+        "cells": table.rewards.values.size,
+        "missing_cells": int((~table.rewards.observed).sum()),
+        "missing_by_candidate": dict(
+            zip(table.pool.names, (~table.rewards.observed).sum(axis=0).tolist(), strict=True)
+        ),
+    }
+
+
+def _finish(logger: Logger | None, test: dict[str, Any]) -> None:
+    if logger is None:
+        return
+    logger.log_metrics({f"test/{key}": value for key, value in test.items() if isinstance(value, float)})
+    logger.finalize("success")
+    # A Weights & Biases run stays open after finalize, and the next job of a sweep would write into it.
+    close = getattr(logger.experiment, "finish", None)
+    if close is not None:
+        close()
+
+
+def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: dict[str, Any]) -> None:
+    table = data.records
+    kept = np.random.default_rng(settings.seed).permutation(part.train)[: export.KEPT_EMBEDDINGS]
+    probs: Floats = softmax(predict(trained.net, data.inputs, part.train), axis=1)
+    export.write(
+        settings.run_dir / "export",
+        trained.net,
+        settings.encoder,
+        table.pool,
+        facts={"label": asdict(settings.label), "data": found["data"], "test": _headline(found["test"])},
+        reference=export.statistics(
+            [table.queries[i] for i in part.train], trained.tags.take(part.train), probs, table.pool.names
+        ),
+        embeddings=data.embeddings[kept],
+        card=report.card(found),
+    )
+    plots = plot.all_plots(found["test"], settings.run_dir / "plots")
+    report.write(found, settings.run_dir, plots)
+
+
+def _headline(test: dict[str, Any]) -> dict[str, Any]:
+    names = ("queries", *evaluate.METHODS, "best_single_name", "gap_closed", "gap_closed_ci")
+    return {name: test[name] for name in names}

@@ -1,0 +1,88 @@
+"""The exported thing: texts → probabilities over the pool. Needs the export's folder and nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from zooter import manifest
+from zooter.encoder import Encoder
+from zooter.errors import ExportError, RecordsError
+from zooter.net import Head
+from zooter.pool import Candidate, Pool
+from zooter.types import Choices
+
+HEAD = "head.safetensors"
+POOL = "pool.json"
+ENCODER = "encoder"
+
+
+@dataclass(frozen=True)
+class Router:
+    """A loaded export.
+
+    Attributes:
+        pool: the candidates, in column order, with their prices.
+        facts: what the manifest says: label settings, versions, the data's hash, the report's main figures.
+    """
+
+    pool: Pool
+    encoder: Encoder
+    head: Head
+    facts: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> "Router":
+        """Load an export after checking every file's hash and that the weights belong to its pool.
+
+        Raises:
+            ExportError: the export is incomplete, changed, or its weights belong to another pool.
+        """
+        folder = Path(folder)
+        facts = manifest.verify(folder)
+        rows = manifest.read_json(folder / POOL, folder)["candidates"]
+        pool = Pool(tuple(Candidate(row["name"], row["price"]) for row in rows))
+        head = _load_head(folder, pool)
+        encoder = Encoder(model=str(folder / ENCODER), max_length=facts["encoder"]["max_length"], device=device)
+        return cls(pool, encoder, head, facts)
+
+    @torch.inference_mode()
+    def route(self, texts: Sequence[str]) -> Choices:
+        """Probabilities (n, m) for n texts.
+
+        Raises:
+            RecordsError: a text is empty, so that there is nothing to decide by.
+        """
+        blank = next((i for i, text in enumerate(texts) if not text.strip()), None)
+        if blank is not None:
+            raise RecordsError(
+                expected="a text in every query", found=f"an empty one at row {blank + 1}", do="remove or fill it"
+            )
+        if not texts:
+            return Choices(np.empty((0, len(self.pool.names))), self.pool.names)
+        logits = self.head(torch.from_numpy(self.encoder.embed(texts)))
+        return Choices(logits.double().softmax(dim=-1).numpy(), self.pool.names)
+
+
+def _load_head(folder: Path, pool: Pool) -> Head:
+    try:
+        with safe_open(folder / HEAD, framework="pt") as file:
+            facts = file.metadata() or {}
+        if facts.get("pool") != pool.digest():
+            raise ExportError(
+                expected=f"weights for the pool {list(pool.names)}",
+                found="weights that were trained for another pool or another order of it",
+                do="export again; pool.json and head.safetensors come from one run",
+            )
+        head = Head(d=int(facts["d"]), width=int(facts["width"]), m=len(pool.names))
+        head.load_state_dict(load_file(folder / HEAD))
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise ExportError(
+            expected=f"the weights of a head in {folder / HEAD}", found=str(error), do="export again"
+        ) from error
+    return head.eval()

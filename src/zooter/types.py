@@ -1,0 +1,106 @@
+"""The nouns that travel between stages. Shapes are checked when they are made.
+
+n is the number of queries, m of candidates, t of tags.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """What a rewarder gave: values (n, m), NaN where nothing was recorded, and whose column is whose."""
+
+    values: Floats
+    candidates: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_columns(self.values, self.candidates)
+        if np.isinf(self.values).any():
+            raise ValueError("rewards are finite numbers or NaN")
+
+    @property
+    def observed(self) -> NDArray[np.bool_]:
+        """(n, m): True where there is a reward."""
+        return ~np.isnan(self.values)
+
+    def take(self, rows: Ints) -> "Rewards":
+        """The same columns for these rows."""
+        return Rewards(self.values[rows], self.candidates)
+
+    def column_means(self) -> Floats:
+        """(m,): each candidate's mean over the queries on which it has a reward; NaN where it has none."""
+        counts = self.observed.sum(axis=0)
+        return np.divide(np.nansum(self.values, axis=0), counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Which tags each query carries: membership (n, t), 1 where it does, and the tags' names."""
+
+    membership: sp.csr_array
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.membership.shape[1] != len(self.names):
+            raise ValueError(f"{self.membership.shape[1]} tag columns and {len(self.names)} tag names")
+
+    @classmethod
+    def none(cls, n: int) -> "Tags":
+        """n queries that carry no tag."""
+        return cls(sp.csr_array((n, 0), dtype=np.float64), ())
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[str]]) -> "Tags":
+        """From one sequence of names per query; columns are in alphabetical order."""
+        names = tuple(sorted({name for row in rows for name in row}))
+        column = {name: j for j, name in enumerate(names)}
+        membership = sp.lil_array((len(rows), len(names)), dtype=np.float64)
+        for i, row in enumerate(rows):
+            for name in row:
+                membership[i, column[name]] = 1.0
+        return cls(membership.tocsr(), names)
+
+    def take(self, rows: Ints) -> "Tags":
+        """The same tags for these rows."""
+        return Tags(self.membership[rows], self.names)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Target distributions: values (n, m), rows sum to 1, exactly 0 where the reward is missing."""
+
+    values: Floats
+    candidates: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_columns(self.values, self.candidates)
+        if not np.allclose(self.values.sum(axis=1), 1.0):
+            raise ValueError("every row of labels sums to 1")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a router says: probs (n, m), rows sum to 1; the candidate with the largest one is chosen."""
+
+    probs: Floats
+    candidates: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_columns(self.probs, self.candidates)
+
+    def names(self) -> list[str]:
+        """(n,) names of the chosen candidates; the earlier column wins a tie."""
+        return [self.candidates[j] for j in self.probs.argmax(axis=1)]
+
+
+def _check_columns(values: Floats, candidates: tuple[str, ...]) -> None:
+    if values.ndim != 2 or values.shape[1] != len(candidates):
+        raise ValueError(f"an array of shape {values.shape} for {len(candidates)} candidates")

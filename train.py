@@ -1,0 +1,43 @@
+"""Train a router: `python train.py experiment=recorded records=FILE run_dir=DIR label.beta=0.3`; see README.md."""
+
+import sys
+from typing import Any, cast
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+from rich.console import Console
+
+from zooter import entry, pipeline, report
+from zooter.errors import ConfigError
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The composed settings without Hydra's types."""
+    try:
+        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    except MissingMandatoryValue as error:
+        key = str(error).rpartition(" ")[2]
+        raise ConfigError(expected=f"a value for {key}", found="none", do=f"add {key}=… to the command") from error
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def train(config: DictConfig) -> float | None:
+    """One run; returns the share of the gap closed, for sweepers."""
+    with entry.errors_for_people():
+        values = plain(config)
+        values["run_dir"] = HydraConfig.get().runtime.output_dir
+        told = {**values, "overrides": list(HydraConfig.get().overrides.task)}
+        found = pipeline.run(entry.build(values), told)
+        console = Console()
+        console.print(report.table(found))
+        console.print(report.sentence(found["test"]))
+        console.print(f"report, plots and export: {values['run_dir']}", soft_wrap=True)
+        return cast(float | None, found["test"]["gap_closed"])
+    return None
+
+
+if __name__ == "__main__":
+    train()
+    sys.exit(entry.exit_code())
