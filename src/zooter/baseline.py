@@ -54,7 +54,9 @@ class Neighbours:
         queries = rng.permutation(len(embeddings))[:MOST_TUNING]
         held, order = rewards.take(queries), strength(rewards)
         best, best_reward = 1, -np.inf
-        for k, predicted in _predictions(normalize(embeddings), rewards, fallback, embeddings[queries], skip_first=True):
+        for k, predicted in _predictions(
+            normalize(embeddings), rewards, fallback, embeddings[queries], skip_first=True
+        ):
             chosen = choose(predicted, held.observed, order)
             reward = float(held.values[np.arange(len(held.values)), chosen].mean())
             if reward > best_reward:
@@ -87,4 +89,3 @@ def _predictions(
             totals += np.nan_to_num(rewards.values[column])
             counts += rewards.observed[column]
         yield k, np.where(counts > 0, totals / np.maximum(counts, 1), fallback)
-

@@ -3,7 +3,8 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,13 @@ class Distiller(pl.LightningModule):
         inputs, labels, rewards, mask = batch
         loss = self.objective(self.net(*inputs), labels, rewards, mask)
         self.log(
-            self.prefix + name, loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels), sync_dist=True
+            self.prefix + name,
+            loss,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(labels),
+            sync_dist=True,
         )
         return loss
 
@@ -93,15 +100,20 @@ def distill(
     best = ModelCheckpoint(
         folder, "best", monitor=monitor, save_last=True, auto_insert_metric_name=False, enable_version_counter=False
     )
-    callbacks: list[Callback] = [best, EarlyStopping(monitor, patience=recipe.patience), RichProgressBar(leave=False)]
+    callbacks: list[Callback] = [
+        best,
+        EarlyStopping(monitor, patience=recipe.patience),
+        RichProgressBar(refresh_rate=20),
+    ]
     run = trainer(
         max_epochs=recipe.epochs, callbacks=callbacks, logger=logger or False, default_root_dir=folder,
         log_every_n_steps=1, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
     module = Distiller(net, objective, recipe, prefix)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _threads(recipe.threads):
         # The data are tensors in memory: worker processes would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
         try:
             run.fit(module, batches, ckpt_path=str(ckpt_path) if ckpt_path else None)
@@ -118,6 +130,17 @@ def distill(
     module.load_state_dict(state["state_dict"])
     net.cpu().eval()
     return Fit(float(best.best_model_score or math.nan), int(state["epoch"]) + 1, run.current_epoch, run.global_step)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use `count` threads of the CPU; None leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @torch.inference_mode()

@@ -85,7 +85,9 @@ class Encoder:
     def backbone(self) -> nn.Module:
         """A fresh copy of the pretrained model, in float32 and evaluation mode."""
         from transformers import AutoModel
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         return AutoModel.from_pretrained(self.folder, local_files_only=True, dtype=torch.float32).eval()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -108,7 +110,9 @@ class Encoder:
     def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
         """(n, d) embeddings, computed once per distinct text and kept under `cache` by content and fingerprint."""
         if cache is None:
-            return np.concatenate([vectors[np.argsort(rows)] for rows, vectors in self._compute(list(texts), len(texts))])
+            return np.concatenate(
+                [vectors[np.argsort(rows)] for rows, vectors in self._compute(list(texts), len(texts))]
+            )
         store = Store(cache / "embeddings" / self.fingerprint)
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32] for text in texts]
         missing = store.missing(keys)
@@ -121,7 +125,7 @@ class Encoder:
         return np.asarray(found.flatten().to_numpy().reshape(len(keys), -1))
 
     def _compute(self, texts: list[str], shard: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Row numbers and embeddings, about `shard` texts at a time, shortest first so that batches waste no padding."""
+        """Row numbers and embeddings, about `shard` texts at a time, shortest first: batches waste no padding."""
         if not texts:
             return
         ids = self.tokenize(texts)

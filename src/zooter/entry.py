@@ -51,7 +51,9 @@ def locate(target: str, path: str) -> Any:
     """The class or function that a `_target_` names."""
     module, _, name = str(target).rpartition(".")
     if not str(target).startswith(TRUSTED):
-        raise ConfigError(expected=f"{path}.{TARGET} inside {TRUSTED}", found=str(target), do="choose an option of zooter")
+        raise ConfigError(
+            expected=f"{path}.{TARGET} inside {TRUSTED}", found=str(target), do="choose an option of zooter"
+        )
     try:
         return getattr(importlib.import_module(module), name)
     except ImportError as error:
@@ -73,7 +75,9 @@ def bind(make: Any, values: dict[str, Any], path: str, partially: bool = False) 
             found=f"{unknown}",
             do="correct or remove them",
         )
-    lacking = [n for n, p in parameters.items() if p.default is p.empty and n not in values and p.kind is not p.VAR_KEYWORD]
+    lacking = [
+        n for n, p in parameters.items() if p.default is p.empty and n not in values and p.kind is not p.VAR_KEYWORD
+    ]
     if lacking and not partially:
         raise ConfigError(expected=f"values for {lacking} of {path}", found="none", do="set them")
     hints = typing.get_type_hints(make) if str(make.__module__).startswith("zooter") else {}

@@ -1,7 +1,7 @@
 """Selections on queries that training never saw → the numbers of a report, beside honest baselines.
 
-Every method is a preference over candidates, and its choice is the most preferred candidate *with a recorded reward*, so
-that all methods answer the same queries also where cells are missing.
+Every method is a preference over candidates, and its choice is the most preferred candidate *with a recorded reward*,
+so that all methods answer the same queries also where cells are missing.
 """
 
 from collections import Counter

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,7 +85,7 @@ def _write(path: Path, lines: Iterator[str]) -> int:
             for line in lines:
                 file.write(line + "\n")
                 count += 1
-        os.replace(draft, path)
+        draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
     return count

@@ -66,4 +66,6 @@ def digest(path: Path) -> str:
 
 
 def _broken(folder: Path, found: str) -> ExportError:
-    return ExportError(expected=f"a whole, unchanged export in {folder}", found=found, do="copy it again or export again")
+    return ExportError(
+        expected=f"a whole, unchanged export in {folder}", found=found, do="copy it again or export again"
+    )

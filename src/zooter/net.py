@@ -49,11 +49,19 @@ class Inputs(Protocol):
 
 
 class Recipe(Protocol):
-    """One way to train a net."""
+    """One way to train a net. `threads` is how many of the CPU's its steps gain from; None is all."""
 
-    epochs: int
-    patience: int
-    batch_size: int
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def patience(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def threads(self) -> int | None: ...
 
     def build(self, encoder: Encoder, d: int, m: int) -> Net: ...
 
@@ -93,6 +101,7 @@ class Frozen:
         lr, weight_decay: of AdamW, constant over training.
         epochs: passes over the training part at most; `patience` passes without a better validation loss end it.
         batch_size: queries per step.
+        threads: steps this small get slower, not faster, when several threads share one.
     """
 
     width: int = 256
@@ -102,6 +111,7 @@ class Frozen:
     epochs: int = 20
     patience: int = 5
     batch_size: int = 128
+    threads: int | None = 1
 
     def __post_init__(self) -> None:
         _check(self)
@@ -125,7 +135,7 @@ class Finetune:
         lr, weight_decay: of AdamW for the encoder; ZOOTER (App. B) has 1e-5 and 5e-7 for mdeberta-v3-base.
         head_lr: of the head, which starts from nothing and needs larger steps.
         warmup: share of the steps over which the rates rise; after that they fall to 0 in a line.
-        width, dropout, epochs, patience, batch_size: as in `Frozen`.
+        width, dropout, epochs, patience, batch_size, threads: as in `Frozen`.
     """
 
     width: int = 256
@@ -137,6 +147,7 @@ class Finetune:
     epochs: int = 2
     patience: int = 2
     batch_size: int = 32
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -154,7 +165,8 @@ class Finetune:
             {"params": net.head.parameters(), "lr": self.head_lr},
         ]
         optimizer = AdamW(groups, weight_decay=self.weight_decay)
-        return optimizer, get_linear_schedule_with_warmup(optimizer, round(self.warmup * steps), steps)
+        schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup * steps), steps)  # type: ignore[no-untyped-call]
+        return optimizer, schedule
 
 
 def _check(recipe: Frozen | Finetune) -> None:

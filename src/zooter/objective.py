@@ -1,6 +1,7 @@
 """What the distillation minimises: four losses over masked logits, averaged over the queries of a batch.
 
-In each, z is the router's distribution (softmax of the logits over candidates with a reward), s the label, r the reward.
+In each, z is the router's distribution (softmax of the logits over candidates with a reward), s the label and r the
+reward.
 """
 
 from dataclasses import dataclass

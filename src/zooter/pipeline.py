@@ -40,6 +40,7 @@ class Settings:
         run_dir: gets the report, the plots, the checkpoints and the export.
         cache_dir: embeddings, shared by all runs.
         trainer, logger: make a Lightning trainer, and a logger that writes into a folder; None logs nothing.
+        folds: None for one split; k for k parts that together test every query once.
         prices: candidate → US dollars per million tokens.
         ckpt_path: a `last.ckpt` of an interrupted run of the same settings; not with folds.
     """
@@ -56,13 +57,14 @@ class Settings:
     trainer: Callable[..., pl.Trainer]
     logger: Callable[..., Logger] | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
+    folds: int | None = None
     seed: int = 0
     ckpt_path: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.ckpt_path is not None and self.split.folds is not None:
+        if self.ckpt_path is not None and self.folds is not None:
             raise ConfigError(
-                expected="ckpt_path with one split", found=f"folds={self.split.folds}", do="set folds=null to resume"
+                expected="ckpt_path with one split", found=f"folds={self.folds}", do="set folds=null to resume"
             )
 
 
@@ -93,7 +95,7 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any]:
     """
     started = time.perf_counter()
     table = records.read(settings.records, settings.prices)
-    parts = settings.split.parts(table.queries)
+    parts = settings.split.parts(table.queries, settings.folds)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
     embeddings = settings.encoder.embed(table.queries, settings.cache_dir)
     data = Data(table, embeddings, settings.net.inputs(settings.encoder, table.queries, embeddings))
@@ -102,11 +104,11 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any]:
     logger = settings.logger(save_dir=str(settings.run_dir)) if settings.logger else None
     outcomes = []
     for k, part in enumerate(parts):
-        prefix = f"fold{k}/" if settings.split.folds else ""
+        prefix = f"fold{k}/" if settings.folds else ""
         trained = train(data, part, settings, logger, prefix)
         outcomes.append(_outcome(data, part, trained))
         log.info("%s%d epochs, best validation loss %.4f", prefix, trained.fit.epochs, trained.fit.val_loss)
-    if settings.split.folds:
+    if settings.folds:
         part = settings.split.everything(table.queries)
         trained = train(data, part, settings, logger, "")
 
@@ -175,7 +177,7 @@ def _finish(logger: Logger | None, test: dict[str, Any]) -> None:
     logger.log_metrics({f"test/{key}": value for key, value in test.items() if isinstance(value, float)})
     logger.finalize("success")
     # A Weights & Biases run stays open after finalize, and the next job of a sweep would write into it.
-    close = getattr(logger.experiment, "finish", None)
+    close = getattr(getattr(logger, "experiment", None), "finish", None)
     if close is not None:
         close()
 

@@ -50,12 +50,14 @@ def methods(test: dict[str, Any]) -> Figure:
         colour = ACCENT if name == "routed" else QUIET
         axes.barh(row, test[name], color=colour, height=0.66)
         axes.plot([low, high], [row, row], color=INK, lw=1.4)
-        axes.annotate(f"{test[name]:.3f}", (high, row), xytext=(6, 0), textcoords="offset points", va="center", color=INK)
+        axes.annotate(
+            f"{test[name]:.3f}", (high, row), xytext=(6, 0), textcoords="offset points", va="center", color=INK
+        )
     axes.set_yticks(range(len(order)), [NAMES[name] for name in order])
-    ends = [end for name in METHODS for end in test["intervals"][name]]
+    ends = [0.0, *(end for name in METHODS for end in test["intervals"][name])]
     room = (max(ends) - min(ends)) or 1.0
-    axes.set_xlim(min(ends) - 0.15 * room, max(ends) + 0.2 * room)
-    axes.set_xlabel("mean reward, 95 % bootstrap interval (the axis does not start at 0)")
+    axes.set_xlim(min(ends), max(ends) + 0.15 * room)
+    axes.set_xlabel("mean reward, 95 % bootstrap interval")
     return figure
 
 

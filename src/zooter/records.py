@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from zooter import tables
 from zooter.errors import RecordsError
@@ -181,7 +182,7 @@ class _Rows:
         candidate = column[candidate]
         values = _cell_means(query, candidate, reward, (len(self.queries), len(names)))
         _refuse_unusable(values, names, path)
-        kept = ~np.isnan(values).all(axis=1)
+        kept: NDArray[np.bool_] = np.asarray(~np.isnan(values).all(axis=1))
         dropped = int((~kept).sum())
         if dropped:
             log.warning("%d of %d queries have no reward at all and are left out", dropped, len(kept))
@@ -197,7 +198,7 @@ class _Rows:
             dropped=dropped,
         )
 
-    def _tags(self, kept: np.ndarray) -> Tags:
+    def _tags(self, kept: NDArray[np.bool_]) -> Tags:
         names = tuple(self.code_of_tag)
         if not names:
             return Tags.none(int(kept.sum()))

@@ -1,9 +1,11 @@
 """The report of a run: JSON for programs, Markdown for a browser, a table for the terminal, and the export's card."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from zooter.evaluate import METHODS
@@ -13,7 +15,7 @@ TITLES = {
     "routed": "routed (ours)",
     "random": "random",
     "best_single": "best single model",
-    "per_tag_best": "best per tag (tags known)",
+    "per_tag_best": "best per tag (told)",
     "knn": "kNN regression",
     "oracle": "oracle",
 }
@@ -28,10 +30,10 @@ def write(report: dict[str, Any], folder: Path, plots: list[Path]) -> None:
 def table(report: dict[str, Any]) -> Table:
     """The comparison as a terminal table."""
     test = report["test"]
-    shown = Table(title=f"{test['queries']:,} queries that training never saw")
-    shown.add_column("method")
-    for heading in ("mean reward", "95 % interval", "gap closed", "mean task rank", "% uplift"):
-        shown.add_column(heading, justify="right")
+    shown = Table(title=f"{test['queries']:,} queries that training never saw", box=SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("method", no_wrap=True)
+    for heading in ("reward", "95 % interval", "gap closed", "task rank", "% uplift"):
+        shown.add_column(heading, justify="right", no_wrap=True)
     for row in _rows(test):
         shown.add_row(*row, style="bold" if row[0] == TITLES["routed"] else "")
     return shown
@@ -43,7 +45,11 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
     heading = ("method", "mean reward", "95 % interval", "gap closed", "mean task rank", "% uplift")
     tag_heading = ("tag", "queries", "routed", "best single", "best per tag", "oracle")
     tag_rows = [
-        (row["tag"], str(row["queries"]), *(_show(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")))
+        (
+            row["tag"],
+            str(row["queries"]),
+            *(_show(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")),
+        )
         for row in test["tags"]
     ]
     choices = [(name, _show(row["reward"]), f"{row['share']:.1%}") for name, row in test["candidates"].items()]
@@ -80,7 +86,10 @@ def sentence(test: dict[str, Any]) -> str:
     return " ".join(
         f"Routing is {_verdict(test[key]['ci'])} {name} (difference {test[key]['mean']:+.4f}, "
         f"95 % interval {_interval(test[key]['ci'])})."
-        for key, name in (("over_best_single", f"the best single model, {test['best_single_name']}"), ("over_knn", "kNN"))
+        for key, name in (
+            ("over_best_single", f"the best single model, {test['best_single_name']}"),
+            ("over_knn", "kNN"),
+        )
     )
 
 
@@ -114,7 +123,7 @@ be worse than always taking the best single model; compare `reference.json` with
 
 
 def _rows(test: dict[str, Any]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in sorted(METHODS, key=lambda name: -float(test[name])):
         rank, uplift = test["mean_task_rank"].get(name), test["uplift"].get(name)
         rows.append(
@@ -137,15 +146,15 @@ def _notes(report: dict[str, Any]) -> list[str]:
         f"- Share of the best-single→oracle gap closed: {_percent(test['gap_closed'])}, 95 % interval "
         f"{_interval(test['gap_closed_ci'], percent=True)} (paired bootstrap over queries).",
         "- Best single and best per tag are chosen on training queries; best per tag is told the tags of test queries.",
-        f"- kNN averages the rewards of {_numbers(test['knn_neighbours'])} neighbours, a number chosen on training queries.",
-        "- Mean task rank: 1 + how many single candidates have a higher mean reward, averaged over tags; ties share the "
-        "better rank. % uplift: share of tags in which no single candidate is better.",
+        f"- kNN averages the rewards of {_numbers(test['knn_neighbours'])} neighbours, chosen on training queries.",
+        "- Mean task rank: 1 + how many single candidates have a higher mean reward, averaged over tags; ties share "
+        "the better rank. % uplift: share of tags in which no single candidate is better.",
         f"- Calibration error {test['calibration']['error']:.3f}: mean distance between a candidate's probability and "
         "its unsmoothed label, in bins of equal count.",
         f"- Label entropy against the best response's reward: Spearman {_show(spearman['oracle'])}; against the routed "
         f"response's: {_show(spearman['routed'])}.",
-        f"- {data['queries']:,} queries, {data['dropped']} dropped for want of any reward, {data['missing_cells']:,} of "
-        f"{data['cells']:,} cells missing. A method whose choice has no reward takes its next choice that has.",
+        f"- {data['queries']:,} queries, {data['dropped']} dropped for want of any reward, {data['missing_cells']:,} "
+        f"of {data['cells']:,} cells missing. A method whose choice has no reward takes its next choice that has.",
     ]
 
 
@@ -156,7 +165,7 @@ def _verdict(ci: list[float | None]) -> str:
     return "worse than" if high is not None and high < 0 else "not distinguishable from"
 
 
-def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(heading) - 1)]
     return ["| " + " | ".join(cells) + " |" for cells in [heading, rule, *escaped]]
@@ -176,4 +185,4 @@ def _percent(value: float | None) -> str:
 
 def _interval(ci: list[float | None], percent: bool = False) -> str:
     show = _percent if percent else _show
-    return f"{show(ci[0])} … {show(ci[1])}"
+    return f"{show(ci[0])}…{show(ci[1])}"

@@ -42,18 +42,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Split:
-    """Shares of the queries, or a number of folds.
+    """How queries are divided.
 
     Attributes:
         val: share of the queries that are not tested on which validate, in (0, 1).
         test: share of all queries that test, in (0, 1); unused with folds.
-        folds: None for one part; k >= 2 for k parts that together test every query once.
         salt: another one gives another, equally good split.
     """
 
     val: float = 0.1
     test: float = 0.2
-    folds: int | None = None
     salt: str = "0"
 
     def __post_init__(self) -> None:
@@ -64,30 +62,30 @@ class Split:
                     found=str(getattr(self, name)),
                     do=f"set split.{name} to the share of queries, such as 0.1",
                 )
-        if self.folds is not None and self.folds < 2:
-            raise ConfigError(
-                expected="2 folds or more", found=f"folds={self.folds}", do="set folds=5, or folds=null for one split"
-            )
 
-    def parts(self, texts: Sequence[str]) -> list[Part]:
-        """One part, or one per fold.
+    def parts(self, texts: Sequence[str], folds: int | None = None) -> list[Part]:
+        """One part; or `folds` parts that together test every query once.
 
         Raises:
-            ConfigError: there are fewer queries than folds, or a part would be empty.
+            ConfigError: `folds` is below 2, there are fewer queries than folds, or a part would be empty.
         """
-        if self.folds is not None and len(texts) < self.folds:
+        if folds is not None and folds < 2:
             raise ConfigError(
-                expected=f"at least {self.folds} queries for {self.folds} folds",
+                expected="2 folds or more", found=f"folds={folds}", do="set folds=5, or folds=null for one split"
+            )
+        if folds is not None and len(texts) < folds:
+            raise ConfigError(
+                expected=f"at least {folds} queries for {folds} folds",
                 found=f"{len(texts)} queries",
                 do="set a smaller folds=… or give more queries",
             )
         place = uniform(texts, f"test/{self.salt}")
         is_val = self._is_val(texts)
-        if self.folds is None:
+        if folds is None:
             tests = [place < self.test]
         else:
-            fold = (place * self.folds).astype(int)
-            tests = [fold == k for k in range(self.folds)]
+            fold = (place * folds).astype(int)
+            tests = [fold == k for k in range(folds)]
         parts = [
             Part(np.flatnonzero(~test & ~is_val), np.flatnonzero(~test & is_val), np.flatnonzero(test))
             for test in tests

@@ -1,10 +1,9 @@
 """Cells on disk: append-only Parquet shards in one folder, found by a content key.
 
-A cell is written once and never changed. Shards land by an atomic rename, so a process killed at any moment leaves whole
-shards and at most one stray temporary file, which nobody reads.
+A cell is written once and never changed. Shards land by an atomic rename, so a process killed at any moment leaves
+whole shards and at most one stray temporary file, which nobody reads.
 """
 
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -54,7 +53,7 @@ class Store:
         temporary = self.folder / f".{name}.tmp"
         try:
             pq.write_table(cells, temporary)
-            os.replace(temporary, self.folder / f"{name}.parquet")
+            temporary.replace(self.folder / f"{name}.parquet")
         except OSError as error:
             raise StoreError(
                 expected=f"to write a shard into {self.folder}",

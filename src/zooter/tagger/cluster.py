@@ -44,7 +44,9 @@ class ClusterTagger:
     def __post_init__(self) -> None:
         if self.clusters is not None and self.clusters < 1:
             raise ConfigError(
-                expected="tagger.clusters of 1 or more, or null", found=str(self.clusters), do="set tagger.clusters=null"
+                expected="tagger.clusters of 1 or more, or null",
+                found=str(self.clusters),
+                do="set tagger.clusters=null",
             )
 
     def fit(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> "ClusterTagger":
@@ -101,4 +103,3 @@ def _names(queries: Sequence[str], labels: Ints, count: int, words: int, seed: i
         " ".join([f"{cluster:02d}", *(vocabulary[j] for j in np.argsort(-row, kind="stable")[:words] if row[j] > 0)])
         for cluster, row in enumerate(weights)
     )
-
