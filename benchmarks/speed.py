@@ -1,6 +1,6 @@
 """Whole-process times and peak memory of the main job: `python benchmarks/speed.py RECORDS`.
 
-A first run with an empty cache, one with another β, a sweep of 11 values of β, five folds, and `infer.py` on 500 queries.
+A first run with an empty cache, one with another β, a sweep of 11 values of β, five folds, `infer.py` on 500 queries.
 """
 
 import json

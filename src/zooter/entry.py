@@ -55,13 +55,14 @@ def locate(target: str, path: str) -> Any:
             expected=f"{path}.{TARGET} inside {TRUSTED}", found=str(target), do="choose an option of zooter"
         )
     try:
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
         raise ConfigError(
             expected=f"{target} to be importable, for {path}", found=str(error), do="install what it needs"
         ) from error
-    except AttributeError as error:
-        raise ConfigError(expected=f"{path}.{TARGET} to exist", found=target, do="correct the name") from error
+    if found is None:
+        raise ConfigError(expected=f"{path}.{TARGET} to exist", found=target, do="correct the name")
+    return found
 
 
 def bind(make: Any, values: dict[str, Any], path: str, partially: bool = False) -> dict[str, Any]:

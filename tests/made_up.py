@@ -1,0 +1,49 @@
+"""What tests share: a small encoder with random weights, and a table whose best candidate is plain to see."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+TOPICS = {"arithmetic": "add sum plus minus digits", "poetry": "rhyme verse poem sonnet stanza", "law": "court judge law"}
+CANDIDATES = ("calculator", "poet", "lawyer")
+
+
+def encoder_folder(folder: Path) -> Path:
+    """A tiny BERT with random weights and a word-level tokenizer of the table's words, saved as any model is."""
+    words = sorted({word for text in TOPICS.values() for word in text.split()})
+    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "please", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def rows(n: int = 240, seed: int = 0) -> list[dict[str, object]]:
+    """n distinct queries × 3 candidates; each candidate is good at one topic, in nine cases of ten."""
+    rng = np.random.default_rng(seed)
+    found: list[dict[str, object]] = []
+    for i in range(n):
+        topic = i % len(TOPICS)
+        tag = list(TOPICS)[topic]
+        query = f"please {' '.join(rng.choice(TOPICS[tag].split(), 4))} {i}"
+        for j, candidate in enumerate(CANDIDATES):
+            right = (j == topic) == (rng.random() < 0.9)
+            found.append({"query": query, "candidate": candidate, "reward": float(right), "tags": [tag]})
+    return found
+
+
+def table(path: Path, n: int = 240) -> Path:
+    """`rows` as a Parquet file."""
+    pq.write_table(pa.Table.from_pylist(rows(n)), path)
+    return path

@@ -1,0 +1,74 @@
+"""Every YAML binds to what it configures, with and without being chosen."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+from zooter import entry
+
+CONF = Path(__file__).parents[1] / "conf"
+OPTIONS = sorted(path for path in CONF.glob("*/*.yaml"))
+GIVEN = ["records=some.parquet", "run_dir=some"]
+
+
+def composed(name: str, overrides: list[str]) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        found = OmegaConf.to_container(compose(name, overrides), resolve=True)
+    assert isinstance(found, dict)
+    return found
+
+
+def nodes(value: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Every node that has a `_target_`, innermost last."""
+    if isinstance(value, dict):
+        inner = [pair for key, child in value.items() for pair in nodes(child, f"{path}.{key}")]
+        return ([(path, value)] if entry.TARGET in value else []) + inner
+    return []
+
+
+def override(option: Path) -> str:
+    return f"{option.parent.name}={option.stem}"
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=override)
+def test_every_option_binds_to_its_component(option: Path) -> None:
+    found = composed("train", [override(option), *GIVEN])
+    for path, node in nodes(found):
+        values = {key: value for key, value in node.items() if key not in (entry.TARGET, entry.PARTIAL)}
+        target = entry.locate(node[entry.TARGET], path)
+        entry.bind(target, values, path, partially=node.get(entry.PARTIAL, False))
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=override)
+def test_every_option_builds(option: Path) -> None:
+    settings = entry.build(composed("train", [override(option), *GIVEN]))
+    assert settings.records == Path("some.parquet")
+
+
+def test_infer_binds() -> None:
+    settings = entry.build(composed("infer", ["export=some", "queries=some.jsonl"]))
+    assert settings.queries == Path("some.jsonl")
+
+
+def test_the_paper_backbone_comes_with_its_rates() -> None:
+    found = composed("train", ["encoder=mdeberta", *GIVEN])
+    assert found["encoder"]["model"] == "microsoft/mdeberta-v3-base"
+    assert (found["net"]["lr"], found["net"]["weight_decay"], found["net"]["epochs"]) == (1e-5, 5e-7, 5)
+    assert found["net"]["_target_"].endswith("Finetune")
+
+
+@pytest.mark.parametrize("overrides", [["labell.beta=1"], ["label.betta=1"], ["tagger=clusters"]])
+def test_a_misspelt_key_or_option_is_refused(overrides: list[str]) -> None:
+    with pytest.raises(ConfigCompositionException):
+        composed("train", [*overrides, *GIVEN])
+
+
+def test_the_defaults_of_a_yaml_are_those_of_its_class() -> None:
+    found = composed("train", GIVEN)
+    for key in ("label", "split", "net", "encoder"):
+        built = entry.build(found[key])
+        assert built == type(built)(), f"conf and {type(built).__name__} disagree"
