@@ -54,9 +54,7 @@ class Neighbours:
         queries = rng.permutation(len(embeddings))[:MOST_TUNING]
         held, order = rewards.take(queries), strength(rewards)
         best, best_reward = 1, -np.inf
-        for k, predicted in _predictions(
-            normalize(embeddings), rewards, fallback, embeddings[queries], skip_first=True
-        ):
+        for k, predicted in _predictions(normalize(embeddings), rewards, fallback, embeddings[queries], own=queries):
             chosen = choose(predicted, held.observed, order)
             reward = float(held.values[np.arange(len(held.values)), chosen].mean())
             if reward > best_reward:
@@ -75,13 +73,19 @@ def _predictions(
     fallback: Floats,
     embeddings: NDArray[np.float32],
     ks: tuple[int, ...] = NEIGHBOURS,
-    skip_first: bool = False,
+    own: Ints | None = None,
 ) -> Iterator[tuple[int, Floats]]:
-    """(k, predicted rewards) for each k that the references allow; `skip_first` leaves the query itself out."""
-    usable = [k for k in ks if k + skip_first <= len(references)] or [max(1, len(references) - skip_first)]
+    """(k, predicted rewards) for each k that the references allow; `own` are the references that queries are."""
+    most = len(references) - (own is not None)
+    usable = [k for k in ks if k <= most] or [max(1, most)]
     # On the unit sphere the Euclidean order, which the search uses, is the cosine order.
-    search = NearestNeighbors(n_neighbors=min(max(usable) + skip_first, len(references)), algorithm="brute")
-    near = search.fit(references).kneighbors(normalize(embeddings), return_distance=False)[:, int(skip_first) :]
+    search = NearestNeighbors(n_neighbors=min(max(usable) + (own is not None), len(references)), algorithm="brute")
+    near = search.fit(references).kneighbors(normalize(embeddings), return_distance=False)
+    if own is not None:
+        # A query is not always its own first neighbour: others may have the same embedding.
+        leave_out = near == own[:, None]
+        leave_out[:, -1] |= ~leave_out.any(axis=1)
+        near = near[~leave_out].reshape(len(near), near.shape[1] - 1)
     for k in usable:
         totals = np.zeros((len(embeddings), rewards.values.shape[1]))
         counts = np.zeros_like(totals)

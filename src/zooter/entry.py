@@ -60,7 +60,7 @@ def locate(target: str, path: str) -> Any:
         raise ConfigError(
             expected=f"{target} to be importable, for {path}", found=str(error), do="install what it needs"
         ) from error
-    if found is None:
+    if not callable(found):
         raise ConfigError(expected=f"{path}.{TARGET} to exist", found=target, do="correct the name")
     return found
 
@@ -90,7 +90,9 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     options = typing.get_args(hint) if is_union else (hint,)
     if Path in options and isinstance(value, str):
         return Path(value)
-    simple = {float: (float, int), int: (int,), bool: (bool,), str: (str,), types.NoneType: (types.NoneType,)}
+    simple = {
+        float: (float, int), int: (int,), bool: (bool,), str: (str,), Path: (Path,), types.NoneType: (types.NoneType,)
+    }  # fmt: skip
     if not all(option in simple for option in options):
         return value
     allowed = tuple(kind for option in options for kind in simple[option])

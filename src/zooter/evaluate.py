@@ -73,10 +73,12 @@ def outcome(
     got = {name: test.values[np.arange(n), chosen] for name, chosen in choices.items()}
     got["random"] = np.nanmean(test.values, axis=1)
     masked = np.where(observed, probs, 0.0)
+    total = masked.sum(axis=1, keepdims=True)
+    even = observed / observed.sum(axis=1, keepdims=True)  # where all the router's mass is on candidates unobserved
     return Outcome(
         rewards={name: got[name] for name in METHODS},
         choices=choices["routed"],
-        probs=masked / masked.sum(axis=1, keepdims=True),
+        probs=np.divide(masked, total, out=even, where=total > 0),
         labels=prior.own(test),
         test=test,
         tags=tags[1],
@@ -159,8 +161,9 @@ def _statistics(*means: Floats) -> Floats:
 
 def _by_tag(outcome: Outcome) -> dict[str, Any]:
     """Mean rewards per tag and ZOOTER's two ranks over tags; without tags, all queries are one tag."""
-    names = outcome.tags.names or ("all",)
-    membership = outcome.tags.membership if outcome.tags.names else np.ones((len(outcome.choices), 1))
+    tagged = outcome.tags.membership.nnz > 0
+    names = outcome.tags.names if tagged else ("all",)
+    membership = outcome.tags.membership if tagged else np.ones((len(outcome.choices), 1))
     counts = np.asarray(membership.sum(axis=0)).ravel()
     present = np.flatnonzero(counts)
     observed = outcome.test.observed.astype(float)

@@ -44,10 +44,14 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         _require(0.0 <= self.beta <= 1.0, "label.beta between 0 and 1", self.beta, "set label.beta=0.3, say")
-        _require(self.temperature > 0.0, "label.temperature above 0", self.temperature, "set label.temperature=0.25")
+        _require(
+            0.0 < self.temperature < np.inf, "label.temperature above 0", self.temperature, "set label.temperature=0.25"
+        )
         _require(self.unit in UNITS, f"label.unit among {UNITS}", self.unit, "choose one")
         _require(self.order in ORDERS, f"label.order among {ORDERS}", self.order, "choose one")
-        _require(self.shrinkage >= 0.0, "label.shrinkage of 0 or more", self.shrinkage, "set label.shrinkage=0")
+        _require(
+            0.0 <= self.shrinkage < np.inf, "label.shrinkage of 0 or more", self.shrinkage, "set label.shrinkage=0"
+        )
 
     def fit(self, rewards: Rewards, tags: Tags) -> "Prior":
         """Learn the spread and each tag's mean from training queries.

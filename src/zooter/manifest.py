@@ -32,7 +32,10 @@ def verify(folder: Path) -> dict[str, Any]:
             found=f"format {manifest.get('format')}",
             do="load it with the version of zooter that wrote it, or export again",
         )
-    for name, expected in manifest["files"].items():
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise _broken(folder, f"no list of files in {FILE}")
+    for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             raise _broken(folder, f"{name} is missing")

@@ -44,31 +44,24 @@ def paired_bootstrap(
         statistic: takes k means of equal shape and returns an array whose last axis is theirs.
 
     Returns:
-        low and high, each of the statistic's shape without its last axis; the point itself with a single query.
+        low and high, each of the statistic's shape without its last axis; the point itself with a single query; NaN
+        where the statistic is defined in no resample.
     """
     blocks = _blocks(columns, seed)
     if blocks.shape[1] < 2:
         point = np.asarray(statistic(*columns.mean(axis=1)))
         return point, point
 
-    def of_sample(*rows: Floats, axis: int) -> Floats:
-        return statistic(*(row.mean(axis=axis) for row in rows))
-
+    rng, n = np.random.default_rng(seed), blocks.shape[1]
+    batch = max(1, 1_000_000 // n)
+    draws = (rng.integers(n, size=(min(batch, RESAMPLES - done), n)) for done in range(0, RESAMPLES, batch))
+    found = np.concatenate([statistic(*(row[draw].mean(axis=1) for row in blocks)) for draw in draws], axis=-1)
     # A resample may have no gap at all, and then the share of it is not defined; such resamples are left out.
-    found = stats.bootstrap(
-        tuple(blocks),
-        of_sample,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(1, 2_000_000 // blocks.shape[1]),
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).bootstrap_distribution
+    defined = ~np.isnan(found).all(axis=-1)
     tail = 100.0 * (1.0 - confidence) / 2.0
-    with np.errstate(invalid="ignore"):
-        low, high = np.nanpercentile(found, [tail, 100.0 - tail], axis=-1)
-    return low, high
+    ends = np.full((2, *defined.shape), np.nan)
+    ends[:, defined] = np.nanpercentile(found[defined], [tail, 100.0 - tail], axis=-1)
+    return ends[0], ends[1]
 
 
 def _blocks(columns: Floats, seed: int) -> Floats:
@@ -78,11 +71,11 @@ def _blocks(columns: Floats, seed: int) -> Floats:
     same variance; up to one block of queries is left out.
     """
     n = columns.shape[1]
-    size = n // BLOCKS
+    size = -(-n // BLOCKS)
     if size < 2:
         return columns
-    order = np.random.default_rng(seed).permutation(n)[: BLOCKS * size]
-    return np.asarray(columns[:, order].reshape(len(columns), BLOCKS, size).mean(axis=2))
+    order = np.random.default_rng(seed).permutation(n)[: n // size * size]
+    return np.asarray(columns[:, order].reshape(len(columns), n // size, size).mean(axis=2))
 
 
 def task_ranks(of_router: Floats, of_candidates: Floats) -> Ints:

@@ -69,8 +69,10 @@ def tags(test: dict[str, Any], most: int = 40) -> Figure:
     title = "Mean reward per tag" + (f" (the {most} largest)" if len(test["tags"]) > most else "")
     figure, axes = _axes(1.6 + 0.72 * len(names), 1.8 + 0.32 * len(rows), title)
     image = axes.imshow(values, aspect="auto", cmap="viridis")
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), [f"{row['tag'][:36]}  ({row['queries']})" for row in rows])
+    axes.set_xticks(
+        range(len(names)), [_plain(name) for name in names], rotation=40, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(rows)), [f"{_plain(row['tag'][:36])}  ({row['queries']})" for row in rows])
     low, high = image.get_clim()
     for i, row in enumerate(values):
         for j, value in enumerate(row):
@@ -109,7 +111,7 @@ def choices(test: dict[str, Any]) -> Figure:
     """How often each candidate is chosen, beside its own mean reward."""
     rows = sorted(test["candidates"].items(), key=lambda item: float(item[1]["share"]))
     figure, axes = _axes(7.0, 1.2 + 0.34 * len(rows), "Share of queries per candidate")
-    axes.barh([name for name, _ in rows], [row["share"] for _, row in rows], color=ACCENT, height=0.66)
+    axes.barh([_plain(name) for name, _ in rows], [row["share"] for _, row in rows], color=ACCENT, height=0.66)
     for i, (_, row) in enumerate(rows):
         reward = "–" if row["reward"] is None else f"{row['reward']:.3f}"
         axes.annotate(f"{row['share']:.1%}   own reward {reward}", (row["share"], i), xytext=(6, 0),
@@ -132,11 +134,16 @@ def sweep(rows: list[dict[str, Any]], key: str) -> Figure:
     axes.plot(positions[best], y[best], "o", ms=10, color=ACCENT)
     axes.annotate(f"{y[best]:.1%}", (positions[best], y[best]), xytext=(8, 8), textcoords="offset points", color=ACCENT)
     axes.axhline(0.0, color=QUIET, lw=1, ls="--")
-    axes.set_xticks(positions, [str(value) for value in x])
+    axes.set_xticks(positions, [_plain(str(value)) for value in x])
     axes.set_xlabel(key)
     axes.set_ylabel("gap closed, 95 % interval")
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     return figure
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib does not read as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:

@@ -33,7 +33,7 @@ class Pool:
         """A pool in the order of `names`.
 
         Raises:
-            ConfigError: a price is given for a candidate that is not in the pool, or is negative.
+            ConfigError: a price is given for a candidate that is not in the pool, or is not a number of 0 or more.
         """
         names, prices = list(names), dict(prices or {})
         for name, price in prices.items():
@@ -43,8 +43,8 @@ class Pool:
                     found=f"a price for {name!r}",
                     do="correct the name under `prices`",
                 )
-            if price < 0:
-                raise ConfigError(expected="prices of 0 or more", found=f"{price} for {name!r}", do="correct it")
+            if not isinstance(price, int | float) or not price >= 0:
+                raise ConfigError(expected="prices of 0 or more", found=f"{price!r} for {name!r}", do="correct it")
         return cls(tuple(Candidate(name, prices.get(name)) for name in names))
 
     @property

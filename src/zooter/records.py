@@ -153,7 +153,10 @@ class _Rows:
             of_row = query[pc.list_parent_indices(tags).to_numpy()]
             names = pc.list_flatten(tags)
             if names.null_count:
-                raise RecordsError(expected=f"tags that are texts in {file}", found="null", do="remove it")
+                row = first_row + int(pc.list_parent_indices(tags)[pc.index(pc.is_null(names), True).as_py()].as_py())
+                raise RecordsError(
+                    expected=f"tags that are texts in {file}", found=f"null at row {row}", do="remove it"
+                )
             self.tag_pairs.append((of_row, _codes(names, self.code_of_tag)))
 
     def _query_codes(self, batch: pa.RecordBatch) -> Ints:

@@ -1,6 +1,8 @@
 """The report of a run: JSON for programs, Markdown for a browser, a table for the terminal, and the export's card."""
 
 import json
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,8 @@ TITLES = {
 
 
 def write(report: dict[str, Any], folder: Path, plots: list[Path]) -> None:
-    """Write `report.json` and `report.md`, each whole or not at all."""
-    write_atomically(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `report.json` and `report.md`, each whole or not at all; what is not finite becomes null in JSON."""
+    write_atomically(folder / "report.json", json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n")
     write_atomically(folder / "report.md", markdown(report, plots))
 
 
@@ -56,7 +58,7 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
     lines = [
         "# Report",
         "",
-        sentence(test),
+        _plain(sentence(test)),
         "",
         *_table(heading, _rows(test)),
         "",
@@ -96,7 +98,7 @@ def sentence(test: dict[str, Any]) -> str:
 def card(report: dict[str, Any]) -> str:
     """The README of an export."""
     test, settings, data = report["test"], report["settings"], report["data"]
-    candidates = "\n".join(f"- {name}" for name in test["candidates"])
+    candidates = "\n".join(f"- {_plain(name)}" for name in test["candidates"])
     return f"""# Router
 
 Chooses one of {len(test["candidates"])} language models for a query, from the text of the query alone.
@@ -105,8 +107,8 @@ Chooses one of {len(test["candidates"])} language models for a query, from the t
 
 Made by distilling smoothed rewards (ZOOTER, arXiv 2311.08692) of {data["queries"]:,} queries. Measured on
 {test["queries"]:,} queries that training never saw: mean reward {_show(test["routed"])}, best single model
-{_show(test["best_single"])} ({test["best_single_name"]}), oracle {_show(test["oracle"])}; share of the gap closed
-{_percent(test["gap_closed"])}, 95 % interval {_interval(test["gap_closed_ci"], percent=True)}.
+{_show(test["best_single"])} ({_plain(test["best_single_name"])}), oracle {_show(test["oracle"])}; share of the gap
+closed {_percent(test["gap_closed"])}, 95 % interval {_interval(test["gap_closed_ci"], percent=True)}.
 
 ```python
 from zooter.router import Router
@@ -120,6 +122,14 @@ Labels: {json.dumps(settings["label"], ensure_ascii=False)}
 It has learned from the queries of one table. On other queries, other languages or other versions of these models it can
 be worse than always taking the best single model; compare `reference.json` with your traffic, and train again.
 """
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _rows(test: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -166,9 +176,14 @@ def _verdict(ci: list[float | None]) -> str:
 
 
 def _table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    escaped = [[_plain(cell) for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(heading) - 1)]
     return ["| " + " | ".join(cells) + " |" for cells in [heading, rule, *escaped]]
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, on one line: names of candidates and tags come from anywhere."""
+    return re.sub(r"([\\`*<|\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def _numbers(values: list[int]) -> str:

@@ -14,10 +14,14 @@ import numpy as np
 from zooter.errors import ConfigError
 from zooter.types import Floats, Ints
 
+MOST_SALT = 59  # the hash takes a key of 64 bytes, of which five say what it is for
+
 
 def normalise(text: str) -> str:
     """The text without the differences that do not make it another query: Unicode form, case, blanks."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    # Folding can undo the composition (ΐ becomes three characters), so it is composed again.
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.split())
 
 
 def uniform(texts: Sequence[str], salt: str) -> Floats:
@@ -62,6 +66,13 @@ class Split:
                     found=str(getattr(self, name)),
                     do=f"set split.{name} to the share of queries, such as 0.1",
                 )
+
+        if len(self.salt.encode()) > MOST_SALT:
+            raise ConfigError(
+                expected=f"split.salt of at most {MOST_SALT} bytes",
+                found=f"{len(self.salt.encode())}",
+                do="shorten it; any other text gives another split",
+            )
 
     def parts(self, texts: Sequence[str], folds: int | None = None) -> list[Part]:
         """One part; or `folds` parts that together test every query once.

@@ -48,20 +48,21 @@ class Store:
 
     def append(self, cells: pa.Table) -> None:
         """Add cells as one new shard, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         name = uuid.uuid4().hex
         temporary = self.folder / f".{name}.tmp"
         try:
-            pq.write_table(cells, temporary)
-            temporary.replace(self.folder / f"{name}.parquet")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                pq.write_table(cells, temporary)
+                temporary.replace(self.folder / f"{name}.parquet")
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(
                 expected=f"to write a shard into {self.folder}",
                 found=str(error),
                 do="free some space or choose another cache_dir=…",
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def read(self, keys: Sequence[str]) -> pa.Table:
         """The cells of these keys, in this order, repeated where a key is.

@@ -7,11 +7,14 @@ import csv
 import io
 import json
 import logging
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from zooter import plot
 from zooter.store import write_atomically
@@ -24,11 +27,24 @@ METRICS = ("routed", "gap_closed", "low", "high", "best_single", "per_tag_best",
 class Summary:
     """Writes `sweep.csv`, `sweep.md` and, for one swept key, `sweep.png` into the sweep's folder."""
 
+    def __init__(self) -> None:
+        self.started = 0.0
+        self.jobs: list[Path] = []
+
+    def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
+        self.started = time.time()
+
+    def on_job_end(self, config: Any, **kwargs: Any) -> None:
+        self.jobs.append(Path(config.hydra.runtime.output_dir))
+
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        rows = collect(folder)
+        # A launcher that works in other processes tells this one of no job.
+        rows, failed = collect(self.jobs or job_folders(folder), self.started)
+        if failed:
+            log.warning("%s", _failed(failed, len(rows)))
         if rows:
-            summarise(rows, folder)
+            summarise(rows, folder, failed)
 
     def __getattr__(self, name: str) -> Any:
         # Hydra calls every hook of a callback; this one has nothing to do in the others.
@@ -37,10 +53,22 @@ class Summary:
         raise AttributeError(name)
 
 
-def collect(folder: Path) -> list[dict[str, Any]]:
-    """One row per finished job: the swept keys, which are those whose values differ, and the metrics."""
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/report.json"))]
-    overrides = [dict(item.split("=", 1) for item in found["settings"]["overrides"]) for found in reports]
+def job_folders(folder: Path) -> list[Path]:
+    """The folders of a sweep's jobs, which Hydra numbers, in the order of their numbers."""
+    return sorted((path for path in folder.iterdir() if path.is_dir() and path.name.isdecimal()), key=_number)
+
+
+def collect(jobs: Sequence[Path], since: float = 0.0) -> tuple[list[dict[str, Any]], list[str]]:
+    """One row per finished job, and the names of the others: without a report, or with one older than `since`.
+
+    A row has the swept keys, which are those whose values differ, and the metrics.
+    """
+    done = [job for job in jobs if (job / "report.json").is_file() and (job / "report.json").stat().st_mtime >= since]
+    failed = [job.name for job in jobs if job not in done]
+    reports = [json.loads((job / "report.json").read_text(encoding="utf-8")) for job in done]
+    overrides = [
+        {item.partition("=")[0]: item.partition("=")[2] for item in r["settings"]["overrides"]} for r in reports
+    ]
     keys = [key for key in (overrides[0] if overrides else ()) if len({row.get(key) for row in overrides}) > 1]
     rows = []
     for found, given in zip(reports, overrides, strict=True):
@@ -48,11 +76,11 @@ def collect(folder: Path) -> list[dict[str, Any]]:
         low, high = test["gap_closed_ci"]
         values = {**test, "low": low, "high": high}
         rows.append({**{key: _value(given.get(key)) for key in keys}, **{name: values[name] for name in METRICS}})
-    return sorted(rows, key=lambda row: [(isinstance(row[key], str), row[key]) for key in keys])
+    return sorted(rows, key=lambda row: [(isinstance(row[key], str), row[key]) for key in keys]), failed
 
 
-def summarise(rows: list[dict[str, Any]], folder: Path) -> None:
-    """Write the three files and show the table; the row that closes most of the gap is marked."""
+def summarise(rows: list[dict[str, Any]], folder: Path, failed: Sequence[str] = ()) -> None:
+    """Write the three files and show the table; the row that closes most of the gap is marked, failed jobs are told."""
     keys = [key for key in rows[0] if key not in METRICS]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [*keys, *METRICS])
@@ -68,13 +96,25 @@ def summarise(rows: list[dict[str, Any]], folder: Path) -> None:
         shown.add_column(name, justify="right")
     for i, row in enumerate(rows):
         cells = [_show(row[name]) for name in heading]
-        shown.add_row(*cells, style="bold" if i == best else "")
+        shown.add_row(*map(Text, cells), style="bold" if i == best else "")
+        cells = [cell.replace("|", "\\|") for cell in cells]
         lines.append("| " + " | ".join(f"**{cell}**" if i == best else cell for cell in cells) + " |")
     head = ["| " + " | ".join(heading) + " |", "|" + " ---: |" * len(heading)]
+    if failed:
+        shown.caption = _failed(failed, len(rows))
+        lines += ["", shown.caption]
     write_atomically(folder / "sweep.md", "\n".join([*head, *lines]) + "\n")
     if len(keys) == 1 and min(closed) > -1e9:
         plot.save(plot.sweep(rows, keys[0]), folder / "sweep.png")
     Console().print(shown)
+
+
+def _failed(failed: Sequence[str], finished: int) -> str:
+    return f"{len(failed)} of {len(failed) + finished} jobs failed and are left out: {', '.join(failed)}."
+
+
+def _number(job: Path) -> int:
+    return int(job.name)
 
 
 def _value(text: str | None) -> float | str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.metrics import silhouette_score
 from sklearn.preprocessing import normalize
@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 SAMPLE = 2_000  # queries on which the number of clusters is judged
 NAMED_BY = 200  # queries of each cluster that its name is made from
-LARGE = 50_000  # from here on k-means takes mini-batches
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class ClusterTagger:
         ]
         return counts[int(np.argmax(scores))]
 
-    def _kmeans(self, count: int) -> KMeans:
+    def _kmeans(self, count: int) -> MiniBatchKMeans:
         return MiniBatchKMeans(count, random_state=self.seed, n_init=3, batch_size=4_096)
 
 
