@@ -122,7 +122,7 @@ class Encoder:
             vector = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
             store.append(pa.table({KEY: [keys[missing[row]] for row in rows], "vector": vector}))
         found = store.read(keys)["vector"].combine_chunks()
-        return np.asarray(found.flatten().to_numpy().reshape(len(keys), -1))
+        return np.asarray(found.flatten().to_numpy().reshape(len(keys), found.type.list_size))
 
     def _compute(self, texts: list[str], shard: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Row numbers and embeddings, about `shard` texts at a time, shortest first: batches waste no padding."""

@@ -1,0 +1,115 @@
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_up import encoder_folder
+from transformers import AutoModel, AutoTokenizer
+
+from zooter.encoder import Encoder
+from zooter.errors import ConfigError
+
+TEXTS = ["please add", "poem rhyme verse sonnet stanza please", "law", "please add", "sum sum sum"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoder_folder(tmp_path_factory.mktemp("encoder"))
+
+
+def one_by_one(folder: Path, text: str) -> np.ndarray:
+    """The mean of the last layer's states, by transformers alone and without padding."""
+    tokens = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
+    with torch.no_grad():
+        states = AutoModel.from_pretrained(folder)(**tokens).last_hidden_state
+    return states[0].mean(dim=0).numpy()
+
+
+def test_embeddings_are_means_over_real_tokens_whatever_the_batch(folder: Path) -> None:
+    found = Encoder(str(folder)).embed(TEXTS)
+    expected = np.stack([one_by_one(folder, text) for text in TEXTS])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 8, 10_000])
+def test_the_batch_size_does_not_change_embeddings(folder: Path, batch_tokens: int) -> None:
+    found = Encoder(str(folder), batch_tokens=batch_tokens).embed(TEXTS)
+    np.testing.assert_allclose(found, Encoder(str(folder)).embed(TEXTS), atol=1e-5)
+
+
+def test_a_cached_embedding_is_not_computed_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Encoder(str(folder)).embed(TEXTS, tmp_path)
+
+    def refuse(self: Encoder) -> None:
+        raise AssertionError("the model was loaded again")
+
+    monkeypatch.setattr(Encoder, "backbone", refuse)
+    np.testing.assert_array_equal(Encoder(str(folder)).embed(TEXTS[::-1], tmp_path), first[::-1])
+
+
+def test_only_new_texts_are_computed_when_the_set_grows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Encoder(str(folder)).embed(TEXTS, tmp_path)
+    seen: list[str] = []
+    tokenize = Encoder.tokenize
+    monkeypatch.setattr(Encoder, "tokenize", lambda self, texts: seen.extend(texts) or tokenize(self, texts))
+    Encoder(str(folder)).embed([*TEXTS, "court judge"], tmp_path)
+    assert seen == ["court judge"]
+
+
+def test_other_lengths_and_other_weights_have_other_fingerprints(folder: Path, tmp_path: Path) -> None:
+    other = encoder_folder(tmp_path / "other")
+    weights = other / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    names = {Encoder(str(folder)).fingerprint, Encoder(str(folder), max_length=16).fingerprint}
+    assert len(names | {Encoder(str(other)).fingerprint}) == 3
+
+
+def test_settings_that_cannot_change_an_embedding_leave_the_fingerprint(folder: Path) -> None:
+    assert Encoder(str(folder), batch_tokens=7, device="cpu").fingerprint == Encoder(str(folder)).fingerprint
+
+
+def test_a_long_text_is_cut_and_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    encoder = Encoder(str(folder), max_length=8)
+    with caplog.at_level(logging.WARNING, "zooter"):
+        found = encoder.embed(["law " * 250_000, "law"])  # one megabyte
+    assert [record.getMessage() for record in caplog.records if record.name == "zooter.encoder"] == [
+        "1 of 2 queries are longer than 8 tokens; the rest of them is not read"
+    ]
+    np.testing.assert_allclose(found[0], one_by_one(folder, "law " * 8), atol=1e-5)
+
+
+def test_no_texts_give_no_rows_from_a_cache(folder: Path, tmp_path: Path) -> None:
+    Encoder(str(folder)).embed(TEXTS, tmp_path)
+    assert Encoder(str(folder)).embed(TEXTS[:0], tmp_path).shape[0] == 0
+
+
+def test_the_default_encoder_is_found_offline_and_knows_what_is_alike() -> None:
+    found = Encoder(max_length=32).embed(["A cat sat on the mat.", "A kitten lay on the rug.", "Tax law of Norway"])
+    unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    assert cosine[0, 1] > cosine[0, 2] + 0.3
+
+
+def test_a_missing_package_says_what_to_install() -> None:
+    with pytest.raises(ConfigError, match=re.escape("pip install no-such-package")):
+        _ = Encoder("pkg://no_such_package/model").folder
+
+
+def test_a_hub_model_that_cannot_be_had_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match="expected encoder.model to be a folder, a reachable hub id"):
+        _ = Encoder("nobody/no-such-model").folder
+
+
+def test_a_length_too_short_is_refused() -> None:
+    with pytest.raises(ConfigError, match="8 tokens or more"):
+        Encoder(max_length=2)
