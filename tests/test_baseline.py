@@ -51,9 +51,19 @@ def test_the_number_of_neighbours_is_tuned_with_the_query_itself_left_out() -> N
     group = np.repeat([0, 1], 100)
     embeddings = (np.eye(2)[group] + 0.01 * rng.normal(size=(200, 2))).astype(np.float32)
     right = np.where(rng.random(200) < 0.65, group, 1 - group)
-    fitted = Neighbours.fit(embeddings, Rewards(np.eye(2)[right], ("a", "b")))
-    assert fitted.k >= 20
-    assert fitted.predict(np.eye(2, dtype=np.float32)).argmax(axis=1).tolist() == [0, 1]
+    values = np.eye(2)[right]
+    fitted = Neighbours.fit(embeddings, Rewards(values, ("a", "b")))
+    rewards = {}
+    for k in (1, 3, 5, 10, 20, 40, 80, 160):
+        others = [np.delete(np.arange(200), i) for i in range(200)]
+        predicted = np.concatenate(
+            [by_hand(embeddings[o], values[o], embeddings[[i]], k) for i, o in enumerate(others)]
+        )
+        strongest = values.mean(axis=0).argmax()
+        choice = np.where(predicted[:, 0] == predicted[:, 1], strongest, predicted.argmax(axis=1))
+        rewards[k] = values[np.arange(200), choice].mean()
+    assert fitted.k == max(rewards, key=rewards.__getitem__)
+    assert rewards[fitted.k] > rewards[1]
 
 
 def test_a_query_never_predicts_itself_even_where_others_have_the_same_embedding() -> None:

@@ -158,7 +158,7 @@ def _wrong_type(path: Path, where: str, field: pa.Field, found: str) -> RecordsE
 def _json_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     row = 1
     try:
-        # Arrow's JSON reader checks no encoding and takes a byte-order mark for text; the transcoder does both right.
+        # Arrow's JSON reader does not check that a file is UTF-8; decoding it on the way in does.
         with pa.OSFile(str(path)) as file:
             for batch in _open_json(pa.transcoding_input_stream(file, "utf-8-sig", "utf-8"), schema):
                 yield _cast_batch(batch, schema, path, row)
@@ -204,13 +204,22 @@ def _name_the_line(path: Path, schema: pa.Schema) -> None:
                 found=f"{len(line):,} bytes in line {number}",
                 do="shorten it or write Parquet",
             )
-    # What only Arrow objects to, such as a key given twice, is found by giving it each line alone.
-    for number, line in _lines(path):
-        try:
-            for _ in _open_json(pa.BufferReader(line), schema):
-                pass
-        except pa.ArrowInvalid as error:
-            raise _not_json(path, number, str(error).removesuffix(" in row 0")) from error
+    # What only Arrow objects to, such as a key given twice, is found by giving it few lines, and then each alone.
+    lines = _lines(path)
+    while block := list(islice(lines, 1_000)):
+        if _objection(b"".join(line for _, line in block), schema):
+            for number, line in block:
+                if objection := _objection(line, schema):
+                    raise _not_json(path, number, objection)
+
+
+def _objection(lines: bytes, schema: pa.Schema) -> str:
+    try:
+        for _ in _open_json(pa.BufferReader(lines), schema):
+            pass
+    except pa.ArrowInvalid as error:
+        return str(error).removesuffix(" in row 0")
+    return ""
 
 
 def _parse_line(path: Path, number: int, line: bytes) -> dict[str, object]:
