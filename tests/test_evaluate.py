@@ -28,7 +28,7 @@ PROBS = np.array([[0.2, 0.7, 0.1], [0.3, 0.6, 0.1], [0.1, 0.3, 0.6]])
 def outcome(
     probs: Floats = PROBS, test: Rewards = TEST, tags: Tags = TEST_TAGS, embeddings: Floats | None = None
 ) -> Outcome:
-    prior = Smoothing(shrinkage=0.0).fit(TRAIN, TRAIN_TAGS)
+    prior = Smoothing(temperature=0.25, shrinkage=0.0).fit(TRAIN, TRAIN_TAGS)
     near = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
     given = np.array([[0, 1], [1, 0], [1, 0]], dtype=np.float32) if embeddings is None else embeddings
     return evaluate.outcome(probs, prior, (near, given), (TRAIN, test), (TRAIN_TAGS, tags))
