@@ -9,7 +9,11 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-TOPICS = {"arithmetic": "add sum plus minus digits", "poetry": "rhyme verse poem sonnet stanza", "law": "court judge law"}
+TOPICS = {
+    "arithmetic": "add sum plus minus digits",
+    "poetry": "rhyme verse poem sonnet stanza",
+    "law": "court judge law",
+}
 CANDIDATES = ("calculator", "poet", "lawyer")
 
 

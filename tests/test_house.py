@@ -13,10 +13,10 @@ PACKAGE = ROOT / "src" / "zooter"
 FLOORS = [
     ["errors"],
     ["types", "pool", "entry"],
-    ["split", "store", "tables", "label", "metric", "manifest"],
+    ["split", "store", "tables", "label", "metric", "manifest", "surface"],
     ["records", "encoder", "objective", "baseline"],
     ["net", "tagger"],
-    ["batches", "router", "evaluate"],
+    ["batches", "router", "start", "evaluate"],
     ["distill", "export", "plot", "infer"],
     ["report", "sweep"],
     ["pipeline"],

@@ -147,4 +147,4 @@ def _threads(count: int | None) -> Iterator[None]:
 def predict(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Floats:
     """(len(rows), m) logits."""
     logits = [net(*inputs.take(rows[i : i + batch_size].tolist())) for i in range(0, len(rows), batch_size)]
-    return np.asarray(torch.cat(logits).double().numpy()) if logits else np.empty((0, net.head.shape["m"]))
+    return np.asarray(torch.cat(logits).double().numpy()) if logits else np.empty((0, len(net.head.overall)))

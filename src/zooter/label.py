@@ -32,26 +32,26 @@ class Smoothing:
             averages rewards and softens what comes out: s* = softmax((β·P + (1−β)·mean of P_t) / T).
         hard: put the mass on the best candidate, shared equally where several are best: the limit T → 0.
         shrinkage: k >= 0, as if every tag had k more queries with the mean label of all training queries, so that
-            a tag with few queries says little. A query without tags is smoothed towards that mean.
+            a tag with few queries says little; the paper has 0. None estimates k from how much tags differ and how
+            much queries of one tag do (`pseudo_queries`). A query without tags is smoothed towards that mean.
     """
 
     beta: float = 0.3
-    temperature: float = 0.25
+    temperature: float = 2.5
     unit: str = "spread"
     order: str = "soften_then_average"
     hard: bool = False
-    shrinkage: float = 5.0
+    shrinkage: float | None = None
 
     def __post_init__(self) -> None:
         _require(0.0 <= self.beta <= 1.0, "label.beta between 0 and 1", self.beta, "set label.beta=0.3, say")
         _require(
-            0.0 < self.temperature < np.inf, "label.temperature above 0", self.temperature, "set label.temperature=0.25"
+            0.0 < self.temperature < np.inf, "label.temperature above 0", self.temperature, "set label.temperature=2.5"
         )
         _require(self.unit in UNITS, f"label.unit among {UNITS}", self.unit, "choose one")
         _require(self.order in ORDERS, f"label.order among {ORDERS}", self.order, "choose one")
-        _require(
-            0.0 <= self.shrinkage < np.inf, "label.shrinkage of 0 or more", self.shrinkage, "set label.shrinkage=0"
-        )
+        ok = self.shrinkage is None or 0.0 <= self.shrinkage < np.inf
+        _require(ok, "label.shrinkage of 0 or more, or null", self.shrinkage, "set label.shrinkage=null")
 
     def fit(self, rewards: Rewards, tags: Tags) -> "Prior":
         """Learn the spread and each tag's mean from training queries.
@@ -149,9 +149,35 @@ def align(tags: Tags, names: tuple[str, ...]) -> sp.csr_array:
     return tags.membership @ move
 
 
-def tag_reward_means(rewards: Rewards, tags: Tags, shrinkage: float) -> Floats:
-    """(t, m): each candidate's mean reward in each tag, shrunk to its overall mean by `shrinkage` queries."""
-    return _tag_means(rewards.values, tags.membership, rewards.column_means(), shrinkage)
+def tag_reward_means(rewards: Rewards, tags: Tags, shrinkage: float | None = None) -> Floats:
+    """(t, m): each candidate's mean reward in each tag, shrunk to its overall mean by `shrinkage` queries.
+
+    None estimates `shrinkage` (`pseudo_queries`). A candidate without any reward has mean 0.
+    """
+    return _tag_means(rewards.values, tags.membership, np.nan_to_num(rewards.column_means()), shrinkage)
+
+
+def pseudo_queries(values: Floats, membership: sp.csr_array) -> float:
+    """κ = σ²/τ², the number of queries that a tag's prior is worth: the variance inside tags over that between them.
+
+    Moment estimates of the normal–normal model (Efron & Morris 1973): with p_t a tag's share of all memberships,
+    σ² = Σ_t p_t·E_t[v²] − Σ_t p_t·M_t² and τ² = Σ_t p_t·((M_t − m)² − σ²/n_t), averaged over candidates; a tag mean
+    of n_t queries then keeps the weight n_t/(n_t + κ). Very large when tags differ no more than by chance.
+
+    Args:
+        values: (n, m), NaN where missing.
+        membership: (n, t).
+    """
+    counts = membership.T @ (~np.isnan(values)).astype(float)
+    total = np.maximum(counts.sum(axis=0), 1.0)
+    safe = np.maximum(counts, 1.0)
+    filled = np.nan_to_num(values)
+    means = (membership.T @ filled) / safe
+    share = counts / total
+    overall = (share * means).sum(axis=0)
+    within = (membership.T @ filled**2).sum(axis=0) / total - (share * means**2).sum(axis=0)
+    between = (share * ((means - overall) ** 2 - within / safe)).sum(axis=0)
+    return float(max(within.mean(), 0.0) / max(between.mean(), 1e-9))
 
 
 def _column_means(values: Floats, fallback: Floats, weight: float) -> Floats:
@@ -159,7 +185,9 @@ def _column_means(values: Floats, fallback: Floats, weight: float) -> Floats:
     return np.asarray((np.nansum(values, axis=0) + weight * fallback) / np.maximum(counts + weight, 1e-12))
 
 
-def _tag_means(values: Floats, membership: sp.csr_array, overall: Floats, shrinkage: float) -> Floats:
+def _tag_means(values: Floats, membership: sp.csr_array, overall: Floats, shrinkage: float | None) -> Floats:
+    if shrinkage is None:
+        shrinkage = pseudo_queries(values, membership) if membership.shape[1] else 0.0
     observed = (~np.isnan(values)).astype(float)
     counts = membership.T @ observed
     totals = membership.T @ np.nan_to_num(values)

@@ -1,7 +1,8 @@
-"""The modules that are trained: an encoder's embedding → a small head → one logit per candidate.
+"""The modules that are trained: a query's features → one logit per candidate.
 
-`Frozen` and `Finetune` are the two ways to train one; each says how to build it, what it reads and how it is optimised.
-Both give the same thing in the end, an encoder folder and a head, so that everything after training knows one form.
+`Frozen` and `Finetune` are the two ways to train one; each says what it reads, how it is put together and how it is
+optimised. Both give the same thing in the end, an encoder folder and a head, so that everything after training knows
+one form.
 """
 
 from collections.abc import Sequence
@@ -18,28 +19,86 @@ from transformers import get_constant_schedule_with_warmup, get_linear_schedule_
 
 from zooter.encoder import Encoder, pooled
 from zooter.errors import ConfigError
+from zooter.surface import SIZE, surface
+
+CLIP = 8.0  # standard deviations; farther out a feature says no more
 
 
-class Head(nn.Sequential):
-    """(b, d) embeddings → (b, m) logits: one hidden layer of `width` units."""
+class Head(nn.Module):
+    """(b, d) features → (b, m) logits: rewards expected from the tags that a query seems to carry, and a correction.
 
-    def __init__(self, d: int, width: int, m: int, dropout: float = 0.0) -> None:
-        super().__init__(nn.Linear(d, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, m))
-        self.shape = {"d": d, "width": width, "m": m}
+    A view is a set of tags: the table's, or clusters. For each, a linear classifier gives the query's probabilities of
+    its tags, and these weigh the tags' mean rewards; views are averaged. The correction is a small network that starts
+    at zero, so that training starts from what tags alone can tell and learns only what queries of one tag do not share.
+    Logits are rewards divided by the labels' temperature: their softmax is on the scale of the labels.
+
+    Args:
+        d, m: features and candidates.
+        views: the number of tags of each view; none leaves the correction alone.
+        width: hidden units of the correction.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    overall: Tensor
+    temperature: Tensor
+
+    def __init__(self, d: int, m: int, views: Sequence[int], width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.shape = {"d": d, "m": m, "views": list(views), "width": width}
+        self.register_buffer("mean", torch.zeros(d))
+        self.register_buffer("scale", torch.ones(d))
+        self.register_buffer("overall", torch.zeros(m))
+        self.register_buffer("temperature", torch.ones(()))
+        self.classifiers = nn.ModuleList(nn.Linear(d, tags) for tags in views)
+        self.rewards = nn.ParameterList(nn.Parameter(torch.zeros(tags, m), requires_grad=False) for tags in views)
+        last = nn.Linear(width, m)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.correction = nn.Sequential(nn.Linear(d, width), nn.GELU(), nn.Dropout(dropout), last)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(b, m) logits."""
+        return self.expected(features) / self.temperature
+
+    def expected(self, features: Tensor) -> Tensor:
+        """(b, m) expected rewards; the correction moves candidates against each other, not all of them."""
+        z = self.standardise(features)
+        correction = self.correction(z)
+        return self.from_tags(z) + self.temperature * (correction - correction.mean(dim=-1, keepdim=True))
+
+    def from_tags(self, z: Tensor) -> Tensor:
+        """(b, m) rewards expected from a query's probable tags alone; `z` are standardised features."""
+        if not len(self.classifiers):
+            return self.overall.expand(len(z), -1)
+        pairs = zip(self.classifiers, self.rewards, strict=True)
+        return torch.stack([classify(z).softmax(dim=-1) @ rewards for classify, rewards in pairs]).mean(dim=0)
+
+    def standardise(self, features: Tensor) -> Tensor:
+        """Features in standard deviations of the training queries, clipped."""
+        return ((features - self.mean) / self.scale).clamp(-CLIP, CLIP)
 
 
 class Net(nn.Module):
     """A head, with the encoder's weights before it when they are trained too."""
 
-    def __init__(self, head: Head, backbone: nn.Module | None = None) -> None:
+    def __init__(self, head: Head, backbone: nn.Module | None = None, layers: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.head = head
         self.backbone = backbone
+        self.layers = layers
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """(b, m) logits of embeddings (b, d), or of tokens (b, l) and their mask (b, l) when there is a backbone."""
-        embeddings = inputs[0] if self.backbone is None else pooled(self.backbone, *inputs)
-        return self.head(embeddings)
+        """(b, m) logits of features (b, d); or of surface (b, s), tokens (b, l) and mask (b, l) with a backbone."""
+        if self.backbone is None:
+            return self.head(inputs[0])
+        looks, tokens, mask = inputs
+        return self.head(torch.cat([pooled(self.backbone, tokens, mask, self.layers), looks], dim=-1))
+
+
+def features(embeddings: NDArray[np.float32], texts: Sequence[str]) -> Tensor:
+    """(n, d) what a head reads: embeddings, then surface features."""
+    return torch.from_numpy(np.hstack([embeddings, surface(texts)]).astype(np.float32))
 
 
 class Inputs(Protocol):
@@ -63,32 +122,42 @@ class Recipe(Protocol):
     @property
     def threads(self) -> int | None: ...
 
-    def build(self, encoder: Encoder, d: int, m: int) -> Net: ...
+    @property
+    def width(self) -> int: ...
 
-    def inputs(self, encoder: Encoder, texts: Sequence[str], embeddings: NDArray[np.float32]) -> Inputs: ...
+    @property
+    def dropout(self) -> float: ...
+
+    @property
+    def clusters(self) -> int: ...
+
+    def inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> Inputs: ...
+
+    def net(self, encoder: Encoder, head: Head) -> Net: ...
 
     def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]: ...
 
 
 @dataclass(frozen=True)
-class EmbeddingInputs:
-    """Embeddings (n, d) computed beforehand."""
+class FeatureInputs:
+    """Features (n, d) computed beforehand."""
 
-    embeddings: Tensor
+    features: Tensor
 
     def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
-        return (self.embeddings[rows],)
+        return (self.features[rows],)
 
 
 @dataclass(frozen=True)
 class TokenInputs:
-    """Token ids of n queries, padded batch by batch."""
+    """Surface features (n, s) and the token ids of n queries, padded batch by batch."""
 
+    surface: Tensor
     encoder: Encoder
     ids: list[list[int]]
 
     def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
-        return self.encoder.pad([self.ids[row] for row in rows])
+        return (self.surface[rows], *self.encoder.pad([self.ids[row] for row in rows]))
 
 
 @dataclass(frozen=True)
@@ -96,77 +165,81 @@ class Frozen:
     """Train the head only, on embeddings that are computed once.
 
     Attributes:
-        width: hidden units of the head.
+        width: hidden units of the correction.
         dropout: share of hidden units dropped in training.
         lr, weight_decay: of AdamW, constant over training.
         epochs: passes over the training part at most; `patience` passes without a better validation loss end it.
         batch_size: queries per step.
+        clusters: a further view of this many clusters for 4,800 queries, and with the square root of the queries
+            more or fewer; 0 for none.
         threads: steps this small get slower, not faster, when several threads share one.
     """
 
     width: int = 256
     dropout: float = 0.1
-    lr: float = 1e-3
+    lr: float = 3e-5
     weight_decay: float = 0.01
     epochs: int = 20
-    patience: int = 5
+    patience: int = 3
     batch_size: int = 128
+    clusters: int = 30
     threads: int | None = 1
 
     def __post_init__(self) -> None:
         _check(self)
 
-    def build(self, encoder: Encoder, d: int, m: int) -> Net:
-        return Net(Head(d, self.width, m, self.dropout))
+    def inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> FeatureInputs:
+        return FeatureInputs(features)
 
-    def inputs(self, encoder: Encoder, texts: Sequence[str], embeddings: NDArray[np.float32]) -> EmbeddingInputs:
-        return EmbeddingInputs(torch.from_numpy(np.array(embeddings, dtype=np.float32)))
+    def net(self, encoder: Encoder, head: Head) -> Net:
+        return Net(head)
 
     def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
-        optimizer = AdamW(net.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        optimizer = AdamW(net.head.correction.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         return optimizer, get_constant_schedule_with_warmup(optimizer, 0)
 
 
 @dataclass(frozen=True)
 class Finetune:
-    """Train the encoder and the head together.
+    """Train the encoder and the head together, from a head that has been set up on the encoder as it was.
 
     Attributes:
         lr, weight_decay: of AdamW for the encoder; ZOOTER (App. B) has 1e-5 and 5e-7 for mdeberta-v3-base.
-        head_lr: of the head, which starts from nothing and needs larger steps.
+        head_lr: of the head, which takes larger steps.
         warmup: share of the steps over which the rates rise; after that they fall to 0 in a line.
-        width, dropout, epochs, patience, batch_size, threads: as in `Frozen`.
+        width, dropout, epochs, patience, batch_size, clusters, threads: as in `Frozen`.
     """
 
     width: int = 256
     dropout: float = 0.1
     lr: float = 2e-5
-    head_lr: float = 1e-3
+    head_lr: float = 3e-5
     weight_decay: float = 0.01
     warmup: float = 0.1
     epochs: int = 2
     patience: int = 2
     batch_size: int = 32
+    clusters: int = 30
     threads: int | None = None
 
     def __post_init__(self) -> None:
         _check(self)
 
-    def build(self, encoder: Encoder, d: int, m: int) -> Net:
-        return Net(Head(d, self.width, m, self.dropout), encoder.backbone())
+    def inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> TokenInputs:
+        return TokenInputs(features[:, -SIZE:], encoder, encoder.tokenize(texts))
 
-    def inputs(self, encoder: Encoder, texts: Sequence[str], embeddings: NDArray[np.float32]) -> TokenInputs:
-        return TokenInputs(encoder, encoder.tokenize(texts))
+    def net(self, encoder: Encoder, head: Head) -> Net:
+        return Net(head, encoder.backbone(), encoder.layers)
 
     def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
         assert net.backbone is not None
         groups: list[dict[str, Any]] = [
             {"params": net.backbone.parameters(), "lr": self.lr},
-            {"params": net.head.parameters(), "lr": self.head_lr},
+            {"params": [p for p in net.head.parameters() if p.requires_grad], "lr": self.head_lr},
         ]
         optimizer = AdamW(groups, weight_decay=self.weight_decay)
-        schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup * steps), steps)  # type: ignore[no-untyped-call]
-        return optimizer, schedule
+        warm = round(self.warmup * steps)
+        return optimizer, get_linear_schedule_with_warmup(optimizer, warm, steps)  # type: ignore[no-untyped-call]
 
 
 def _check(recipe: Frozen | Finetune) -> None:
@@ -176,3 +249,5 @@ def _check(recipe: Frozen | Finetune) -> None:
             raise ConfigError(expected=f"net.{name} above 0", found=str(value), do=f"set net.{name}")
     if not 0.0 <= recipe.dropout < 1.0:
         raise ConfigError(expected="net.dropout in [0, 1)", found=str(recipe.dropout), do="set net.dropout=0.1")
+    if recipe.clusters < 0:
+        raise ConfigError(expected="net.clusters of 0 or more", found=str(recipe.clusters), do="set net.clusters=0")

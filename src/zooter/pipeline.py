@@ -12,15 +12,16 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import Logger
 from scipy.special import softmax
+from torch import Tensor
 
-from zooter import evaluate, export, plot, records, report
+from zooter import evaluate, export, plot, records, report, start
 from zooter.batches import Batches
 from zooter.distill import Fit, distill, predict
 from zooter.encoder import Encoder
 from zooter.errors import ConfigError
 from zooter.label import Prior, Smoothing
 from zooter.manifest import digest
-from zooter.net import Inputs, Net, Recipe
+from zooter.net import Inputs, Net, Recipe, features
 from zooter.objective import Objective
 from zooter.records import Records
 from zooter.split import Part, Split
@@ -70,10 +71,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Data:
-    """What all parts of a run share, row by row: the records, their embeddings (n, d), and the net's inputs."""
+    """What all parts of a run share, row by row: records, embeddings (n, e), features (n, d) and the net's inputs."""
 
     records: Records
     embeddings: NDArray[np.float32]
+    features: Tensor
     inputs: Inputs
 
 
@@ -98,7 +100,8 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any]:
     parts = settings.split.parts(table.queries, settings.folds)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
     embeddings = settings.encoder.embed(table.queries, settings.cache_dir)
-    data = Data(table, embeddings, settings.net.inputs(settings.encoder, table.queries, embeddings))
+    read = features(embeddings, table.queries)
+    data = Data(table, embeddings, read, settings.net.inputs(settings.encoder, table.queries, read))
     embedded = time.perf_counter()
 
     logger = settings.logger(save_dir=str(settings.run_dir)) if settings.logger else None
@@ -134,7 +137,13 @@ def train(data: Data, part: Part, settings: Settings, logger: Logger | None = No
     prior = settings.label.fit(table.rewards.take(rows), tags.take(rows))
     labels = prior.label(table.rewards, tags)
     pl.seed_everything(settings.seed, workers=True, verbose=False)  # the head's first weights
-    net = settings.net.build(settings.encoder, data.embeddings.shape[1], len(table.pool.names))
+    views = [tags.take(rows)]
+    if settings.net.clusters:
+        views.append(start.clusters(settings.net.clusters, texts, data.embeddings[rows], settings.seed))
+    head = start.start(
+        data.features[rows], table.rewards.take(rows), views, prior.scale, settings.net.width, settings.net.dropout
+    )
+    net = settings.net.net(settings.encoder, head)
     batches = Batches(part, data.inputs, labels, table.rewards, settings.net.batch_size)
     fit = distill(
         net, batches, settings.objective, settings.net, settings.trainer,

@@ -1,5 +1,6 @@
 """The exported thing: texts → probabilities over the pool. Needs the export's folder and nothing else."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from zooter import manifest
 from zooter.encoder import Encoder
 from zooter.errors import ExportError, RecordsError
-from zooter.net import Head
+from zooter.net import Head, features
 from zooter.pool import Candidate, Pool
 from zooter.types import Choices
 
@@ -48,7 +49,8 @@ class Router:
         rows = manifest.read_json(folder / POOL, folder)["candidates"]
         pool = Pool(tuple(Candidate(row["name"], row["price"]) for row in rows))
         head = _load_head(folder, pool)
-        encoder = Encoder(model=str(folder / ENCODER), max_length=facts["encoder"]["max_length"], device=device)
+        told = facts["encoder"]
+        encoder = Encoder(str(folder / ENCODER), None, told["max_length"], tuple(told["layers"]), device=device)
         return cls(pool, encoder, head, facts)
 
     @torch.inference_mode()
@@ -65,7 +67,7 @@ class Router:
             )
         if not texts:
             return Choices(np.empty((0, len(self.pool.names))), self.pool.names)
-        logits = self.head(torch.from_numpy(self.encoder.embed(texts)))
+        logits = self.head(features(self.encoder.embed(texts), texts))
         return Choices(logits.double().softmax(dim=-1).numpy(), self.pool.names)
 
 
@@ -79,7 +81,7 @@ def _load_head(folder: Path, pool: Pool) -> Head:
                 found="weights that were trained for another pool or another order of it",
                 do="export again; pool.json and head.safetensors come from one run",
             )
-        head = Head(d=int(facts["d"]), width=int(facts["width"]), m=len(pool.names))
+        head = Head(**json.loads(facts["shape"]))
         head.load_state_dict(load_file(folder / HEAD))
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise ExportError(

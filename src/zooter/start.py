@@ -1,0 +1,84 @@
+"""Where a head starts from: standardised features, tag classifiers, and the tags' mean rewards.
+
+All of it is fitted at once on the training queries; gradient steps then train the correction (and the encoder).
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zooter.label import tag_reward_means
+from zooter.net import Head
+from zooter.tagger.cluster import ClusterTagger
+from zooter.types import Rewards, Tags
+
+PENALTY = 0.01  # of the classifiers: mean cross-entropy + PENALTY/2 · |W|²
+STEPS = 40  # of L-BFGS; more changes no choice
+LEAST = 5  # training queries of a tag that a classifier learns
+MOST = 300  # tags of a view, the most frequent ones
+
+
+def start(
+    features: Tensor, rewards: Rewards, views: Sequence[Tags], temperature: float, width: int, dropout: float
+) -> Head:
+    """A head for training queries: features (n, d), rewards (n, m), and tags (n, t) of each view.
+
+    Args:
+        temperature: of the labels, in units of the reward.
+    """
+    views = [view for view in map(_frequent, views) if view.names]
+    d, m = features.shape[1], len(rewards.candidates)
+    head = Head(d, m, [len(view.names) for view in views], width, dropout)
+    head.mean = features.mean(dim=0)
+    head.scale = features.std(dim=0, correction=0) + 1e-3  # a constant feature stays 0
+    head.temperature = torch.tensor(float(temperature))
+    head.overall = torch.from_numpy(np.nan_to_num(rewards.column_means())).float()
+    z = head.standardise(features)
+    for view, linear, means in zip(views, head.classifiers, head.rewards, strict=True):
+        assert isinstance(linear, nn.Linear)
+        fit_classifier(linear, z, view)
+        means.data = torch.from_numpy(tag_reward_means(rewards, view)).float()
+    return head
+
+
+def clusters(count: int, queries: Sequence[str], embeddings: NDArray[np.float32], seed: int) -> Tags:
+    """A view of clusters: `count` for 4,800 queries, growing with the square root of their number."""
+    scaled = max(2, round(count * math.sqrt(len(queries) / 4_800)))
+    tagger = ClusterTagger(clusters=min(scaled, max(1, len(queries) // LEAST)), seed=seed)
+    none = Tags.none(len(queries))
+    return tagger.fit(queries, embeddings, none).tag(queries, embeddings, none)
+
+
+def fit_classifier(linear: nn.Linear, z: Tensor, tags: Tags) -> None:
+    """Multinomial logistic regression in place: mean cross-entropy to a query's tags, shared equally among them.
+
+    Queries without a tag of the view do not count.
+    """
+    carries = np.asarray(tags.membership.sum(axis=1)).ravel()
+    rows = np.flatnonzero(carries)
+    share = torch.from_numpy(tags.membership[rows].toarray() / carries[rows, None]).float()
+    seen = z[torch.from_numpy(rows)]
+    weight, bias = linear.weight, linear.bias
+    nn.init.zeros_(weight)
+    nn.init.zeros_(bias)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, history_size=8, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        log_p = torch.log_softmax(linear(seen), dim=-1)
+        loss = -(share * log_p).sum(dim=-1).mean() + PENALTY / 2.0 * weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+
+
+def _frequent(tags: Tags) -> Tags:
+    """The tags that at least LEAST queries carry, at most MOST of them."""
+    counts = np.asarray(tags.membership.sum(axis=0)).ravel()
+    kept = np.sort(np.argsort(-counts, kind="stable")[: min(MOST, int((counts >= LEAST).sum()))])
+    return Tags(tags.membership[:, kept], tuple(tags.names[j] for j in kept))
