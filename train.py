@@ -32,7 +32,7 @@ def train(config: DictConfig) -> float | None:
         found = pipeline.run(entry.build(values), told)
         console = Console()
         console.print(report.table(found))
-        console.print(report.sentence(found["test"]))
+        console.print(report.sentence(found["test"]), markup=False)
         console.print(f"report, plots and export: {values['run_dir']}", soft_wrap=True)
         return cast(float | None, found["test"]["gap_closed"])
     return None

@@ -106,7 +106,7 @@ def test_a_missing_package_says_what_to_install() -> None:
 def test_a_hub_model_that_cannot_be_had_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(ConfigError, match="expected encoder.model to be a folder, a reachable hub id"):
+    with pytest.raises(ConfigError, match=r"expected encoder\.model to be a folder, a reachable hub id"):
         _ = Encoder("nobody/no-such-model").folder
 
 

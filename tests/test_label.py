@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from zooter.errors import ConfigError
-from zooter.label import Smoothing, align, spread, tag_reward_means
+from zooter.label import Smoothing, align, pseudo_queries, spread, tag_reward_means
 from zooter.types import Labels, Rewards, Tags
 
 NAN = math.nan
@@ -97,10 +97,10 @@ def test_missing_cells_have_no_mass_and_do_not_enter_the_means_of_tags() -> None
     np.testing.assert_allclose(found.values, [[2 / 3, 1 / 3, 0], [0, 3 / 7, 4 / 7], [1, 0, 0]])
 
 
-def test_a_prior_that_is_silent_about_all_observed_candidates_leaves_them_equal() -> None:
+def test_a_prior_that_is_silent_about_all_observed_candidates_leaves_the_own_label() -> None:
     prior = Smoothing(beta=0.0, hard=True, shrinkage=0.0).fit(rewards([1.0, 0.0, 0.0]), Tags.of([["t"]]))
     found = prior.label(rewards([NAN, 5.0, 1.0]), Tags.of([["t"]]))
-    assert found.values.tolist() == [[0.0, 0.5, 0.5]]
+    assert found.values.tolist() == [[0.0, 1.0, 0.0]]
 
 
 def test_shrinkage_counts_as_that_many_more_queries_with_the_mean_label() -> None:
@@ -154,7 +154,7 @@ SETTINGS = st.builds(
     unit=st.sampled_from(["spread", "reward"]),
     order=st.sampled_from(["soften_then_average", "average_then_soften"]),
     hard=st.booleans(),
-    shrinkage=st.sampled_from([0.0, 5.0]),
+    shrinkage=st.sampled_from([0.0, 5.0, None]),
 )
 
 
@@ -222,3 +222,45 @@ def test_settings_out_of_range_are_refused(setting: dict[str, Any], message: str
         Smoothing(**setting)
     assert str(caught.value).startswith(message)
     assert f"; found {next(iter(setting.values()))}; " in str(caught.value)
+
+
+def pseudo_queries_by_loops(values: list[list[float]], tag_of: list[int]) -> float:
+    """Within over between variance, one tag per query and nothing missing, candidate by candidate."""
+    within, between = [], []
+    for column in zip(*values, strict=True):
+        groups = [[v for v, t in zip(column, tag_of, strict=True) if t == tag] for tag in sorted(set(tag_of))]
+        shares = [len(group) / len(column) for group in groups]
+        means = [sum(group) / len(group) for group in groups]
+        overall = sum(column) / len(column)
+        squares = sum(v * v for v in column) / len(column)
+        sigma = squares - sum(p * m * m for p, m in zip(shares, means, strict=True))
+        within.append(sigma)
+        between.append(
+            sum(
+                p * ((m - overall) ** 2 - sigma / len(group)) for p, m, group in zip(shares, means, groups, strict=True)
+            )
+        )
+    return (sum(within) / len(within)) / (sum(between) / len(between))
+
+
+def test_pseudo_queries_are_the_variance_inside_tags_over_that_between_them() -> None:
+    values = [[1.0, 0.0], [0.9, 0.2], [0.1, 0.8], [0.0, 1.0], [0.2, 0.7]]
+    tag_of = [0, 0, 1, 1, 1]
+    tags = Tags.of([[str(t)] for t in tag_of])
+    expected = pseudo_queries_by_loops(values, tag_of)
+    assert expected > 0
+    assert pseudo_queries(np.array(values), tags.membership) == pytest.approx(expected)
+
+
+def test_tags_that_differ_by_chance_only_are_pulled_to_the_mean_of_all() -> None:
+    rng = np.random.default_rng(0)
+    table = Rewards(rng.random((400, 2)), ("a", "b"))
+    tags = Tags.of([[str(i % 40)] for i in range(400)])
+    shrunk, plain = tag_reward_means(table, tags), tag_reward_means(table, tags, shrinkage=0.0)
+    assert shrunk.std(axis=0).max() < 0.35 * plain.std(axis=0).min()
+
+
+def test_tags_that_differ_for_sure_keep_their_means() -> None:
+    table = Rewards(np.array([[1.0, 0.0]] * 50 + [[0.0, 1.0]] * 50), ("a", "b"))
+    tags = Tags.of([["x"]] * 50 + [["y"]] * 50)
+    np.testing.assert_allclose(tag_reward_means(table, tags), [[1.0, 0.0], [0.0, 1.0]])

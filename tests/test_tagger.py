@@ -70,26 +70,23 @@ def test_clusters_are_the_topics_and_are_named_by_their_telling_words() -> None:
 
 
 def test_new_queries_go_to_the_nearest_centre_and_the_columns_stay() -> None:
-    rng = np.random.default_rng(0)  # without groups: the centres differ in length, which matters to who is nearest
-    embeddings = rng.normal(size=(300, 6)).astype(np.float32) * [3, 1, 1, 1, 1, 1]
-    tagger = ClusterTagger(clusters=5).fit([f"text {i}" for i in range(200)], embeddings[:200], Tags.none(200))
-    names = tagger.tag([""] * 200, embeddings[:200], Tags.none(200)).names
-    tags = tagger.tag([""] * 100, embeddings[200:], Tags.none(100))
-    assert tags.names == names
-    assert tagger.centres is not None
-    unit = embeddings[200:] / np.linalg.norm(embeddings[200:], axis=1, keepdims=True)
-    expected = [int(np.argmin([np.linalg.norm(x - c) for c in tagger.centres])) for x in unit]
-    assert tags.membership.toarray().argmax(axis=1).tolist() == expected
+    texts, embeddings, _ = topics(60)
+    tagger = ClusterTagger(clusters=3).fit(texts, embeddings, Tags.none(60))
+    again = tagger.tag(texts[:5], embeddings[:5], Tags.none(5))
+    assert again.names == tagger.names
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    projected = unit @ tagger.components.T
+    distances = ((projected[:5, None, :] - tagger.centres[None]) ** 2).sum(axis=-1)
+    assert again.membership.toarray().argmax(axis=1).tolist() == distances.argmin(axis=1).tolist()
 
 
-def test_the_number_of_clusters_is_taken_from_the_data() -> None:
-    rng = np.random.default_rng(0)
-    embeddings = (np.eye(16)[np.arange(800) % 16] + 0.02 * rng.normal(size=(800, 16))).astype(np.float32)
-    tagger = ClusterTagger().fit([f"text {i}" for i in range(800)], embeddings, Tags.none(800))
-    assert tagger.clusters == 16  # 8 and 16 may be tried with 40 queries each on average, and 16 groups there are
+@pytest.mark.parametrize(("n", "expected"), [(4_800, 30), (1_200, 15), (75, 4)])
+def test_the_number_of_clusters_grows_with_the_square_root_of_the_queries(n: int, expected: int) -> None:
+    texts, embeddings, _ = topics(n)
+    assert ClusterTagger().fit(texts, embeddings, Tags.none(n)).clusters == expected
 
 
-@pytest.mark.parametrize(("n", "clusters", "expected"), [(100, None, 2), (30, None, 1), (1, None, 1), (3, 8, 3)])
+@pytest.mark.parametrize(("n", "clusters", "expected"), [(30, None, 2), (1, None, 1), (3, 8, 3)])
 def test_few_queries_make_few_clusters(n: int, clusters: int | None, expected: int) -> None:
     texts, embeddings, _ = topics(n)
     tags = ClusterTagger(clusters=clusters).fit(texts, embeddings, Tags.none(n)).tag(texts, embeddings, Tags.none(n))

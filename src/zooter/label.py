@@ -112,12 +112,13 @@ class Prior:
             own = rewards.values
             values = soften(beta * own + (1.0 - beta) * self.rows(tags), self.scale)
         else:
-            own = soften(rewards.values, self.scale)
-            values = beta * own + (1.0 - beta) * self.rows(tags)
+            own = np.nan_to_num(soften(rewards.values, self.scale))
+            prior = np.where(rewards.observed, self.rows(tags), 0.0)
+            # With hard labels a query's tags may say nothing about the candidates that it was answered by.
+            silent = prior.sum(axis=1) == 0.0
+            prior[silent] = own[silent]
+            values = beta * own + (1.0 - beta) * _normalise(prior)
         values = np.where(rewards.observed, values, 0.0)
-        # With hard labels and β = 0 a query's tags may say nothing about the candidates it was answered by.
-        silent = values.sum(axis=1) == 0.0
-        values[silent] = rewards.observed[silent]
         return Labels(_normalise(values), rewards.candidates)
 
     def own(self, rewards: Rewards) -> Labels:

@@ -129,7 +129,7 @@ class Recipe(Protocol):
     def dropout(self) -> float: ...
 
     @property
-    def clusters(self) -> int: ...
+    def clusters(self) -> bool: ...
 
     def inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> Inputs: ...
 
@@ -170,8 +170,7 @@ class Frozen:
         lr, weight_decay: of AdamW, constant over training.
         epochs: passes over the training part at most; `patience` passes without a better validation loss end it.
         batch_size: queries per step.
-        clusters: a further view of this many clusters for 4,800 queries, and with the square root of the queries
-            more or fewer; 0 for none.
+        clusters: whether clusters are a view beside the tags.
         threads: steps this small get slower, not faster, when several threads share one.
     """
 
@@ -182,7 +181,7 @@ class Frozen:
     epochs: int = 20
     patience: int = 3
     batch_size: int = 128
-    clusters: int = 30
+    clusters: bool = True
     threads: int | None = 1
 
     def __post_init__(self) -> None:
@@ -219,7 +218,7 @@ class Finetune:
     epochs: int = 2
     patience: int = 2
     batch_size: int = 32
-    clusters: int = 30
+    clusters: bool = True
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -249,5 +248,3 @@ def _check(recipe: Frozen | Finetune) -> None:
             raise ConfigError(expected=f"net.{name} above 0", found=str(value), do=f"set net.{name}")
     if not 0.0 <= recipe.dropout < 1.0:
         raise ConfigError(expected="net.dropout in [0, 1)", found=str(recipe.dropout), do="set net.dropout=0.1")
-    if recipe.clusters < 0:
-        raise ConfigError(expected="net.clusters of 0 or more", found=str(recipe.clusters), do="set net.clusters=0")

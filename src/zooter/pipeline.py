@@ -139,7 +139,7 @@ def train(data: Data, part: Part, settings: Settings, logger: Logger | None = No
     pl.seed_everything(settings.seed, workers=True, verbose=False)  # the head's first weights
     views = [tags.take(rows)]
     if settings.net.clusters:
-        views.append(start.clusters(settings.net.clusters, texts, data.embeddings[rows], settings.seed))
+        views.append(start.clusters(texts, data.embeddings[rows], settings.seed))
     head = start.start(
         data.features[rows], table.rewards.take(rows), views, prior.scale, settings.net.width, settings.net.dropout
     )

@@ -3,7 +3,6 @@
 All of it is fitted at once on the training queries; gradient steps then train the correction (and the encoder).
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,12 +44,12 @@ def start(
     return head
 
 
-def clusters(count: int, queries: Sequence[str], embeddings: NDArray[np.float32], seed: int) -> Tags:
-    """A view of clusters: `count` for 4,800 queries, growing with the square root of their number."""
-    scaled = max(2, round(count * math.sqrt(len(queries) / 4_800)))
-    tagger = ClusterTagger(clusters=min(scaled, max(1, len(queries) // LEAST)), seed=seed)
+def clusters(queries: Sequence[str], embeddings: NDArray[np.float32], seed: int) -> Tags:
+    """A view of clusters of these queries: texts and embeddings (n, e)."""
     none = Tags.none(len(queries))
-    return tagger.fit(queries, embeddings, none).tag(queries, embeddings, none)
+    # Another seed than the tagger's: when clusters are the tags, this is a second opinion and not a copy.
+    tagger = ClusterTagger(seed=seed + 1).fit(queries, embeddings, none)
+    return tagger.tag(queries, embeddings, none)
 
 
 def fit_classifier(linear: nn.Linear, z: Tensor, tags: Tags) -> None:

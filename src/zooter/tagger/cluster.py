@@ -1,15 +1,16 @@
 """Clusters of query embeddings as tags, for queries that nobody tagged."""
 
 import logging
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-from sklearn.metrics import silhouette_score
 from sklearn.preprocessing import normalize
 
 from zooter.errors import ConfigError
@@ -17,26 +18,28 @@ from zooter.types import Ints, Tags
 
 log = logging.getLogger(__name__)
 
-SAMPLE = 2_000  # queries on which the number of clusters is judged
 NAMED_BY = 200  # queries of each cluster that its name is made from
+DIMENSIONS = 64  # principal components that clusters are found in; more cost time and change little
 
 
 @dataclass(frozen=True)
 class ClusterTagger:
-    """k-means over unit embeddings of the training queries; a query's one tag is its nearest cluster.
+    """k-means over the training queries' unit embeddings, in their first principal components.
+
+    A query's one tag is its nearest cluster.
 
     Attributes:
-        clusters: how many; None takes the number, among 8, 16, 32, … with at least `least` queries each on average,
-            whose clusters stand apart best (silhouette).
-        least: queries per cluster on average, at least.
+        clusters: how many; None takes 30 for 4,800 queries, and more or fewer with the square root of their number:
+            few enough for a cluster's mean reward to be sure, enough to tell tasks apart (docs/log.md has the figures;
+            silhouettes favour 8, far too few).
         words: words in a cluster's name.
         seed: of k-means.
     """
 
     clusters: int | None = None
-    least: int = 40
     words: int = 3
     seed: int = 0
+    components: NDArray[np.float32] | None = field(default=None, repr=False)
     centres: NDArray[np.float32] | None = field(default=None, repr=False)
     names: tuple[str, ...] = ()
 
@@ -50,38 +53,27 @@ class ClusterTagger:
 
     def fit(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> "ClusterTagger":
         points = normalize(embeddings)
-        count = min(self.clusters or self._count(points), len(points))
-        model = self._kmeans(count).fit(points)
+        n, d = points.shape
+        count = min(self.clusters or max(2, round(30 * math.sqrt(n / 4_800))), n)
+        # Uncentred: the nearest centre does not change by moving all points, and serving needs one product less.
+        size = min(DIMENSIONS, n - 1, d - 1)
+        svd = TruncatedSVD(size, random_state=self.seed).fit(points) if size > 1 else None
+        components = svd.components_.astype(np.float32) if svd else np.eye(d, dtype=np.float32)
+        model = MiniBatchKMeans(count, random_state=self.seed, n_init=3, batch_size=4_096).fit(points @ components.T)
         names = _names(queries, model.labels_, count, self.words, self.seed)
-        log.info("%d clusters of %d queries stand for tags", count, len(queries))
+        log.info("%d clusters of %d queries", count, n)
         centres = model.cluster_centers_.astype(np.float32)
-        return ClusterTagger(count, self.least, self.words, self.seed, centres, names)
+        return replace(self, clusters=count, components=components, centres=centres, names=names)
 
     def tag(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> Tags:
-        if self.centres is None:
+        if self.centres is None or self.components is None:
             raise RuntimeError("call fit first")
-        points = normalize(embeddings)
+        points = normalize(embeddings) @ self.components.T
         # Nearest centre: |x−c|² = |x|² − 2x·c + |c|², and |x|² is the same for all centres.
         nearest = np.argmin((self.centres**2).sum(axis=1) - 2.0 * (points @ self.centres.T), axis=1)
         n = len(points)
         member = sp.csr_array((np.ones(n), (np.arange(n), nearest)), shape=(n, len(self.names)))
         return Tags(member, self.names)
-
-    def _count(self, points: NDArray[np.float32]) -> int:
-        most = len(points) // self.least
-        counts = [2**power for power in range(3, 11) if 2**power <= most]
-        if not counts:
-            return max(1, most)
-        rng = np.random.default_rng(self.seed)
-        sample = points[rng.choice(len(points), min(SAMPLE, len(points)), replace=False)]
-        scores = [
-            silhouette_score(sample, labels) if 1 < len(set(labels)) < len(sample) else -1.0
-            for labels in (self._kmeans(count).fit(points).predict(sample) for count in counts)
-        ]
-        return counts[int(np.argmax(scores))]
-
-    def _kmeans(self, count: int) -> MiniBatchKMeans:
-        return MiniBatchKMeans(count, random_state=self.seed, n_init=3, batch_size=4_096)
 
 
 def _names(queries: Sequence[str], labels: Ints, count: int, words: int, seed: int) -> tuple[str, ...]:
