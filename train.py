@@ -6,7 +6,6 @@ from typing import Any, cast
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 from rich.console import Console
 
 from zooter import entry, pipeline, report
@@ -15,11 +14,9 @@ from zooter.errors import ConfigError
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """The composed settings without Hydra's types."""
-    try:
-        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    except MissingMandatoryValue as error:
-        key = str(error).rpartition(" ")[2]
-        raise ConfigError(expected=f"a value for {key}", found="none", do=f"add {key}=… to the command") from error
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise ConfigError(expected=f"a value for {key}", found="none", do=f"add {key}=… to the command")
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

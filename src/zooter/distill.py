@@ -109,7 +109,7 @@ def distill(
         max_epochs=recipe.epochs, callbacks=callbacks, logger=logger or False, default_root_dir=folder,
         log_every_n_steps=1, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
-    module = Distiller(net, objective, recipe, prefix)
+    module = Distiller(net.train(), objective, recipe, prefix)  # a pretrained encoder comes in evaluation mode
     with warnings.catch_warnings(), _threads(recipe.threads):
         # The data are tensors in memory: worker processes would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -117,6 +117,11 @@ def distill(
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
         try:
             run.fit(module, batches, ckpt_path=str(ckpt_path) if ckpt_path else None)
+        except SystemExit as end:
+            # Lightning turns Ctrl-C into an exit of its own, after saving what it has.
+            if run.interrupted:
+                raise KeyboardInterrupt from end
+            raise
         except (RuntimeError, KeyError) as error:
             if ckpt_path is None:
                 raise
@@ -124,8 +129,6 @@ def distill(
                 expected=f"a checkpoint of this net at {ckpt_path}", found=str(error).splitlines()[0],
                 do="resume with the settings that it was written with",
             ) from error  # fmt: skip
-    if run.interrupted:
-        raise KeyboardInterrupt
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     net.cpu().eval()

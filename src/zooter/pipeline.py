@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Settings:
     objective: Objective
     trainer: Callable[..., pl.Trainer]
     logger: Callable[..., Logger] | None = None
-    prices: Mapping[str, float] = field(default_factory=dict)
+    prices: Mapping[str, float] | None = None
     folds: int | None = None
     seed: int = 0
     ckpt_path: Path | None = None

@@ -1,0 +1,223 @@
+"""The main job on a small made-up table: training, report, export, routing, resuming."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from made_up import CANDIDATES, encoder_folder, rows, table
+from omegaconf import OmegaConf
+
+from zooter import entry, pipeline, records
+from zooter.errors import ConfigError, ExportError, RecordsError
+from zooter.router import Router
+
+CONF = str(Path(__file__).parents[1] / "conf")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    encoder_folder(folder / "encoder")
+    table(folder / "table.parquet")
+    return folder
+
+
+def train(home: Path, name: str, *overrides: str) -> dict[str, Any]:
+    given = [
+        f"records={home / 'table.parquet'}", f"run_dir={home / name}", f"cache_dir={home / 'cache'}",
+        f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]", "trainer=cpu", "net.lr=1e-3", *overrides,
+    ]  # fmt: skip
+    with initialize_config_dir(CONF, version_base="1.3"):
+        values = OmegaConf.to_container(compose("train", given), resolve=True)
+    assert isinstance(values, dict)
+    return pipeline.run(entry.build(values), values)
+
+
+@pytest.fixture(scope="module")
+def report(home: Path) -> dict[str, Any]:
+    return train(home, "run")
+
+
+def test_a_router_learns_whose_topic_a_query_is(report: dict[str, Any]) -> None:
+    test = report["test"]
+    assert test["routed"] > test["best_single"] + 0.2
+    assert test["gap_closed"] > 0.5
+    assert test["gap_closed_ci"][0] < test["gap_closed"] < test["gap_closed_ci"][1]
+
+
+def test_a_run_leaves_a_report_plots_and_an_export(home: Path, report: dict[str, Any]) -> None:
+    folder = home / "run"
+    assert json.loads((folder / "report.json").read_text())["test"] == report["test"]
+    assert "| routed (ours) |" in (folder / "report.md").read_text()
+    assert {path.name for path in (folder / "plots").iterdir()} >= {"methods.png", "tags.png", "calibration.png"}
+    assert not [path for path in folder.rglob(".*")], "a draft was left"
+
+
+def test_the_report_has_the_agreed_keys(report: dict[str, Any]) -> None:
+    agreed = {"queries", "routed", "random", "best_single", "best_single_name", "per_tag_best", "knn", "oracle"}
+    assert agreed | {"gap_closed", "gap_closed_ci"} <= report["test"].keys()
+
+
+def test_an_export_routes_as_the_net_that_was_trained(home: Path, report: dict[str, Any]) -> None:
+    router = Router.load(home / "run" / "export", device="cpu")
+    read = records.read(home / "table.parquet")
+    choices = router.route(read.queries)
+    np.testing.assert_allclose(choices.probs.sum(axis=1), 1.0)
+    test = pipeline.Split().parts(read.queries)[0].test
+    column = [CANDIDATES.index(name) for name in np.array(choices.names())[test]]
+    order = [read.pool.names.index(name) for name in CANDIDATES]
+    got = read.rewards.values[test, np.array(order)[column]]
+    assert got.mean() == pytest.approx(report["test"]["routed"])
+
+
+def test_routing_does_not_depend_on_the_batch(home: Path, report: dict[str, Any]) -> None:
+    router = Router.load(home / "run" / "export", device="cpu")
+    texts = ["please add sum", "poem", "please court judge law verse rhyme"]
+    together = router.route(texts).probs
+    np.testing.assert_allclose(together, np.concatenate([router.route([text]).probs for text in texts]), atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_router(home: Path, report: dict[str, Any]) -> None:
+    assert train(home, "again")["test"] == report["test"]
+
+
+def test_folds_test_every_query_once(home: Path) -> None:
+    found = train(home, "folds", "folds=3", "tagger=none")
+    assert found["test"]["queries"] == 240
+    assert (home / "folds" / "export" / "manifest.json").is_file()
+
+
+def test_every_objective_trains(home: Path) -> None:
+    for name in ("reverse_kl", "expected_reward", "cross_entropy"):
+        found = train(home, name, f"objective={name}", "net.epochs=3")
+        assert found["test"]["routed"] > found["test"]["random"], name
+
+
+def test_finetuning_trains_the_encoder_and_exports_it(home: Path) -> None:
+    found = train(home, "finetune", "net=finetune", "net.epochs=2", "net.lr=1e-3")
+    assert found["test"]["gap_closed"] > 0.3
+    export = home / "finetune" / "export"
+    before = (home / "encoder" / "model.safetensors").read_bytes()
+    assert (export / "encoder" / "model.safetensors").read_bytes() != before
+    router = Router.load(export, device="cpu")
+    assert sum(router.route(["please add sum plus"]).probs[0]) == pytest.approx(1.0)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(home: Path) -> None:
+    whole = train(home, "whole", "net.epochs=4", "net.patience=9")
+    train(home, "half", "net.epochs=2", "net.patience=9")
+    rest = train(home, "rest", "net.epochs=4", "net.patience=9", f"ckpt_path={home}/half/checkpoints/last.ckpt")
+    assert rest["fit"]["steps"] == whole["fit"]["steps"]
+    assert rest["fit"]["epochs"] == 4
+
+
+def test_a_checkpoint_of_another_net_is_refused(home: Path) -> None:
+    train(home, "narrow", "net.width=8", "net.epochs=1")
+    with pytest.raises(ConfigError, match="expected a checkpoint of this net"):
+        train(home, "wide", "net.width=16", f"ckpt_path={home}/narrow/checkpoints/last.ckpt")
+
+
+def test_a_table_without_tags_is_clustered(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "untagged.jsonl"
+    path.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "tags"}) + "\n" for row in rows()))
+    found = train(home, "untagged", f"records={path}")
+    assert found["test"]["gap_closed"] > 0.3
+    assert all(row["tag"][:2].isdigit() for row in found["test"]["tags"])
+
+
+def test_missing_cells_are_masked_everywhere(home: Path, tmp_path: Path) -> None:
+    kept = [row for i, row in enumerate(rows()) if i % 4 or row["candidate"] == "poet"]
+    pq.write_table(pa.Table.from_pylist(kept), tmp_path / "holes.parquet")
+    found = train(home, "holes", f"records={tmp_path / 'holes.parquet'}")
+    assert found["data"]["missing_cells"] == 3 * 240 - len(kept)
+    assert found["test"]["gap_closed"] > 0.3
+    assert "NaN" not in (home / "holes" / "report.json").read_text()
+
+
+def test_bad_input_leaves_an_earlier_run_as_it_was(home: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in sorted((home / "run").rglob("*")) if path.is_file()}
+    (tmp_path / "bad.jsonl").write_text('{"query": "a", "candidate": "x", "reward": 1}\n{oops\n')
+    with pytest.raises(RecordsError, match="line 2"):
+        train(home, "run", f"records={tmp_path / 'bad.jsonl'}")
+    assert {path: path.read_bytes() for path in sorted((home / "run").rglob("*")) if path.is_file()} == before
+
+
+def test_folds_and_a_checkpoint_do_not_go_together(home: Path) -> None:
+    with pytest.raises(ConfigError, match="ckpt_path with one split"):
+        train(home, "never", "folds=3", "ckpt_path=some.ckpt")
+
+
+def test_wandb_offline_needs_neither_key_nor_network(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    train(home, "wandb", "logger=wandb", "net.epochs=1")
+    import wandb
+
+    assert wandb.run is None, "the run was left open"
+    assert list((home / "wandb").glob("wandb/offline-run-*"))
+
+
+@pytest.fixture
+def export(home: Path, report: dict[str, Any], tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(home / "run" / "export", tmp_path / "export"))
+
+
+@pytest.mark.parametrize("name", ["head.safetensors", "encoder/model.safetensors", "pool.json", "reference.json"])
+def test_an_export_with_a_changed_or_missing_file_is_refused(export: Path, name: str) -> None:
+    data = bytearray((export / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (export / name).write_bytes(bytes(data))
+    with pytest.raises(ExportError, match=f"{name} has changed"):
+        Router.load(export)
+    (export / name).unlink()
+    with pytest.raises(ExportError, match=f"{name} is missing"):
+        Router.load(export)
+
+
+def test_an_export_with_the_pool_of_another_is_refused(export: Path) -> None:
+    from zooter import manifest
+
+    pool = json.loads((export / "pool.json").read_text())
+    pool["candidates"] = pool["candidates"][::-1]
+    (export / "pool.json").write_text(json.dumps(pool))
+    facts = json.loads((export / "manifest.json").read_text())
+    manifest.seal(export, {key: facts[key] for key in ("encoder", "pool")})  # as somebody would who mixes two exports
+    with pytest.raises(ExportError, match="trained for another pool"):
+        Router.load(export)
+
+
+def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"no manifest\.json"):
+        Router.load(tmp_path)
+
+
+def test_an_empty_query_is_not_routed(home: Path, report: dict[str, Any]) -> None:
+    with pytest.raises(RecordsError, match="an empty one at row 2"):
+        Router.load(home / "run" / "export").route(["please add", " \n"])
+
+
+def test_the_card_names_the_candidates_and_the_figures(home: Path, report: dict[str, Any]) -> None:
+    card = (home / "run" / "export" / "README.md").read_text()
+    assert all(name in card for name in CANDIDATES)
+    assert f"{report['test']['gap_closed']:.1%}" in card
+
+
+def test_reference_embeddings_are_those_of_training_queries(home: Path, report: dict[str, Any]) -> None:
+    from safetensors.torch import load_file
+
+    found = load_file(home / "run" / "export" / "reference.safetensors")["embeddings"]
+    assert found.dtype == torch.float16
+    reference = json.loads((home / "run" / "export" / "reference.json").read_text())
+    assert sum(reference["choices"].values()) == pytest.approx(1.0)
+    assert len(found) <= reference["queries"]

@@ -1,0 +1,134 @@
+"""Both entry points as their users call them: in a process of their own, from another folder."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from made_up import CANDIDATES, encoder_folder, table
+
+ROOT = Path(__file__).parents[1]
+QUERY = "please add ${oc.env:HOME}, 'sum' = {plus: [1, 2]} \\ \"digits\" ümlaut #?"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("smoke")
+    encoder_folder(folder / "encoder")
+    table(folder / "table.parquet")
+    return folder
+
+
+def command(home: Path, script: str, *arguments: str) -> list[str]:
+    encoder = [f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]"] if script == "train.py" else []
+    return [sys.executable, str(ROOT / script), *arguments, *encoder]
+
+
+def run(home: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(home, script, *arguments), cwd=home, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path) -> str:
+    done = run(home, "train.py", "experiment=recorded", "records=table.parquet", "run_dir=run", "label.beta=0.3")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_train_prints_the_table_and_where_everything_is(home: Path, trained: str) -> None:
+    for name in ("routed (ours)", "random", "best single model", "kNN regression", "oracle"):
+        assert name in trained
+    assert f"report, plots and export: {home / 'run'}" in trained
+    settings = json.loads((home / "run" / "report.json").read_text())["settings"]
+    assert settings["label"]["beta"] == 0.3
+
+
+def test_infer_routes_a_file(home: Path, trained: str) -> None:
+    (home / "queries.jsonl").write_text('{"query": "please add sum", "query_id": "one"}\n{"query": "poem verse"}\n')
+    done = run(home, "infer.py", "export=run/export", "queries=queries.jsonl", "out=out.jsonl")
+    assert done.returncode == 0, done.stderr
+    decisions = [json.loads(line) for line in (home / "out.jsonl").read_text().splitlines()]
+    assert [row["query"] for row in decisions] == ["please add sum", "poem verse"]
+    assert decisions[0]["query_id"] == "one"
+    for row in decisions:
+        assert set(row) == {"query_id", "query", "candidate", "probs"}
+        assert set(row["probs"]) == set(CANDIDATES)
+        assert sum(row["probs"].values()) == pytest.approx(1.0)
+        assert row["candidate"] == max(row["probs"], key=row["probs"].get)
+    assert [row["candidate"] for row in decisions] == ["calculator", "poet"]
+
+
+def test_infer_takes_the_recorded_table_itself(home: Path, trained: str) -> None:
+    done = run(home, "infer.py", "export=run/export", "queries=table.parquet", "out=all.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert len((home / "all.jsonl").read_text().splitlines()) == 720
+
+
+def test_infer_prints_one_query_whatever_is_in_it(home: Path, trained: str) -> None:
+    done = run(home, "infer.py", "export=run/export", f"query={QUERY}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["query"] == QUERY
+
+
+def test_a_sweep_leaves_one_table_one_csv_and_one_plot(home: Path, trained: str) -> None:
+    shards = sorted((home / "cache").rglob("*.parquet"))
+    done = run(
+        home, "train.py", "-m", "experiment=recorded", "records=table.parquet", "run_dir=sweep",
+        "label.beta=0,1,2,0.3", "net.epochs=2",
+    )  # fmt: skip
+    assert done.returncode == 2, "β = 2 is out of range"
+    assert "expected label.beta between 0 and 1; found 2" in done.stderr
+    rows = list(csv.DictReader((home / "sweep" / "sweep.csv").open()))
+    assert [float(row["label.beta"]) for row in rows] == [0.0, 0.3, 1.0]
+    assert (home / "sweep" / "sweep.png").stat().st_size > 1_000
+    assert "sweep in" in done.stdout
+    assert sorted((home / "cache").rglob("*.parquet")) == shards, "embeddings were computed again"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["records=nothing.parquet"], "found nothing there"),
+        ([], "expected a value for records"),
+        (["records=table.parquet", "labell.beta=1"], "labell"),
+        (["records=table.parquet", "prices={nobody: 1.0}"], "a price for 'nobody'"),
+    ],
+)
+def test_bad_input_is_one_message_and_a_failure(home: Path, arguments: list[str], message: str) -> None:
+    done = run(home, "train.py", "experiment=recorded", "run_dir=bad", *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / "bad" / "report.json").exists()
+
+
+def test_a_damaged_export_is_one_message_and_leaves_an_earlier_answer(home: Path, trained: str) -> None:
+    (home / "kept.jsonl").write_text("earlier\n")
+    done = run(home, "infer.py", "export=nowhere", "queries=table.parquet", "out=kept.jsonl")
+    assert done.returncode == 2
+    assert "expected an export in nowhere; found no such folder" in done.stderr
+    assert (home / "kept.jsonl").read_text() == "earlier\n"
+
+
+def test_ctrl_c_leaves_no_half_written_file(home: Path, trained: str) -> None:
+    process = subprocess.Popen(
+        command(home, "train.py", "records=table.parquet", "run_dir=cut", "net.epochs=100000", "net.patience=99999"),
+        cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
+    )  # fmt: skip
+    last = home / "cut" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert not (home / "cut" / "report.json").exists()
+    assert not (home / "cut" / "export").exists()
