@@ -56,7 +56,7 @@ def test_a_run_leaves_a_report_plots_and_an_export(home: Path, report: dict[str,
     assert json.loads((folder / "report.json").read_text())["test"] == report["test"]
     assert "| routed (ours) |" in (folder / "report.md").read_text()
     assert {path.name for path in (folder / "plots").iterdir()} >= {"methods.png", "tags.png", "calibration.png"}
-    assert not [path for path in folder.rglob(".*")], "a draft was left"
+    assert not list(folder.rglob(".*")), "a draft was left"
 
 
 def test_the_report_has_the_agreed_keys(report: dict[str, Any]) -> None:
