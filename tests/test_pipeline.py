@@ -140,6 +140,24 @@ def test_missing_cells_are_masked_everywhere(home: Path, tmp_path: Path) -> None
     assert "NaN" not in (home / "holes" / "report.json").read_text()
 
 
+def test_rewards_train_and_the_truth_measures(home: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noisy = [
+        {**row, "truth": row["reward"], "reward": float(rng.random() < 0.3) if rng.random() < 0.5 else row["reward"]}
+        for row in rows()
+    ]
+    pq.write_table(pa.Table.from_pylist(noisy), tmp_path / "truth.parquet")
+    found = train(home, "truth", f"records={tmp_path / 'truth.parquet'}", "compare_beta=[1.0]")
+    read = records.read(tmp_path / "truth.parquet")
+    assert read.truth is not None
+    test = pipeline.Split().parts(read.queries)[0].test
+    assert found["test"]["oracle"] == pytest.approx(read.truth.values[test].max(axis=1).mean())
+    ranked = read.truth.values[test, np.argmax(read.rewards.values[test], axis=1)].mean()
+    assert found["test"]["ranking"] == pytest.approx(ranked, abs=0.15)  # ties go to the strongest, not to the first
+    assert found["test"]["routed"] > found["test"]["ranking"]
+    assert "routed, β = 1" in found["test"]["intervals"]
+
+
 def test_bad_input_leaves_an_earlier_run_as_it_was(home: Path, report: dict[str, Any], tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in sorted((home / "run").rglob("*")) if path.is_file()}
     (tmp_path / "bad.jsonl").write_text('{"query": "a", "candidate": "x", "reward": 1}\n{oops\n')

@@ -38,7 +38,7 @@ def test_bars_are_the_mean_rewards_from_the_least_up_and_lines_their_intervals(f
     test = found["test"]
     figure = plot.methods(test)
     (axes,) = figure.axes
-    order = sorted(plot.NAMES, key=lambda name: test[name])
+    order = sorted(test["intervals"], key=lambda name: test[name])
     assert [bar.get_width() for bar in axes.patches] == [test[name] for name in order]
     assert [list(line.get_xdata()) for line in axes.lines] == [test["intervals"][name] for name in order]
     assert [label.get_text() for label in axes.get_yticklabels()] == [plot.NAMES[name] for name in order]
@@ -47,7 +47,7 @@ def test_bars_are_the_mean_rewards_from_the_least_up_and_lines_their_intervals(f
 
 def test_negative_rewards_fit_into_the_picture(found: Report) -> None:
     test = found["test"]
-    for name in plot.NAMES:
+    for name in test["intervals"]:
         test[name] -= 5.0
         test["intervals"][name] = [end - 5.0 for end in test["intervals"][name]]
     left, right = plot.methods(test).axes[0].get_xlim()

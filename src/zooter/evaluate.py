@@ -1,12 +1,14 @@
 """Selections on queries that training never saw → the numbers of a report, beside honest baselines.
 
 Every method is a preference over candidates, and its choice is the most preferred candidate *with a recorded reward*,
-so that all methods answer the same queries also where cells are missing.
+so that all methods answer the same queries also where cells are missing. Where the table has a `truth` beside the
+rewards, methods learn from rewards and are measured by the truth.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from zooter.label import Prior, align, tag_reward_means
 from zooter.types import Floats, Ints, Labels, Rewards, Tags
 
 METHODS = ("routed", "random", "best_single", "per_tag_best", "knn", "oracle")
+RANKING = "ranking"  # reward-model ranking: ask all, take the best rewarded; only where a truth says how good that is
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,13 @@ class Outcome:
     """What each method got on some test queries.
 
     Attributes:
-        rewards: method → (n,) reward of its choice; the mean over observed candidates for `random`.
+        rewards: method → (n,) reward, or truth, of its choice; the mean over observed candidates for `random`.
         choices: (n,) the router's columns.
         probs: (n, m) the router's probabilities over the observed candidates.
         labels: (n, m) unsmoothed labels.
-        test: (n, m) the test rewards.
+        test: (n, m) what methods are measured by: the test rewards, or their truth.
         tags: (n, t).
-        best_single: the name of the candidate with the best mean reward on the training part.
+        best_single: the name of the candidate with the best mean reward, or truth, on the training part.
         k: the number of neighbours chosen for kNN.
     """
 
@@ -51,19 +54,26 @@ def outcome(
     embeddings: tuple[NDArray[np.float32], NDArray[np.float32]],
     rewards: tuple[Rewards, Rewards],
     tags: tuple[Tags, Tags],
+    truth: tuple[Rewards, Rewards] | None = None,
+    others: Mapping[str, Floats] | None = None,
 ) -> Outcome:
     """What the router and the baselines get on the test queries; pairs are (training, test).
 
     Args:
         probs: (n, m) the router's probabilities on the test queries.
         prior: of the training queries.
+        truth: what methods are measured by, when that is not the rewards that they learn from; at least one a row.
+        others: further methods' preferences (n, m).
     """
-    train, test = rewards
+    train, test = rewards[0], (truth or rewards)[1]
     n, observed = len(test.values), test.observed
-    order = baseline.strength(train)
+    # The hardest single model to beat is the one that the truth shows to be best, which only a verifier knows.
+    order = baseline.strength((truth or rewards)[0])
     neighbours = baseline.Neighbours.fit(embeddings[0], train)
     preferences = {
         "routed": probs,
+        **(others or {}),
+        **({} if truth is None else {RANKING: np.nan_to_num(rewards[1].values, nan=-np.inf)}),
         "best_single": baseline.by_order(order, n),
         "per_tag_best": _tag_means(train, tags, prior),
         "knn": neighbours.predict(embeddings[1]),
@@ -72,14 +82,15 @@ def outcome(
     choices = {name: metric.choose(preference, observed, order) for name, preference in preferences.items()}
     got = {name: test.values[np.arange(n), chosen] for name, chosen in choices.items()}
     got["random"] = np.nanmean(test.values, axis=1)
-    masked = np.where(observed, probs, 0.0)
+    rewarded = rewards[1].observed
+    masked = np.where(rewarded, probs, 0.0)
     total = masked.sum(axis=1, keepdims=True)
-    even = observed / observed.sum(axis=1, keepdims=True)  # where all the router's mass is on candidates unobserved
+    even = rewarded / rewarded.sum(axis=1, keepdims=True)  # where all the router's mass is on candidates unobserved
     return Outcome(
-        rewards={name: got[name] for name in METHODS},
+        rewards={name: got[name] for name in (*METHODS, *(name for name in got if name not in METHODS))},
         choices=choices["routed"],
         probs=np.divide(masked, total, out=even, where=total > 0),
-        labels=prior.own(test),
+        labels=prior.own(rewards[1]),
         test=test,
         tags=tags[1],
         best_single=(test.candidates[order[0]],),
@@ -92,7 +103,7 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
     first = outcomes[0]
     names = tuple(sorted({name for o in outcomes for name in o.tags.names}))
     return Outcome(
-        rewards={name: np.concatenate([o.rewards[name] for o in outcomes]) for name in METHODS},
+        rewards={name: np.concatenate([o.rewards[name] for o in outcomes]) for name in first.rewards},
         choices=np.concatenate([o.choices for o in outcomes]),
         probs=np.concatenate([o.probs for o in outcomes]),
         labels=Labels(np.concatenate([o.labels.values for o in outcomes]), first.labels.candidates),
@@ -105,26 +116,28 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
 
 def summary(outcome: Outcome) -> dict[str, Any]:
     """All numbers of the report's `test` section, ready for JSON; intervals are 95 % paired bootstrap."""
-    columns = np.stack([outcome.rewards[name] for name in METHODS])
+    names = tuple(outcome.rewards)
+    statistics = partial(_statistics, names)
+    columns = np.stack([outcome.rewards[name] for name in names])
     means = columns.mean(axis=1)
-    low, high = metric.paired_bootstrap(columns, _statistics)
-    point = _statistics(*means)
+    low, high = metric.paired_bootstrap(columns, statistics)
+    point = statistics(*means)
     interval = [[_number(a), _number(b)] for a, b in zip(low, high, strict=True)]
-    gap, over_single, over_knn = len(METHODS), len(METHODS) + 1, len(METHODS) + 2
+    gap, over_single, over_knn = len(names), len(names) + 1, len(names) + 2
     of_tags = _by_tag(outcome)
     return {
         "queries": len(outcome.choices),
-        **{name: _number(mean) for name, mean in zip(METHODS, means, strict=True)},
+        **{name: _number(mean) for name, mean in zip(names, means, strict=True)},
         "best_single_name": Counter(outcome.best_single).most_common(1)[0][0],
         "knn_neighbours": list(outcome.k),
-        "intervals": dict(zip(METHODS, interval, strict=False)),
+        "intervals": dict(zip(names, interval, strict=False)),
         "gap_closed": _number(point[gap]),
         "gap_closed_ci": interval[gap],
         "over_best_single": {"mean": _number(point[over_single]), "ci": interval[over_single]},
         "over_knn": {"mean": _number(point[over_knn]), "ci": interval[over_knn]},
         "gap_closed_by": {
-            name: _number(metric.gap_closed(mean, means[METHODS.index("best_single")], means[METHODS.index("oracle")]))
-            for name, mean in zip(METHODS, means, strict=True)
+            name: _number(metric.gap_closed(mean, means[names.index("best_single")], means[names.index("oracle")]))
+            for name, mean in zip(names, means, strict=True)
         },
         **of_tags,
         "candidates": {
@@ -146,9 +159,9 @@ def _tag_means(train: Rewards, tags: tuple[Tags, Tags], prior: Prior) -> Floats:
     return np.where(count > 0, mean, np.nan_to_num(train.column_means()))
 
 
-def _statistics(*means: Floats) -> Floats:
+def _statistics(names: tuple[str, ...], *means: Floats) -> Floats:
     """The methods' means, the share of the gap closed, and the router's lead over the best single model and kNN."""
-    of = dict(zip(METHODS, means, strict=True))
+    of = dict(zip(names, means, strict=True))
     return np.stack(
         [
             *means,
@@ -171,18 +184,19 @@ def _by_tag(outcome: Outcome) -> dict[str, Any]:
     cells = np.asarray(membership.T @ observed)
     of_candidates = np.divide(totals, cells, out=np.full(totals.shape, np.nan), where=cells > 0)[present]
     of_method = {
-        name: np.asarray(membership.T @ outcome.rewards[name]).ravel()[present] / counts[present] for name in METHODS
+        name: np.asarray(membership.T @ rewards).ravel()[present] / counts[present]
+        for name, rewards in outcome.rewards.items()
     }
     rows = [
         {
             "tag": names[j],
             "queries": int(counts[j]),
-            **{name: _number(of_method[name][i]) for name in METHODS},
+            **{name: _number(values[i]) for name, values in of_method.items()},
             "candidates": [_number(x) for x in of_candidates[i]],
         }
         for i, j in enumerate(present)
     ]
-    ranked = [name for name in METHODS if name not in ("random", "oracle")]
+    ranked = [name for name in of_method if name not in ("random", "oracle")]
     return {
         "tags": sorted(rows, key=lambda row: -int(row["queries"])),
         "mean_task_rank": {n: float(metric.task_ranks(of_method[n], of_candidates).mean()) for n in ranked},

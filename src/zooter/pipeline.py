@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from zooter.records import Records
 from zooter.split import Part, Split
 from zooter.tables import files
 from zooter.tagger.protocol import Tagger
-from zooter.types import Floats, Tags
+from zooter.types import Floats, Rewards, Tags
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Settings:
         cache_dir: embeddings, shared by all runs.
         trainer, logger: make a Lightning trainer, and a logger that writes into a folder; None logs nothing.
         folds: None for one split; k for k parts that together test every query once.
+        compare_beta: routers with these β are trained too, and stand beside the first in the report.
         prices: candidate → US dollars per million tokens.
         ckpt_path: a `last.ckpt` of an interrupted run of the same settings; not with folds.
     """
@@ -59,6 +60,7 @@ class Settings:
     logger: Callable[..., Logger] | None = None
     prices: Mapping[str, float] | None = None
     folds: int | None = None
+    compare_beta: Sequence[float] = ()
     seed: int = 0
     ckpt_path: Path | None = None
 
@@ -109,7 +111,12 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any]:
     for k, part in enumerate(parts):
         prefix = f"fold{k}/" if settings.folds else ""
         trained = train(data, part, settings, logger, prefix)
-        outcomes.append(_outcome(data, part, trained))
+        others = {}
+        for beta in settings.compare_beta:
+            smoothing = replace(settings, label=replace(settings.label, beta=beta))
+            other = train(data, part, smoothing, None, f"{prefix}beta{beta}/")
+            others[f"routed, β = {beta:g}"] = predict(other.net, data.inputs, part.test)
+        outcomes.append(_outcome(data, part, trained, others))
         log.info("%s%d epochs, best validation loss %.4f", prefix, trained.fit.epochs, trained.fit.val_loss)
     if settings.folds:
         part = settings.split.everything(table.queries)
@@ -153,15 +160,23 @@ def train(data: Data, part: Part, settings: Settings, logger: Logger | None = No
     return Trained(net, prior, tags, fit)
 
 
-def _outcome(data: Data, part: Part, trained: Trained) -> evaluate.Outcome:
-    probs = softmax(predict(trained.net, data.inputs, part.test), axis=1)
-    rewards, tags = data.records.rewards, trained.tags
+def _outcome(data: Data, part: Part, trained: Trained, others: Mapping[str, Floats]) -> evaluate.Outcome:
+    """What the test queries of a part show; those without any truth, where there is a truth, show nothing."""
+    table, tags = data.records, trained.tags
+    shows = np.ones(len(part.test), dtype=bool) if table.truth is None else table.truth.observed[part.test].any(axis=1)
+    test = part.test[shows]
+
+    def halves(of_all: Rewards) -> tuple[Rewards, Rewards]:
+        return of_all.take(part.train), of_all.take(test)
+
     return evaluate.outcome(
-        probs,
+        softmax(predict(trained.net, data.inputs, test), axis=1),
         trained.prior,
-        (data.embeddings[part.train], data.embeddings[part.test]),
-        (rewards.take(part.train), rewards.take(part.test)),
-        (tags.take(part.train), tags.take(part.test)),
+        (data.embeddings[part.train], data.embeddings[test]),
+        halves(table.rewards),
+        (tags.take(part.train), tags.take(test)),
+        None if table.truth is None else halves(table.truth),
+        {name: logits[shows] for name, logits in others.items()},
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zooter.evaluate import METHODS
 from zooter.store import write_atomically
 
 INK, ACCENT, QUIET = "#22313f", "#d1495b", "#8fa3b0"
@@ -17,6 +16,7 @@ NAMES = {
     "best_single": "best single",
     "per_tag_best": "best per tag\n(tags known)",
     "knn": "kNN",
+    "ranking": "reward-model ranking\n(asks all)",
     "oracle": "oracle",
 }
 
@@ -43,8 +43,8 @@ def save(figure: Figure, path: Path) -> Path:
 
 def methods(test: dict[str, Any]) -> Figure:
     """Mean reward of every method with its interval."""
-    figure, axes = _axes(7.0, 3.4, f"Mean reward on {test['queries']:,} unseen queries")
-    order = sorted(METHODS, key=lambda name: float(test[name]))
+    figure, axes = _axes(7.0, 1.0 + 0.4 * len(test["intervals"]), f"Mean reward on {test['queries']:,} unseen queries")
+    order = sorted(test["intervals"], key=lambda name: float(test[name]))
     for row, name in enumerate(order):
         low, high = test["intervals"][name]
         colour = ACCENT if name == "routed" else QUIET
@@ -53,8 +53,8 @@ def methods(test: dict[str, Any]) -> Figure:
         axes.annotate(
             f"{test[name]:.3f}", (high, row), xytext=(6, 0), textcoords="offset points", va="center", color=INK
         )
-    axes.set_yticks(range(len(order)), [NAMES[name] for name in order])
-    ends = [0.0, *(end for name in METHODS for end in test["intervals"][name])]
+    axes.set_yticks(range(len(order)), [NAMES.get(name, name) for name in order])
+    ends = [0.0, *(end for name in order for end in test["intervals"][name])]
     room = (max(ends) - min(ends)) or 1.0
     axes.set_xlim(min(ends), max(ends) + 0.15 * room)
     axes.set_xlabel("mean reward, 95 % bootstrap interval")

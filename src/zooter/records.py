@@ -1,7 +1,7 @@
 """The public file format: one row per recorded response, read into the nouns that training needs.
 
-Columns: `query`, `candidate` (text, required), `reward` (number, null = none), and optionally `response`, `sample`,
-`tags`, `reference`, `margin`, `input_tokens`, `output_tokens`, `cost`, `split`, `query_id`; `data/README.md` says what
+Columns: `query`, `candidate` (text, required), `reward` (number, null = none), and optionally `response`, `sample`, `tags`,
+`truth`, `reference`, `margin`, `input_tokens`, `output_tokens`, `cost`, `split`, `query_id`; `data/README.md` says what
 each means. Files are streamed: what stays in memory is one text per distinct query and a few numbers per row.
 """
 
@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         ("query", _TEXT),
         ("candidate", _TEXT),
         ("reward", pa.float64()),
+        ("truth", pa.float64()),
         ("sample", pa.int64()),
         ("tags", pa.list_(_TEXT)),
         ("query_id", _TEXT),
@@ -68,6 +69,7 @@ class Records:
         queries, query_ids: n texts and their ids.
         pool: the m candidates, in alphabetical order unless given.
         rewards: (n, m), the mean over a cell's samples.
+        truth: (n, m) the same of the column `truth`, which methods are measured by; None when the table has none.
         tags: (n, t); t = 0 when the table has none.
         samples: all rows that have a query in `queries`.
         dropped: how many queries had no reward at all and were left out.
@@ -77,6 +79,7 @@ class Records:
     query_ids: list[str]
     pool: Pool
     rewards: Rewards
+    truth: Rewards | None
     tags: Tags
     samples: Samples
     dropped: int
@@ -129,25 +132,18 @@ class _Rows:
     code_of_query: dict[bytes, int] = field(default_factory=dict)
     code_of_candidate: dict[str, int] = field(default_factory=dict)
     code_of_tag: dict[str, int] = field(default_factory=dict)
-    # One array per batch: query, candidate, sample, reward; and the (query, tag) pairs.
-    cells: list[tuple[Ints, Ints, Ints, Floats]] = field(default_factory=list)
+    # One array per batch: query, candidate, sample, reward, truth; and the (query, tag) pairs.
+    cells: list[tuple[Ints, Ints, Ints, Floats, Floats]] = field(default_factory=list)
     tag_pairs: list[tuple[Ints, Ints]] = field(default_factory=list)
 
     def add(self, batch: pa.RecordBatch, file: Path, first_row: int) -> None:
         for name in ("query", "candidate"):
             _refuse_blank(batch[name], name, file, first_row)
-        reward = batch["reward"].to_numpy(zero_copy_only=False)
-        if np.isinf(reward).any():
-            row = first_row + int(np.flatnonzero(np.isinf(reward))[0])
-            raise RecordsError(
-                expected=f"finite rewards in {file}",
-                found=f"{reward[row - first_row]} at row {row}",
-                do="write null where there is no reward",
-            )
+        reward, truth = (_finite(batch[name], name, file, first_row) for name in ("reward", "truth"))
         query = self._query_codes(batch)
         candidate = _codes(batch["candidate"], self.code_of_candidate)
         sample = pc.fill_null(batch["sample"], 0).to_numpy(zero_copy_only=False)
-        self.cells.append((query, candidate, sample, reward))
+        self.cells.append((query, candidate, sample, reward, truth))
         tags = batch["tags"]
         if tags.null_count < len(tags):
             of_row = query[pc.list_parent_indices(tags).to_numpy()]
@@ -176,7 +172,7 @@ class _Rows:
     def to_records(self, path: Path, prices: Mapping[str, float] | None) -> Records:
         if not self.cells:
             raise RecordsError(expected=f"at least one row in {path}", found="none", do="give a table with rows")
-        query, candidate, sample, reward = (np.concatenate(arrays) for arrays in zip(*self.cells, strict=True))
+        query, candidate, sample, reward, truth = (np.concatenate(arrays) for arrays in zip(*self.cells, strict=True))
         self.cells.clear()
         names = sorted(self.code_of_candidate)
         column = np.empty(len(names), dtype=np.int64)
@@ -184,6 +180,7 @@ class _Rows:
             column[self.code_of_candidate[name]] = j
         candidate = column[candidate]
         values = _cell_means(query, candidate, reward, (len(self.queries), len(names)))
+        truths = _cell_means(query, candidate, truth, values.shape)
         _refuse_unusable(values, names, path)
         kept: NDArray[np.bool_] = np.asarray(~np.isnan(values).all(axis=1))
         dropped = int((~kept).sum())
@@ -196,6 +193,7 @@ class _Rows:
             query_ids=[name for name, keep in zip(self.query_ids, kept, strict=True) if keep],
             pool=Pool.of(names, prices),
             rewards=Rewards(values[kept], tuple(names)),
+            truth=Rewards(truths[kept], tuple(names)) if np.isfinite(truths).any() else None,
             tags=self._tags(kept),
             samples=Samples(row_of[query[of_kept]], candidate[of_kept], sample[of_kept], reward[of_kept]),
             dropped=dropped,
@@ -210,6 +208,19 @@ class _Rows:
         membership.data[:] = 1.0  # every row of a query repeats its tags; converting has added the repeats up
         order = np.argsort(names)
         return Tags(membership[kept][:, order], tuple(names[j] for j in order))
+
+
+def _finite(values: pa.Array, name: str, file: Path, first_row: int) -> Floats:
+    """The numbers, NaN where null; infinite ones are refused."""
+    found: Floats = values.to_numpy(zero_copy_only=False)
+    infinite = np.flatnonzero(np.isinf(found))
+    if len(infinite):
+        raise RecordsError(
+            expected=f"finite {name}s in {file}",
+            found=f"{found[infinite[0]]} at row {first_row + int(infinite[0])}",
+            do=f"write null where there is no {name}",
+        )
+    return found
 
 
 def _cell_means(query: Ints, candidate: Ints, reward: Floats, shape: tuple[int, int]) -> Floats:

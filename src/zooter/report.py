@@ -10,7 +10,6 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from zooter.evaluate import METHODS
 from zooter.store import write_atomically
 
 TITLES = {
@@ -19,6 +18,7 @@ TITLES = {
     "best_single": "best single model",
     "per_tag_best": "best per tag (told)",
     "knn": "kNN regression",
+    "ranking": "reward-model ranking",
     "oracle": "oracle",
 }
 
@@ -134,11 +134,11 @@ def _finite(value: Any) -> Any:
 
 def _rows(test: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    for name in sorted(METHODS, key=lambda name: -float(test[name])):
+    for name in sorted(test["intervals"], key=lambda name: -float(test[name])):
         rank, uplift = test["mean_task_rank"].get(name), test["uplift"].get(name)
         rows.append(
             (
-                TITLES[name],
+                TITLES.get(name, name),
                 _show(test[name]),
                 _interval(test["intervals"][name]),
                 _percent(test["gap_closed_by"][name]),
