@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 from scipy.special import softmax
 from torch import Tensor
 
@@ -195,6 +196,7 @@ def _facts(path: Path, table: Records) -> dict[str, Any]:
     }
 
 
+@rank_zero_only
 def _finish(logger: Logger | None, test: dict[str, Any]) -> None:
     if logger is None:
         return
@@ -206,6 +208,7 @@ def _finish(logger: Logger | None, test: dict[str, Any]) -> None:
         close()
 
 
+@rank_zero_only
 def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: dict[str, Any]) -> None:
     table = data.records
     kept = np.random.default_rng(settings.seed).permutation(part.train)[: export.KEPT_EMBEDDINGS]
