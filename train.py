@@ -28,7 +28,7 @@ def train(config: DictConfig) -> float | None:
         values["run_dir"] = HydraConfig.get().runtime.output_dir
         told = {**values, "overrides": list(HydraConfig.get().overrides.task)}
         found = pipeline.run(entry.build(values), told)
-        console = Console(quiet=rank_zero_only.rank > 0)  # one process of several speaks
+        console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)  # one process of several speaks
         console.print(report.table(found))
         console.print(report.sentence(found["test"]), markup=False)
         console.print(f"report, plots and export: {values['run_dir']}", soft_wrap=True)
