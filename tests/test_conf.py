@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from zooter import entry
 
 CONF = Path(__file__).parents[1] / "conf"
-OPTIONS = sorted(path for path in CONF.glob("*/*.yaml"))
+OPTIONS = sorted(path for path in CONF.glob("*/[!_]*.yaml"))  # _*.yaml is a part of its neighbours
 GIVEN = ["records=some.parquet", "run_dir=some"]
 
 

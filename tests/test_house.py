@@ -14,16 +14,19 @@ FLOORS = [
     ["errors"],
     ["types", "pool", "entry"],
     ["split", "store", "tables", "label", "metric", "manifest", "surface"],
-    ["records", "encoder", "objective", "baseline"],
-    ["net", "tagger"],
-    ["batches", "router", "start", "evaluate"],
-    ["distill", "export", "plot", "infer"],
+    ["records", "encoder", "objective", "baseline", "cells", "progress"],
+    ["responder", "reader"],
+    ["net", "tagger", "rewarder", "ask"],
+    ["batches", "router", "start", "evaluate", "live"],
+    ["distill", "export", "plot", "infer", "plan"],
     ["report", "sweep"],
     ["pipeline"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
-WITHOUT_TORCH = {room for floor in FLOORS[:3] for room in floor} | {"records", "baseline", "evaluate", "plot", "report"}
+WITHOUT_TORCH = {room for floor in FLOORS[:3] for room in floor} | {
+    "records", "baseline", "evaluate", "plot", "report", "cells", "progress", "ask", "live", "plan"
+}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,21 @@ from scipy.special import softmax
 from torch import Tensor
 
 from zooter import evaluate, export, plot, records, report, start
+from zooter.ask import Rules
 from zooter.batches import Batches
 from zooter.distill import Fit, distill, predict
 from zooter.encoder import Encoder
 from zooter.errors import ConfigError
 from zooter.label import Prior, Smoothing
+from zooter.live import Live
 from zooter.manifest import digest
 from zooter.net import Inputs, Net, Recipe, features
 from zooter.objective import Objective
+from zooter.pool import Pool
+from zooter.reader.protocol import Reader
 from zooter.records import Records
+from zooter.responder.protocol import Responder
+from zooter.rewarder.protocol import Rewarder
 from zooter.split import Part, Split
 from zooter.tables import files
 from zooter.tagger.protocol import Tagger
@@ -32,23 +38,29 @@ from zooter.types import Floats, Rewards, Tags
 
 log = logging.getLogger(__name__)
 
+BEFORE_TRAINING = ("respond", "reward")
+STAGES = (*BEFORE_TRAINING, "report")
+
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that a run depends on.
 
     Attributes:
-        records: the recorded table.
+        records: the recorded table to train from; or
+        reader, pool, responder, rewarder, truth, cells: those of a live run (`zooter.live`), which records one.
         run_dir: gets the report, the plots, the checkpoints and the export.
         cache_dir: embeddings, shared by all runs.
         trainer, logger: make a Lightning trainer, and a logger that writes into a folder; None logs nothing.
         folds: None for one split; k for k parts that together test every query once.
         compare_beta: routers with these β are trained too, and stand beside the first in the report.
         prices: candidate → US dollars per million tokens.
+        queries: of reader=file; here so that `queries=FILE` is all that has to be typed.
+        until: the stage to stop after; None goes on to the end.
+        plan: only say what a live run would compute.
         ckpt_path: a `last.ckpt` of an interrupted run of the same settings; not with folds.
     """
 
-    records: Path
     run_dir: Path
     cache_dir: Path
     split: Split
@@ -58,6 +70,16 @@ class Settings:
     net: Recipe
     objective: Objective
     trainer: Callable[..., pl.Trainer]
+    records: Path | None = None
+    queries: Path | None = None
+    reader: Reader | None = None
+    pool: Pool | None = None
+    responder: Responder | None = None
+    rewarder: Rewarder | None = None
+    truth: Rewarder | None = None
+    cells: Rules = field(default_factory=Rules)
+    until: str | None = None
+    plan: bool = False
     logger: Callable[..., Logger] | None = None
     prices: Mapping[str, float] | None = None
     folds: int | None = None
@@ -70,6 +92,14 @@ class Settings:
             raise ConfigError(
                 expected="ckpt_path with one split", found=f"folds={self.folds}", do="set folds=null to resume"
             )
+        if (self.records is None) == (self.reader is None):
+            raise ConfigError(
+                expected="either records=FILE or a reader=…",
+                found="neither" if self.records is None else "both",
+                do="add records=FILE to train from a recorded table, or choose an experiment=… that asks candidates",
+            )
+        if self.until is not None and self.until not in STAGES:
+            raise ConfigError(expected=f"until among {STAGES}", found=repr(self.until), do="correct it")
 
 
 @dataclass(frozen=True)
@@ -92,13 +122,54 @@ class Trained:
     fit: Fit
 
 
-def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Train, evaluate and export; returns the report, which is also written into the run folder.
+def live(settings: Settings) -> Live:
+    """The live run that the settings describe.
+
+    Raises:
+        ConfigError: a part of it is not chosen.
+    """
+    if settings.reader is None or settings.pool is None or settings.responder is None:
+        raise ConfigError(
+            expected="a reader, a pool and a responder, to ask candidates",
+            found=str({name: type(getattr(settings, name)).__name__ for name in ("reader", "pool", "responder")}),
+            do="choose them: reader=file queries=FILE pool=… responder=…",
+        )
+    if settings.rewarder is None and settings.until != "respond" and not settings.plan:
+        raise ConfigError(
+            expected="a rewarder, to train from", found="none", do="choose rewarder=…, or stop with until=respond"
+        )
+    return Live(
+        settings.reader, settings.pool, settings.responder, settings.cache_dir,
+        settings.rewarder, settings.truth, settings.cells,
+    )  # fmt: skip
+
+
+def record(settings: Settings) -> Settings:
+    """Settings with a recorded table: as they are, or after a live run has made one in the run folder."""
+    if settings.records is not None:
+        return settings
+    asking = live(settings)
+    table = settings.run_dir / "records.parquet"
+    asking.run(table, settings.until)
+    log.info("recorded table: %s", table)
+    prices = {c.name: p for c in asking.pool.candidates if (p := c.mean_price()) is not None}
+    return replace(settings, records=table, reader=None, prices={**prices, **(settings.prices or {})})
+
+
+def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Record if live, then train, evaluate and export; returns the report, which is also written into the run folder.
 
     Args:
         told: the settings as they were given, for the report; JSON.
+
+    Returns:
+        None when `until` stopped it earlier.
     """
     started = time.perf_counter()
+    settings = record(settings)
+    if settings.until in BEFORE_TRAINING:
+        return None
+    assert settings.records is not None
     table = records.read(settings.records, settings.prices)
     parts = settings.split.parts(table.queries, settings.folds)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))

@@ -63,6 +63,12 @@ class Candidate:
                 do="correct it, and give keys by key_env",
             )
 
+    def mean_price(self) -> float | None:
+        """One price per million tokens, for comparing candidates: `price`, or the mean of both kinds."""
+        if self.input_price is None or self.output_price is None:
+            return self.price
+        return (self.input_price + self.output_price) / 2
+
     def cost(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
         """US dollars of one response; None when a price or a count is not known."""
         prices = (
