@@ -11,13 +11,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP reply. `cut` closes the connection after so many bytes of the body; `delay` is in seconds."""
+    """One HTTP reply.
+
+    `cut` closes the connection after so many bytes of the body; `delay` is in seconds, `drip` in seconds per byte.
+    """
 
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut: int | None = None
+    drip: float = 0.0
 
 
 def chat(text: str | None, finish_reason: str = "stop", **more: Any) -> Reply:
@@ -101,7 +105,11 @@ async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answe
     kind = {"content-type": "application/json", "content-length": str(len(reply.body)), **reply.headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in kind.items())
     sent = reply.body if reply.cut is None else reply.body[: reply.cut]
-    writer.write(f"HTTP/1.1 {reply.status} OK\r\n{lines}\r\n".encode() + sent)
+    writer.write(f"HTTP/1.1 {reply.status} OK\r\n{lines}\r\n".encode())
+    for i in range(len(sent) if reply.drip else 0):
+        writer.write(sent[i : i + 1])
+        await asyncio.sleep(reply.drip)
+    writer.write(b"" if reply.drip else sent)
     await writer.drain()
     if reply.cut is not None:
         writer.transport.abort()

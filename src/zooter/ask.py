@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
 
 from zooter import progress
 from zooter.cells import Cells, response_keys, told
@@ -70,12 +69,13 @@ class Column:
 
 @dataclass
 class _Tally:
-    """What a candidate has done so far: answered, failed, and the same of calls that are tried for the first time."""
+    """What a candidate has done so far: calls, failures, both of first tries, and the failures' reasons."""
 
     done: int = 0
     failed: int = 0
     first: int = 0
     first_failed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
 
 
 def columns(
@@ -179,13 +179,14 @@ class _Stage:
         tally, failed = self.tallies[response.candidate], response.error is not None
         tally.done += 1
         tally.failed += failed
+        if response.error is not None:
+            tally.reasons[response.error] += 1
         if self.found[response.candidate].attempts[key] == 0:
             tally.first += 1
             tally.first_failed += failed
             # A call that has failed before is likely to fail again: only first tries say whether to go on.
             if tally.first >= ENOUGH and tally.first_failed > self.rules.max_failures * tally.first:
-                reasons = Counter(r.error for _, r in self.waiting if r.error and r.candidate == response.candidate)
-                raise self._too_many(response.candidate, tally.first_failed, tally.first, reasons)
+                raise self._too_many(response.candidate, tally.first_failed, tally.first, tally.reasons)
 
     def _land(self, identities: Mapping[str, str]) -> None:
         self.cells.keep(self.waiting, identities)
@@ -198,7 +199,7 @@ class _Stage:
             if missing > self.rules.max_failures * len(column.keys):
                 raise self._too_many(name, missing, len(column.keys), self.cells.reasons(column.keys))
 
-    def _too_many(self, name: str, failed: int, of: int, reasons: Counter[Any]) -> ResponderError:
+    def _too_many(self, name: str, failed: int, of: int, reasons: Counter[str]) -> ResponderError:
         reason, times = reasons.most_common(1)[0]
         return ResponderError(
             expected=f"at most {self.rules.max_failures:.0%} of the calls to {name!r} to fail",

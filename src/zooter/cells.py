@@ -55,9 +55,7 @@ def response_keys(identity: Mapping[str, object], queries: Iterable[Query], samp
     return [key(start, query.text, sample) for query in queries]
 
 
-def reward_keys(
-    identity: Mapping[str, object], queries: Sequence[Query], responses: Sequence[Response]
-) -> list[str]:
+def reward_keys(identity: Mapping[str, object], queries: Sequence[Query], responses: Sequence[Response]) -> list[str]:
     """The key of each response's reward."""
     start = key("reward", told(identity))
     return [

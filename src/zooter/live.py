@@ -169,4 +169,3 @@ class Live:
 
 def _unzipped(pairs: Sequence[tuple[Query, Response]]) -> tuple[list[Query], list[Response]]:
     return [query for query, _ in pairs], [response for _, response in pairs]
-

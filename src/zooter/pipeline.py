@@ -92,12 +92,6 @@ class Settings:
             raise ConfigError(
                 expected="ckpt_path with one split", found=f"folds={self.folds}", do="set folds=null to resume"
             )
-        if (self.records is None) == (self.reader is None):
-            raise ConfigError(
-                expected="either records=FILE or a reader=…",
-                found="neither" if self.records is None else "both",
-                do="add records=FILE to train from a recorded table, or choose an experiment=… that asks candidates",
-            )
         if self.until is not None and self.until not in STAGES:
             raise ConfigError(expected=f"until among {STAGES}", found=repr(self.until), do="correct it")
 
@@ -145,7 +139,17 @@ def live(settings: Settings) -> Live:
 
 
 def record(settings: Settings) -> Settings:
-    """Settings with a recorded table: as they are, or after a live run has made one in the run folder."""
+    """Settings with a recorded table: as they are, or after a live run has made one in the run folder.
+
+    Raises:
+        ConfigError: neither a table nor a reader is given, or both are.
+    """
+    if (settings.records is None) == (settings.reader is None):
+        raise ConfigError(
+            expected="either records=FILE or a reader=…",
+            found="neither" if settings.records is None else "both",
+            do="add records=FILE to train from a recorded table, or reader=file queries=FILE to ask candidates",
+        )
     if settings.records is not None:
         return settings
     asking = live(settings)

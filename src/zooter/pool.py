@@ -9,7 +9,6 @@ from typing import Any
 
 from zooter.errors import ConfigError
 
-
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # in capitals: some keys (gsk_…, hf_…) could pass for a name otherwise
 
 

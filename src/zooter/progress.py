@@ -28,7 +28,8 @@ def bar(title: str, total: int, console: Console | None = None) -> Iterator[Call
         TextColumn("{task.fields[told]}"),
     )  # fmt: skip
     spent, failures = 0.0, 0
-    with Progress(*columns, transient=True, console=console or Console(stderr=True)) as progress:
+    console = console or Console(stderr=True)
+    with Progress(*columns, transient=True, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=total, told="")
 
         def advance(cells: int, dollars: float = 0.0, failed: int = 0) -> None:

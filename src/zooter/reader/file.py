@@ -30,12 +30,9 @@ class FileReader:
     queries: Path | None
     limit: int | None = None
 
-    def __post_init__(self) -> None:
+    def read(self) -> list[Query]:
         if self.queries is None:
             raise ConfigError(expected="a file of queries with reader=file", found="none", do="add queries=FILE")
-
-    def read(self) -> list[Query]:
-        assert self.queries is not None
         found: dict[str, Query] = {}
         rows = 0
         for file in tables.files(self.queries):

@@ -44,11 +44,11 @@ class Draw(LogitsProcessor):
 
     def __init__(self, sampling: Sampling, seeds: Sequence[int], length: int, labels: Mapping[str, Sequence[int]]):
         self.temperature = 1.0 if sampling.temperature is None else sampling.temperature
-        self.warp = TopPLogitsWarper(sampling.top_p) if 0 < sampling.top_p < 1 else None  # type: ignore[no-untyped-call]
+        self.warp = TopPLogitsWarper(sampling.top_p) if 0 < sampling.top_p < 1 else None
         self.seeds, self.length, self.labels = torch.tensor(list(seeds)), length, labels
         self.margins: list[float] = []
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         position = input_ids.shape[1] - self.length
         scores = scores.float()
         if position == 0:

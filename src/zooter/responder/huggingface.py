@@ -96,13 +96,14 @@ class LocalModel:
         spread = {"device_map": "auto"} if settings.device == "spread" else {}
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left", **where)
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=settings.dtype, **where, **spread).eval()
+            model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=settings.dtype, **where, **spread)
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise ConfigError(
                 expected=f"a causal language model that transformers can load for {candidate.name!r}",
                 found=f"{name!r}: {str(error).splitlines()[0]}",
                 do="correct the candidate's `model` or `revision`",
             ) from error
+        model.eval()
         if not spread:
             automatic = "cuda" if torch.cuda.is_available() else "cpu"
             model = model.to(automatic if settings.device == "auto" else settings.device)
@@ -110,7 +111,9 @@ class LocalModel:
             tokenizer.pad_token = tokenizer.eos_token
         ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
         # Only where to end is taken from the model: it must not bring in sampling settings of its own.
-        model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
+        model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+            eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
+        )
         return cls(candidate, settings, model, tokenizer, first_tokens(tokenizer, settings.sampling.labels))
 
     def respond(self, requests: Sequence[Request]) -> Iterator[Response]:

@@ -43,12 +43,6 @@ class ReplayResponder:
     recorded: Path | None
     sampling: Sampling = field(default_factory=Sampling)
 
-    def __post_init__(self) -> None:
-        if self.recorded is None:
-            raise ConfigError(
-                expected="a recorded table with responder=replay", found="none", do="add responder.recorded=FILE"
-            )
-
     def identity(self, candidate: Candidate) -> Mapping[str, object]:
         return {"responder": "replay", "files": self._digests, "model": candidate.model or candidate.name}
 
@@ -64,7 +58,10 @@ class ReplayResponder:
 
     @cached_property
     def _files(self) -> list[Path]:
-        assert self.recorded is not None
+        if self.recorded is None:
+            raise ConfigError(
+                expected="a recorded table with responder=replay", found="none", do="add responder.recorded=FILE"
+            )
         return tables.files(self.recorded)
 
     @cached_property

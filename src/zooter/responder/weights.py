@@ -53,4 +53,3 @@ def _commit(model: str, revision: str | None) -> str:
             do="check the spelling and the network, or set the candidate's `model` to a folder",
         ) from error
     return f"{model}@{config.parent.name}"
-
