@@ -94,7 +94,9 @@ def test_another_sampling_makes_new_cells_and_keeps_the_old(tmp_path: Path) -> N
 def test_a_renamed_or_dearer_candidate_is_not_asked_again(tmp_path: Path) -> None:
     respond(queries(2), Pool((Candidate("a", model="m"),)), Echo(), Cells(tmp_path), Rules())
     echo = Echo()
-    respond(queries(2), Pool((Candidate("z", model="m", price=9.0, url="http://x/v1"),)), echo, Cells(tmp_path), Rules())
+    respond(
+        queries(2), Pool((Candidate("z", model="m", price=9.0, url="http://x/v1"),)), echo, Cells(tmp_path), Rules()
+    )
     assert echo.calls == []
 
 
@@ -124,7 +126,9 @@ def test_a_failed_call_is_tried_in_the_next_runs_up_to_the_limit(tmp_path: Path)
 def test_too_many_failures_stop_the_run_with_the_most_frequent_reason(tmp_path: Path) -> None:
     failing = frozenset(f"text {i}" for i in range(1_000))
     echo = Echo(failing=failing)
-    with pytest.raises(ResponderError, match=r"at most 20% of the calls to 'a' to fail; found 50 of 50 .*\(50×\) with: broken"):
+    with pytest.raises(
+        ResponderError, match=r"at most 20% of the calls to 'a' to fail; found 50 of 50 .*\(50×\) with: broken"
+    ):
         respond(queries(1_000), POOL, echo, Cells(tmp_path), Rules(batch=64))
     assert len(echo.calls) == 50
 

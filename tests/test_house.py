@@ -17,7 +17,7 @@ FLOORS = [
     ["records", "encoder", "objective", "baseline", "cells", "progress"],
     ["responder", "reader"],
     ["net", "tagger", "rewarder", "ask"],
-    ["batches", "router", "start", "evaluate", "live"],
+    ["batches", "router", "start", "evaluate", "live", "labelled"],
     ["distill", "export", "plot", "infer", "plan"],
     ["report", "sweep"],
     ["pipeline"],
@@ -25,7 +25,7 @@ FLOORS = [
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 WITHOUT_TORCH = {room for floor in FLOORS[:3] for room in floor} | {
-    "records", "baseline", "evaluate", "plot", "report", "cells", "progress", "ask", "live", "plan"
+    "records", "baseline", "evaluate", "plot", "report", "cells", "progress", "ask", "live", "plan", "labelled"
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from zooter.pool import Candidate, Pool
 from zooter.responder.openai import OpenAIResponder
 from zooter.responder.protocol import Request, Sampling
 from zooter.responder.replay import ReplayResponder
+from zooter.split import Split
 from zooter.types import Floats, Query, Response
 
 QUERIES = (Query("1", "one", "1", ("count",)), Query("2", "two", "2", ("count", "even")), Query("3", "three"))
@@ -69,7 +70,9 @@ class Length:
     def reward(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
         assert [query.id for query in queries] == [response.query_id for response in responses]
         self.calls.extend(response.text for response in responses)
-        return np.array([self.factor * len(r.text) if q.reference else np.nan for q, r in zip(queries, responses, strict=True)])
+        return np.array(
+            [self.factor * len(r.text) if q.reference else np.nan for q, r in zip(queries, responses, strict=True)]
+        )
 
 
 def live(folder: Path, **parts: Any) -> Live:
@@ -87,7 +90,8 @@ def test_the_recorded_table_holds_a_row_per_response(tmp_path: Path) -> None:
     found = rows(tmp_path / "records.parquet")
     assert [(row["candidate"], row["query"]) for row in found] == [(c, q.text) for c in "ba" for q in QUERIES]
     assert found[1] == {
-        "query_id": "2", "query": "two", "candidate": "b", "sample": 0, "response": "b TWO", "reward": 5.0, "truth": 10.0,
+        "query_id": "2", "query": "two", "candidate": "b", "sample": 0, "response": "b TWO",
+        "reward": 5.0, "truth": 10.0,
         "reference": "2", "tags": ["count", "even"], "finish_reason": "stop", "margin": 0.5, "input_tokens": 3,
         "output_tokens": 6, "cost": 9e-6, "seconds": 0.1, "rewarder": '{"factor": 1.0, "rewarder": "length"}',
     }  # fmt: skip
@@ -108,9 +112,53 @@ def test_what_a_live_run_writes_can_be_trained_from(tmp_path: Path) -> None:
 def test_a_second_run_computes_nothing_and_writes_the_same(tmp_path: Path) -> None:
     live(tmp_path).run(tmp_path / "first.parquet")
     shout, length = Shout(), Length()
-    live(tmp_path, responder=shout, rewarder=length).run(tmp_path / "second.parquet")
+    live(tmp_path, responder=shout, rewarder=length, rules=Rules(max_attempts=1)).run(tmp_path / "second.parquet")
     assert (shout.calls, length.calls) == ([], [])
     assert rows(tmp_path / "second.parquet") == rows(tmp_path / "first.parquet")
+
+
+def test_a_response_without_a_reward_is_tried_again_up_to_the_limit(tmp_path: Path) -> None:
+    for expected in (6, 2, 2, 0):
+        length = Length()
+        live(tmp_path, rewarder=length).run(tmp_path / "r.parquet")
+        assert len(length.calls) == expected
+    assert rows(tmp_path / "r.parquet")[2]["reward"] is None
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Two parts, each less its mean over the training rows."""
+
+    parts: Mapping[str, Any]
+    means: Mapping[str, float] = field(default_factory=dict)
+
+    def identity(self) -> Mapping[str, object]:
+        return {"parts": [dict(part.identity()) for part in self.parts.values()]}
+
+    def reward(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
+        raise AssertionError("a combination is made of its parts' cells")
+
+    def with_scales(self, rewards: Mapping[str, Floats], train: Any = None) -> "Sum":
+        return Sum(self.parts, {name: float(np.nanmean(values[train])) for name, values in rewards.items()})
+
+    def combine(self, rewards: Mapping[str, Floats]) -> Floats:
+        return sum((rewards[name] - self.means[name] for name in self.parts), start=np.float64(0))  # type: ignore[return-value]
+
+
+def test_the_parts_of_a_combination_are_cells_of_their_own(tmp_path: Path) -> None:
+    texts = [f"{'x' * i} query" for i in range(20)]
+    reader = Given(tuple(Query(text, text, "r") for text in texts))
+    split = Split()
+    live(tmp_path, reader=reader, rewarder=Length(1.0)).run(tmp_path / "one.parquet")
+    parts = {"one": Length(1.0), "ten": Length(10.0)}
+    live(tmp_path, reader=reader, rewarder=Sum(parts), split=split, rules=Rules(samples=1)).run(
+        tmp_path / "sum.parquet"
+    )
+    assert (len(parts["one"].calls), len(parts["ten"].calls)) == (0, 40)
+    length = np.array([len(f"b {text}") for text in texts], dtype=float)
+    mean = length[~split.is_test(texts)].mean()
+    found = [row["reward"] for row in rows(tmp_path / "sum.parquet") if row["candidate"] == "a"]
+    assert found == pytest.approx((11 * (length - mean)).tolist())
 
 
 def test_another_rewarder_asks_no_candidate_and_both_are_kept(tmp_path: Path) -> None:
@@ -120,7 +168,7 @@ def test_another_rewarder_asks_no_candidate_and_both_are_kept(tmp_path: Path) ->
     assert shout.calls == []
     assert len(length.calls) == 6
     back = Length()
-    live(tmp_path, rewarder=back).run(tmp_path / "third.parquet")
+    live(tmp_path, rewarder=back, rules=Rules(max_attempts=1)).run(tmp_path / "third.parquet")
     assert back.calls == []
     assert rows(tmp_path / "third.parquet") == rows(tmp_path / "first.parquet")
 
@@ -152,8 +200,8 @@ def test_a_response_that_changes_nothing_but_its_candidate_is_rewarded_once(tmp_
                 yield Response(request.query.id, request.candidate.name, request.sample, "the same")
 
     length = Length()
-    live(tmp_path, responder=Same(), rewarder=length).run(tmp_path / "r.parquet")
-    assert len(length.calls) == 3
+    live(tmp_path, reader=Given(QUERIES[:2]), responder=Same(), rewarder=length).run(tmp_path / "r.parquet")
+    assert len(length.calls) == 2
 
 
 def test_recorded_responses_are_replayed_in_the_place_of_candidates(tmp_path: Path) -> None:
@@ -203,7 +251,7 @@ def test_a_plan_estimates_from_what_is_stored(tmp_path: Path) -> None:
     live(tmp_path).run(tmp_path / "r.parquet")
     more = Given((*QUERIES, Query("4", "fourfour")))
     lines = plan.plan(live(tmp_path, reader=more))
-    assert [line.missing for line in lines] == [1, 1, 1, 1]
+    assert [line.missing for line in lines] == [1, 1, 2, 2]
     assert lines[0].input_tokens == pytest.approx(8)  # a token per letter, as in the stored ones
     assert lines[0].output_tokens == pytest.approx(2 * (3 + 3 + 5) / 3)
     assert not lines[0].guessed
@@ -211,7 +259,9 @@ def test_a_plan_estimates_from_what_is_stored(tmp_path: Path) -> None:
 
 def test_a_plan_of_a_finished_run_is_empty(tmp_path: Path) -> None:
     live(tmp_path).run(tmp_path / "r.parquet")
-    assert [line.missing for line in plan.plan(live(tmp_path))] == [0] * 4
+    assert [line.missing for line in plan.plan(live(tmp_path))] == [0, 0, 1, 1]  # "three" has no reward yet
+    once = Rules(max_attempts=1)
+    assert [(line.missing, line.given_up) for line in plan.plan(live(tmp_path, rules=once))][2:] == [(0, 1), (0, 1)]
     assert plan.table(plan.plan(live(tmp_path))).row_count == 4
 
 
@@ -227,7 +277,10 @@ def echoing(body: dict[str, Any], number: int) -> Reply:
 
 
 def test_a_key_is_in_no_file_log_exception_or_repr(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("CANARY_KEY", CANARY)
     caplog.set_level(logging.DEBUG)
@@ -256,7 +309,10 @@ def test_a_key_is_in_no_file_log_exception_or_repr(
     assert not [text for text in [*seen, *texts] if CANARY in text]
 
 
-@pytest.mark.parametrize("field", [{"key_env": f"sk-{CANARY}"}, {"url": f"https://user:{CANARY}@host/v1"}, {"url": f"https://host/v1?key={CANARY}"}])
+@pytest.mark.parametrize(
+    "field",
+    [{"key_env": f"sk-{CANARY}"}, {"url": f"https://user:{CANARY}@host/v1"}, {"url": f"https://host/v1?key={CANARY}"}],
+)
 def test_a_key_in_the_wrong_place_is_refused_without_being_shown(field: dict[str, str]) -> None:
     from zooter.errors import ConfigError
 

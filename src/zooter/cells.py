@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -122,7 +123,28 @@ class Cells:
         found = cells.select(names).to_pylist()
         return [None if row is None else Response(**found[row]) for row in rows]
 
-    def keep_rewards(self, keys: Sequence[str], values: Floats, identity: Mapping[str, object]) -> None:
-        """Land rewards under their keys; NaN stays NaN: there is none, and asking again would not change it."""
-        columns = [pa.array(keys, pa.string()), pa.array(values, pa.float64()), pa.array([told(identity)] * len(keys))]
-        self.rewards.append(pa.Table.from_arrays(columns, schema=REWARDS))
+    def keep_rewards(
+        self, keys: Sequence[str], responses: Sequence[Response], values: Floats, identity: Mapping[str, object]
+    ) -> None:
+        """Land rewards under their keys; a NaN among the failures, so that it is tried again in later runs."""
+        has = ~np.isnan(values)
+        if has.any():
+            good = [name for name, kept in zip(keys, has, strict=True) if kept]
+            columns = [pa.array(good, pa.string()), pa.array(values[has]), pa.array([told(identity)] * len(good))]
+            self.rewards.append(pa.Table.from_arrays(columns, schema=REWARDS))
+        failed = [
+            {KEY: keys[i], "reason": "no reward", "identity": told(identity), "at": time.time(),
+             **{name: getattr(responses[i], name) for name, _ in _WHO}}
+            for i in np.flatnonzero(~has).tolist()
+        ]  # fmt: skip
+        if failed:
+            self.failures.append(pa.Table.from_pylist(failed, FAILURES))
+
+    def rewards_of(self, keys: Sequence[str]) -> Floats:
+        """(n,) rewards of these keys; NaN where there is no cell."""
+        wanted = pa.array(keys, pa.string())
+        cells = self.rewards.table([KEY, "reward"], only=wanted)
+        if not len(cells):
+            return np.full(len(keys), np.nan)
+        rows = pc.index_in(wanted, value_set=cells[KEY].cast(pa.string()))
+        return np.asarray(cells["reward"].take(rows).to_numpy(zero_copy_only=False), dtype=np.float64)

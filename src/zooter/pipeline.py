@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from scipy.special import softmax
 from torch import Tensor
 
-from zooter import evaluate, export, plot, records, report, start
+from zooter import evaluate, export, labelled, plot, records, report, start
 from zooter.ask import Rules
 from zooter.batches import Batches
 from zooter.distill import Fit, distill, predict
@@ -34,12 +34,13 @@ from zooter.rewarder.protocol import Rewarder
 from zooter.split import Part, Split
 from zooter.tables import files
 from zooter.tagger.protocol import Tagger
-from zooter.types import Floats, Rewards, Tags
+from zooter.types import Floats, Labels, Rewards, Tags
 
 log = logging.getLogger(__name__)
 
+# What `until` may name: the stages of a live run, and those after which `labels.parquet` is written.
 BEFORE_TRAINING = ("respond", "reward")
-STAGES = (*BEFORE_TRAINING, "report")
+STAGES = (*BEFORE_TRAINING, "tag", "label")
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def live(settings: Settings) -> Live:
         )
     return Live(
         settings.reader, settings.pool, settings.responder, settings.cache_dir,
-        settings.rewarder, settings.truth, settings.cells,
+        settings.rewarder, settings.truth, settings.cells, settings.split,
     )  # fmt: skip
 
 
@@ -178,6 +179,11 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any] | None:
     parts = settings.split.parts(table.queries, settings.folds)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
     embeddings = settings.encoder.embed(table.queries, settings.cache_dir)
+    if settings.until in ("tag", "label"):
+        tags, _, labels = label(table, embeddings, parts[0], settings)
+        told_by = None if settings.until == "tag" else labels
+        labelled.write(settings.run_dir / "labels.parquet", table, parts[0], tags, told_by)
+        return None
     read = features(embeddings, table.queries)
     data = Data(table, embeddings, read, settings.net.inputs(settings.encoder, table.queries, read))
     embedded = time.perf_counter()
@@ -211,14 +217,22 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
+def label(
+    table: Records, embeddings: NDArray[np.float32], part: Part, settings: Settings
+) -> tuple[Tags, Prior, Labels]:
+    """Tags and labels of all queries, learned from the training rows of one part."""
+    rows = part.train
+    tagger = settings.tagger.fit([table.queries[i] for i in rows], embeddings[rows], table.tags.take(rows))
+    tags = tagger.tag(table.queries, embeddings, table.tags)
+    prior = settings.label.fit(table.rewards.take(rows), tags.take(rows))
+    return tags, prior, prior.label(table.rewards, tags)
+
+
 def train(data: Data, part: Part, settings: Settings, logger: Logger | None = None, prefix: str = "") -> Trained:
     """Tags, labels and distillation, all learned from the training rows of one part."""
     table, rows = data.records, part.train
     texts = [table.queries[i] for i in rows]
-    tagger = settings.tagger.fit(texts, data.embeddings[rows], table.tags.take(rows))
-    tags = tagger.tag(table.queries, data.embeddings, table.tags)
-    prior = settings.label.fit(table.rewards.take(rows), tags.take(rows))
-    labels = prior.label(table.rewards, tags)
+    tags, prior, labels = label(table, data.embeddings, part, settings)
     pl.seed_everything(settings.seed, workers=True, verbose=False)  # the head's first weights
     views = [tags.take(rows)]
     if settings.net.clusters:

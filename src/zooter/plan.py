@@ -1,6 +1,6 @@
 """What a live run would compute and cost, without asking anything."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ from zooter.ask import Column, columns
 from zooter.cells import reward_keys
 from zooter.live import Live
 from zooter.pool import Candidate
+from zooter.rewarder.protocol import Combination, Rewarder
 from zooter.store import KEY
 from zooter.types import Query
 
@@ -50,15 +51,24 @@ def plan(live: Live) -> list[Line]:
     queries = live.reader.read()
     found = columns(queries, live.pool, live.responder, live.cells, live.rules)
     lines = [_responses(live, candidate, found[candidate.name], queries) for candidate in live.pool.candidates]
-    for title, rewarder in (("reward", live.rewarder), ("truth", live.truth)):
-        if rewarder is None:
-            continue
+    for title, rewarder in _rewarders(live):
         for name, column in found.items():
             pairs = [pair for pair in live.answers(queries, name, column.keys) if pair[1].error is None]
             names = reward_keys(rewarder.identity(), [q for q, _ in pairs], [r for _, r in pairs])
-            missing = len(live.cells.rewards.missing(names)) + len(column.missing)
-            lines.append(Line(title, name, len(column.keys), missing))
+            absent = [names[i] for i in live.cells.rewards.missing(names)]
+            attempts = live.cells.attempts(absent)
+            given_up = sum(attempts[key] >= live.rules.max_attempts for key in absent)
+            missing = len(absent) - given_up + len(column.missing)
+            lines.append(Line(title, name, len(column.keys), missing, given_up))
     return lines
+
+
+def _rewarders(live: Live) -> Iterator[tuple[str, Rewarder]]:
+    for title, rewarder in (("reward", live.rewarder), ("truth", live.truth)):
+        if isinstance(rewarder, Combination):
+            yield from ((f"{title}: {name}", part) for name, part in rewarder.parts.items())
+        elif rewarder is not None:
+            yield title, rewarder
 
 
 def _responses(live: Live, candidate: Candidate, column: Column, queries: Sequence[Query]) -> Line:

@@ -35,7 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return causal_folder(tmp_path_factory.mktemp("tiny"))
 
 
-def ask(folder: Path, texts: list[str], samples: int = 1, candidate: dict[str, Any] | None = None, **settings: Any) -> list[Response]:
+def ask(
+    folder: Path, texts: list[str], samples: int = 1, candidate: dict[str, Any] | None = None, **settings: Any
+) -> list[Response]:
     """Responses in the order of the texts, sample after sample."""
     who = Candidate(name="tiny", model=str(folder), **(candidate or {}))
     requests = [Request(Query(text, text), who, sample) for sample in range(samples) for text in texts]
@@ -113,13 +115,17 @@ def test_the_noise_is_standard_gumbel_and_differs_by_seed_position_and_token() -
     assert float(noise.mean()) == pytest.approx(0.5772, abs=0.01)
     assert float(noise.var()) == pytest.approx(1.6449, abs=0.02)
     assert (noise == gumbel(torch.arange(1_000), 0, 1_000)).all()
-    assert float(torch.corrcoef(torch.stack([noise.ravel(), gumbel(torch.arange(1_000), 1, 1_000).ravel()]))[0, 1]) < 0.005
+    assert (
+        float(torch.corrcoef(torch.stack([noise.ravel(), gumbel(torch.arange(1_000), 1, 1_000).ravel()]))[0, 1]) < 0.005
+    )
 
 
 def test_a_response_ends_before_a_stop_text(folder: Path) -> None:
     (free,) = ask(folder, ["hi"], sampling=Sampling(temperature=0, max_new_tokens=12))
     stop = free.text[3:5]
-    (cut, _) = ask(folder, ["hi", "a much longer query"], sampling=Sampling(temperature=0, max_new_tokens=12, stop=(stop,)))
+    (cut, _) = ask(
+        folder, ["hi", "a much longer query"], sampling=Sampling(temperature=0, max_new_tokens=12, stop=(stop,))
+    )
     assert cut.text == free.text[: free.text.index(stop)]
     assert cut.finish_reason == "stop"
     assert cut.output_tokens == free.text.index(stop) + len(stop)
@@ -150,7 +156,9 @@ def test_margins_over_labels_look_at_their_first_tokens_only(folder: Path) -> No
 
 
 def test_labels_that_share_their_first_token_are_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"labels that differ in their first token; found 'no' and 'none', which share 'n'"):
+    with pytest.raises(
+        ConfigError, match=r"labels that differ in their first token; found 'no' and 'none', which share 'n'"
+    ):
         first_tokens(AutoTokenizer.from_pretrained(folder), ["no", "none"])
 
 

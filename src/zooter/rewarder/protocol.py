@@ -1,7 +1,10 @@
 """What every rewarder does."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from zooter.types import Floats, Query, Response
 
@@ -23,6 +26,24 @@ class Rewarder(Protocol):
             queries: n queries; `queries[i]` is what `responses[i]` answers.
             responses: n responses.
         """
+        ...
+
+
+@runtime_checkable
+class Combination(Protocol):
+    """Several rewarders as one. The cells are those of its parts, so that another weight computes nothing again."""
+
+    @property
+    def parts(self) -> Mapping[str, Rewarder]:
+        """Name → rewarder."""
+        ...
+
+    def with_scales(self, rewards: Mapping[str, Floats], train: NDArray[np.bool_] | None = None) -> "Combination":
+        """The same with each part's scale learned from rewards (n, …), of the rows `train` (n,) or of all."""
+        ...
+
+    def combine(self, rewards: Mapping[str, Floats]) -> Floats:
+        """Rewards of one shape from those of the parts."""
         ...
 
 
