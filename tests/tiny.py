@@ -11,7 +11,9 @@ CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if ad
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 
 
-def causal_folder(folder: Path, seed: int = 0, chat: str | None = CHAT, positions: int = 128) -> Path:
+def causal_folder(
+    folder: Path, seed: int = 0, chat: str | None = CHAT, positions: int = 128, hidden: int = 32, layers: int = 2
+) -> Path:
     """A Llama of some ten thousand parameters."""
     letters = string.ascii_letters + string.digits + string.punctuation + " \n"
     vocabulary = {token: i for i, token in enumerate([*SPECIAL, *letters])}
@@ -25,7 +27,7 @@ def causal_folder(folder: Path, seed: int = 0, chat: str | None = CHAT, position
     fast.save_pretrained(folder)
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=len(vocabulary), hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=layers, num_attention_heads=2,
         max_position_embeddings=positions, pad_token_id=0, bos_token_id=1, eos_token_id=2, initializer_range=0.3,
         tie_word_embeddings=False,
     )  # fmt: skip

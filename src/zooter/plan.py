@@ -82,7 +82,7 @@ def _responses(live: Live, candidate: Candidate, column: Column, queries: Sequen
     longest = live.responder.sampling.max_new_tokens
     each = answered / len(stored) if answered is not None else float(longest)
     tokens = letters * per_letter, len(column.missing) * each
-    cost = candidate.cost(round(tokens[0]), round(tokens[1]))
+    cost = candidate.cost(round(tokens[0]), round(tokens[1])) if column.missing else 0.0
     guessed = answered is None and bool(column.missing)
     return Line(
         "respond", candidate.name, len(column.keys), len(column.missing), column.given_up, *tokens, cost, guessed
