@@ -197,6 +197,8 @@ def test_a_server_that_drips_for_ever_is_left_in_time() -> None:
         (complaint(404, "The model `small` does not exist", "model_not_found"), "The model `small` does not exist"),
         (complaint(400, "unknown model", "model_not_found"), "unknown model"),
         (complaint(401, "Incorrect API key provided", "invalid_api_key"), "Incorrect API key provided"),
+        (complaint(400, "Invalid model name passed in model=small"), "Invalid model name passed in model=small"),
+        (Reply(b'{"detail": "requested small"}', status=400), "HTTP 400: requested small"),
         (complaint(403, "no access to this model"), "no access to this model"),
         (complaint(429, "You exceeded your current quota", "insufficient_quota"), "You exceeded your current quota"),
     ],

@@ -99,12 +99,14 @@ class Endpoint:
         self.strikes += 1
         self.resume_at = max(self.resume_at, asyncio.get_running_loop().time() + pause)
 
-    def judge(self, error: Exception) -> Verdict:
+    def judge(self, error: Exception, model: str) -> Verdict:
         """What a failed try means for the rest."""
         if not isinstance(error, openai.APIStatusError):
             return Verdict.AGAIN
         status, code = error.status_code, str(error.code or "")
         if status in (401, 404) or code in (*_NO_MONEY, *_NO_MODEL, *_NO_KEY):
+            return Verdict.FATAL
+        if status in (400, 422) and not self.successes and _doubts_the_model(words_of(error), model):
             return Verdict.FATAL
         if status == 403:  # a wrong key; or one refused query, when others have been answered
             return Verdict.NO if self.successes else Verdict.FATAL
@@ -128,7 +130,7 @@ def words_of(error: Exception) -> str:
     """Why a try failed, in the server's words where it had any."""
     if isinstance(error, openai.APIStatusError):
         body = error.body
-        told = body.get("message") if isinstance(body, dict) else None
+        told = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None
         return f"HTTP {error.status_code}: {quote(str(told or body or error.response.text) or 'no words')}"
     if isinstance(error, BadReplyError):
         return f"a reply with {error}"
@@ -136,6 +138,12 @@ def words_of(error: Exception) -> str:
         return "no answer in time"
     cause = error.__cause__
     return f"no connection: {quote(str(cause) or type(cause).__name__)}" if cause else quote(str(error))
+
+
+def _doubts_the_model(words: str, model: str) -> bool:
+    """Whether a complaint is about the model's name: LiteLLM and transformers answer 400 where others answer 404."""
+    of_query = ("context", "length", "token", "maximum", "content", "parameter")
+    return model in words and not any(word in words.lower() for word in of_query)
 
 
 def retry_after(error: Exception) -> float | None:

@@ -102,7 +102,11 @@ class OpenAIResponder:
                 reply = await self._try(endpoint, request, without)
             except (openai.APIError, BadReplyError, TimeoutError) as error:
                 # The client's errors carry the request with its key, so they are not kept as a cause.
-                verdict, words, asked = endpoint.judge(error), endpoint.redact(words_of(error)), retry_after(error)
+                verdict, words, asked = (
+                    endpoint.judge(error, _model(request.candidate)),
+                    endpoint.redact(words_of(error)),
+                    retry_after(error),
+                )
                 if verdict is Verdict.FATAL:
                     raise endpoint.fatal(error, request.candidate) from None
                 refused = refused_parameters(error)
