@@ -81,6 +81,10 @@ class Live:
         Raises:
             ZooterError: queries cannot be read, candidates cannot be asked, or a disk is full.
         """
+        if until != "respond":
+            for rewarder in (self.rewarder, self.truth):
+                if rewarder is not None:
+                    rewarder.identity()  # a model that cannot be loaded is told before anything is paid for
         queries = self.reader.read()
         keys = respond(queries, self.pool, self.responder, self.cells, self.rules)
         rewards = truths = None

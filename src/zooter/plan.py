@@ -99,9 +99,9 @@ def table(lines: Sequence[Line]) -> Table:
         f"{sum(line.given_up for line in lines):,}", _count(sum(line.input_tokens or 0.0 for line in lines)),
         _count(sum(line.output_tokens or 0.0 for line in lines)), _dollars(total),
     )  # fmt: skip
-    headings = ("stage", "candidate", "cells", "to compute", "given up", "tokens in", "tokens out", "US dollars")
+    headings = ("stage", "candidate", "cells", "to do", "given up", "tokens in", "out", "US dollars")
     for i, (heading, footer) in enumerate(zip(headings, footers, strict=True)):
-        shown.add_column(heading, footer, justify="left" if i < 2 else "right")
+        shown.add_column(heading, footer, justify="left" if i < 2 else "right", overflow="fold")
     for line in lines:
         most = "≤ " if line.guessed else ""
         shown.add_row(
