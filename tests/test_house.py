@@ -76,8 +76,10 @@ def test_nothing_is_exported_again_by_an_init_file() -> None:
 def test_every_test_file_stands_for_a_module_or_a_whole() -> None:
     wholes = {"house", "conf", "smoke"}
     tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
-    modules = set(FLOOR_OF) | {"_".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in MODULES}
-    assert tested - wholes <= modules
+    assert tested - wholes <= set(FLOOR_OF)
+    inside = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").glob("*/test_*.py")}
+    options = {path.parent / f"test_{path.name}" for path in (m.relative_to(PACKAGE) for m in MODULES)}
+    assert inside <= options
 
 
 def test_the_base_install_leaves_optional_services_out() -> None:

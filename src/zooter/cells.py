@@ -59,8 +59,10 @@ def response_keys(identity: Mapping[str, object], queries: Iterable[Query], samp
 def reward_keys(identity: Mapping[str, object], queries: Sequence[Query], responses: Sequence[Response]) -> list[str]:
     """The key of each response's reward."""
     start = key("reward", told(identity))
+    # Tags belong into the key where they choose the method (`VerifyRewarder.by_tag`), and nowhere else.
+    by_tag = bool(identity.get("by_tag"))
     return [
-        key(start, query.text, query.reference, response.text, response.finish_reason)
+        key(start, query.text, query.reference, response.text, response.finish_reason, *(query.tags if by_tag else ()))
         for query, response in zip(queries, responses, strict=True)
     ]
 

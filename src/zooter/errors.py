@@ -5,6 +5,7 @@
     ├── RecordsError   a recorded table or a query file cannot be used as it is
     ├── StoreError     a cache on disk is damaged or cannot be written
     ├── ExportError    an export is incomplete, changed, or belongs to another pool
+    ├── RewarderError  rewards cannot be made: a server or a judge fails, or disagrees with its local model
     └── ResponderError candidates cannot be asked: a wrong key or model name, or too many failures
 
 A message says what was expected, what was found, and what to do about it.
@@ -37,3 +38,7 @@ class ExportError(ZooterError):
 
 class ResponderError(ZooterError):
     """Candidates cannot be asked: a wrong key or model name, or too many failures."""
+
+
+class RewarderError(ZooterError):
+    """Rewards cannot be made: a server or a judge fails, or disagrees with its local model."""

@@ -1,24 +1,23 @@
 """Reward models of the usual form: a transformers sequence classifier with one output, read as it is."""
 
-import hashlib
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 
 from zooter.errors import ConfigError
+from zooter.rewarder.folder import HUB_FILES, digest, hub_folder
 from zooter.rewarder.protocol import answered
 from zooter.types import Floats, Query, Response
 
 log = logging.getLogger(__name__)
 
-HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -40,6 +39,7 @@ class ClassifierRewarder:
         device: "cpu", "cuda", or "auto".
         dtype: of the weights: "float32", "bfloat16" or "float16".
         output: the field of the model's output that holds the reward.
+        bin_weights: also read PyTorch's older .bin files (as weights only: nothing in them is run).
         trust_remote_code: run code that comes with the model. Read that code first.
     """
 
@@ -51,6 +51,7 @@ class ClassifierRewarder:
     device: str = "auto"
     dtype: str = "float32"
     output: str = "logits"
+    bin_weights: bool = False
     trust_remote_code: bool = False
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -84,10 +85,12 @@ class ClassifierRewarder:
         return rewards
 
     def encode(self, query: str, response: str) -> dict[str, list[int]]:
-        """The model's inputs for one row, at most `limit` tokens long; says once when a row had to be cut."""
-        inputs = self._tokens(query, response)
-        while len(inputs["input_ids"]) > self.limit:
-            excess = len(inputs["input_ids"]) - self.limit
+        """The model's inputs for one row, at most `limit` tokens long."""
+        return self._tokens(*self.fit(query, response))
+
+    def fit(self, query: str, response: str) -> tuple[str, str]:
+        """The row as it is, or cut so that it has `limit` tokens; says once that a row had to be cut."""
+        while (excess := len(self._tokens(query, response)["input_ids"]) - self.limit) > 0:
             if query:
                 self._say("rows are longer than %d tokens: queries lose their start", self.limit)
                 query = self._without(query, excess, at_start=True)
@@ -97,11 +100,10 @@ class ClassifierRewarder:
             else:
                 raise ConfigError(
                     expected=f"a template shorter than rewarder.max_length={self.limit} tokens",
-                    found=f"{len(inputs['input_ids'])} tokens for an empty row",
+                    found=f"{excess} tokens more for an empty row",
                     do="raise rewarder.max_length",
                 )
-            inputs = self._tokens(query, response)
-        return inputs
+        return query, response
 
     @cached_property
     def limit(self) -> int:
@@ -125,7 +127,8 @@ class ClassifierRewarder:
         """Where the model's files are; downloads them when `model` is a hub id."""
         if Path(self.model).is_dir():
             return Path(self.model)
-        return _hub_folder(self.model, self.revision, self.trust_remote_code)
+        more = ["*.py"] * self.trust_remote_code + ["*.bin"] * self.bin_weights
+        return hub_folder(self.model, self.revision, [*HUB_FILES, *more])
 
     def render(self, query: str, response: str) -> str | None:
         """The text that the model reads, special tokens written out; None where it reads a pair of texts."""
@@ -155,20 +158,16 @@ class ClassifierRewarder:
     def _content(self) -> str:
         """A hub snapshot's commit, or a hash of a folder's files."""
         if not Path(self.model).is_dir():
-            return f"{self.model}@{self.folder.name}"
-        digest = hashlib.sha256()
-        for path in sorted(self.folder.iterdir()):
-            if path.suffix in {".json", ".txt", ".model", ".jinja", ".safetensors", ".py"}:
-                with path.open("rb") as file:
-                    digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()[:32]
+            # A snapshot's folder has the commit's name; one small file tells it without the weights.
+            return f"{self.model}@{hub_folder(self.model, self.revision, ['config.json']).name}"
+        return digest(self.folder)
 
     def _load(self, auto: Any, **options: Any) -> Any:
         try:
             return auto.from_pretrained(
                 self.folder, local_files_only=True, trust_remote_code=self.trust_remote_code, **options
             )
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, UnpicklingError) as error:
             raise ConfigError(
                 expected=f"a reward model with safetensors weights at {self.model}",
                 found=str(error).splitlines()[0],
@@ -182,7 +181,8 @@ class ClassifierRewarder:
 
         model, told = self._load(
             AutoModelForSequenceClassification,
-            dtype=getattr(torch, self.dtype), use_safetensors=True, output_loading_info=True,
+            dtype=getattr(torch, self.dtype), use_safetensors=None if self.bin_weights else True,
+            output_loading_info=True,
         )  # fmt: skip
         if told["missing_keys"]:
             # transformers would go on with random weights in their place.
@@ -231,18 +231,3 @@ class ClassifierRewarder:
         if message not in self._said:
             self._said.add(message)
             log.warning(message, *values)
-
-
-def _hub_folder(model: str, revision: str | None, code: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=HUB_FILES + ["*.py"] * code))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-        raise ConfigError(
-            expected="rewarder.model to be a folder or a reachable hub id",
-            found=f"{model!r}{offline}: {str(error).splitlines()[0]}",
-            do="check the spelling and the network, or give a folder",
-        ) from error

@@ -4,6 +4,9 @@ The program runs in its own process (`jail.py`) and sees: an empty file system o
 interpreter and the system's libraries read-only, an environment of four harmless variables, no network (not even
 this machine's), no other process. It is held to limits of time, memory, file size and processes; all that it started
 dies with it. The namespaces come from Linux (`unshare`, part of util-linux), and need no privileges on most systems.
+
+The walls are against harm. The verdict is not against fraud: program and tests share one process, so a program written
+to fool these very tests can; one that merely leaves early, prints a lot or never ends cannot.
 """
 
 import contextlib

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zooter.cells import reward_keys
 from zooter.errors import ConfigError
 from zooter.rewarder import answers
 from zooter.rewarder.numbers import numbers, tidy
@@ -161,6 +162,13 @@ def test_a_tag_chooses_another_method() -> None:
     queries = [Query("1", "?", "4", ("easy", "sums")), Query("2", "?", "4")]
     texts = [Response("1", "a", 0, "4.00"), Response("2", "a", 0, "4.00")]
     assert rewarder.reward(queries, texts).tolist() == [1.0, 0.0]
+
+
+def test_tags_are_part_of_a_rewards_key_only_where_they_choose_the_method() -> None:
+    texts = [Response("1", "a", 0, "4")]
+    for rewarder, differ in ((VerifyRewarder(), False), (VerifyRewarder(by_tag={"sums": "exact"}), True)):
+        keys = [reward_keys(rewarder.identity(), [Query("1", "?", "4", tags)], texts) for tags in ((), ("sums",))]
+        assert (keys[0] != keys[1]) is differ
 
 
 def test_the_code_of_a_response_is_its_longest_block() -> None:

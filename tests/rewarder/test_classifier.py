@@ -2,12 +2,15 @@
 
 import json
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoModelForSequenceClassification,
@@ -200,6 +203,43 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"rewarder\.trust_remote_code=true"):
         ClassifierRewarder(str(tmp_path)).reward(*rows())
     assert not planted.exists()
+
+
+def test_older_weights_are_read_only_when_asked_for(tmp_path: Path) -> None:
+    expected = ClassifierRewarder(str(llama(tmp_path)), device="cpu").reward(*rows())
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match="a reward model with safetensors weights"):
+        ClassifierRewarder(str(tmp_path), device="cpu").reward(*rows())
+    told = ClassifierRewarder(str(tmp_path), device="cpu", bin_weights=True)
+    np.testing.assert_allclose(told.reward(*rows()), expected, atol=1e-6)
+
+
+def test_older_weights_run_nothing(tmp_path: Path) -> None:
+    class Planted:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    llama(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({"score.weight": Planted()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ConfigError, match="a reward model"):
+        ClassifierRewarder(str(tmp_path), device="cpu", bin_weights=True).reward(*rows())
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_hub_models_identity_needs_its_commit_and_not_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def snapshot(model: str, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append(allow_patterns)
+        return str(tmp_path / "c0ffee")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    assert ClassifierRewarder("some/model").identity()["content"] == "some/model@c0ffee"
+    assert asked == [["config.json"]]
 
 
 def test_a_model_that_is_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_leaving_before_the_tests_is_no_pass(answer: str) -> None:
 def test_the_network_of_this_machine_is_out_of_reach() -> None:
     reached = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(1.0)
+        server.settimeout(0.7)
 
         def accept() -> None:
             try:
@@ -157,7 +157,7 @@ def test_it_is_nobody_and_cannot_become_more() -> None:
 )
 def test_a_fork_bomb_stays_small_and_dies(bomb: str) -> None:
     before = _processes()
-    assert not Sandbox(seconds=1.5).runs(bomb, "")
+    assert not Sandbox(seconds=0.8).runs(bomb, "")
     assert _processes() - before < 8
 
 
@@ -190,7 +190,7 @@ def test_files_fill_neither_disk_nor_memory() -> None:
 )  # fmt: skip
 def test_an_endless_program_is_ended_on_time(endless: str) -> None:
     before, started = _processes(), time.perf_counter()
-    assert not Sandbox(seconds=1.0).runs(endless, "")
+    assert not Sandbox(seconds=0.6).runs(endless, "")
     assert time.perf_counter() - started < 4.0
     assert _processes() - before < 4
 
