@@ -120,7 +120,10 @@ def test_as_a_reward_a_pair_is_the_response_against_the_reference() -> None:
     np.testing.assert_equal(made.reward(*rows("x")), [NAN])
 
 
-@pytest.mark.parametrize("rubric", ["{query}", "{response}", "{query} {first}", "{query} {response} {first} {second}"])
+@pytest.mark.parametrize(
+    "rubric",
+    ["{query}", "{response}", "{query} {first}", "{query} {response} {first}", "{query} {response} {first} {second}"],
+)
 def test_a_rubric_without_its_places_is_refused(rubric: str) -> None:
     with pytest.raises(ConfigError, match=r"expected rewarder\.rubric with \{query\} and either"):
         judge("", rubric)

@@ -162,6 +162,21 @@ def test_a_fork_bomb_stays_small_and_dies(bomb: str) -> None:
 
 
 @needs_jail
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, to become somebody else")
+def test_an_ordinary_user_gets_the_same_jail(tmp_path: Path) -> None:
+    # The system's own interpreter: this one may lie where only root may look.
+    source = Path(__file__).parents[2] / "src"
+    script = f"import sys; sys.path.insert(0, {str(source)!r}); from zooter.rewarder.sandbox import Sandbox; "
+    inside = f"import os; assert not os.path.exists('/etc/passwd') and not os.path.exists({str(source)!r})"
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-B", "-c"]
+    can = subprocess.run([*user, script + "assert sys.version_info >= (3, 11)"], cwd="/", capture_output=True)
+    if can.returncode:
+        pytest.skip("the system's interpreter cannot run this package")
+    asked = script + f"sys.exit(not Sandbox(5.0).runs({inside!r}, '') or Sandbox(0.5).runs('while True: pass', ''))"
+    assert subprocess.run([*user, asked], cwd="/").returncode == 0
+
+
+@needs_jail
 def test_only_a_few_processes_are_given() -> None:
     assert BOX.runs(FORKS, f"assert 0 < n < {BOX.processes}")
 

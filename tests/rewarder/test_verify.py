@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,21 @@ def test_numbers_are_read_exactly(text: str, values: list[str]) -> None:
 def test_numeric(reference: str, text: str, right: float) -> None:
     query = "What do 16 glasses cost? He drives 180 miles and 4 hours."
     assert judged(VerifyRewarder(), text, reference, query) == right
+
+
+@pytest.mark.parametrize(
+    "text",
+    [unit * 30_000 for unit in ("9", "9,", "1/", "1 2/3 ", "#", "the answer is ", "<<", "1e", "\\boxed{", "\\frac{1",
+                                "\u00a0", "\n", "* ", "A\n", "```\n", "answer(", "1 ", ". ")]
+    + ["the answer" + " " * 30_000, "```" + " " * 30_000, "1" + " " * 30_000, "A" + "\n" * 30_000],
+    ids=lambda text: repr(text[:4] + text[-3:]),
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["numeric", "choice", "exact"])
+def test_a_response_caught_in_a_loop_is_read_in_time(method: str, text: str) -> None:
+    started = time.perf_counter()
+    judged(VerifyRewarder(method), text, "7" if method != "choice" else "B")
+    code(text)
+    assert time.perf_counter() - started < 3.0
 
 
 def test_the_last_number_is_the_other_convention() -> None:

@@ -17,6 +17,7 @@ from zooter.responder.protocol import Request, Responder
 from zooter.store import KEY, Store
 from zooter.types import Query, Response
 
+MOST_TRIES = 1_000  # brackets of one reply that open no JSON value; a model caught in a loop writes millions
 ASKED_TOGETHER = 1_024  # texts whose replies land on disk together
 
 _DECODER = json.JSONDecoder(strict=False)  # models put line breaks into strings
@@ -91,14 +92,14 @@ async def _gather(responder: Responder, requests: Sequence[Request]) -> list[Res
 
 def json_values(text: str) -> Iterator[Any]:
     """Every JSON object and array in a text, in order, whatever stands around it; not again those inside others."""
-    start = 0
-    while True:
+    start = tries = 0
+    while tries < MOST_TRIES:
         places = [place for place in (text.find("{", start), text.find("[", start)) if place >= 0]
         if not places:
             return
         try:
             value, start = _DECODER.raw_decode(text, min(places))
         except (ValueError, RecursionError):
-            start = min(places) + 1
+            start, tries = min(places) + 1, tries + 1
         else:
             yield value

@@ -8,9 +8,11 @@ from zooter.split import normalise
 
 PICKS = ("last", "answer")
 
+MOST_BOXES = 10  # looked at from the end; a model caught in a loop opens thousands
+
 _HASHES = re.compile(r"####[ \t]*(.*)")
 _SAID = re.compile(
-    r"(?:answer|correct\s+(?:option|choice))\b[ \t]*(?:\([a-z ]*\))?[ \t]*(?:is|was|=|:)[ \t]*:?[ \t]*(.+)",
+    r"(?:answer|correct\s+(?:option|choice))\b[ \t]*(?:\([a-z ]*\)[ \t]*)?(?:is|was|=|:)[ \t]*(?::[ \t]*)?(.+)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])|\n+")
@@ -19,7 +21,8 @@ _CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K's annotations: they repeat what
 
 def boxed(text: str) -> str | None:
     r"""What the last `\boxed{…}` holds, braces balanced; None where there is none."""
-    for start in (found.end() for found in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text)))):
+    starts = [found.end() for found in re.finditer(r"\\(?:boxed|fbox)\s*\{", text)]
+    for start in reversed(starts[-MOST_BOXES:]):
         depth = 1
         for end in range(start, len(text)):
             depth += {"{": 1, "}": -1}.get(text[end], 0)
@@ -90,7 +93,7 @@ def letter(text: str, letters: str) -> str | None:
         found = re.match(pattern, part.strip().lstrip("*_ ").replace("\\text{", ""), re.MULTILINE) if part else None
         if found:
             return found[1]
-    alone = re.findall(rf"\(([{letters}])\)|^[*_\s]*([{letters}])[).]?[*_\s]*$", text, re.MULTILINE)
+    alone = re.findall(rf"\(([{letters}])\)|^[*_ \t]*([{letters}])[).]?[*_ \t]*$", text, re.MULTILINE)
     chosen = {first or second for first, second in alone}
     return chosen.pop() if len(chosen) == 1 else None
 

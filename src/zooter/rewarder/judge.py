@@ -51,7 +51,8 @@ class JudgeRewarder:
 
     def __post_init__(self) -> None:
         places = set(_PLACE.findall(self.rubric))
-        if "query" not in places or not (self._pairs == ({"first", "second"} <= places) != ("response" in places)):
+        compared = len({"first", "second"} & places)
+        if "query" not in places or compared == 1 or ("response" in places) == bool(compared):
             raise ConfigError(
                 expected="rewarder.rubric with {query} and either {response} or both {first} and {second}",
                 found=f"{sorted(places)}",

@@ -24,7 +24,13 @@ _NUMBER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
-_LATEX_FRACTION = re.compile(r"(?P<whole>\d*)\s*\\[dt]?frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}")
+# No pattern here may begin with a repetition, or have two side by side: a response that is one long run of digits or
+# blanks would be read in the square of its length.
+_LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}")
+
+
+# Models get caught in loops: Python refuses to read a number of thousands of digits, and nobody means one.
+MOST_DIGITS = 300
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def tidy(text: str) -> str:
         text = text.replace(char, f" {plain}")
     text = text.replace("−", "-").replace("–", "-").replace("⁄", "/")
     text = text.replace("\\$", "$").replace("\\%", "%").replace("{,}", ",").replace("\\!", "").replace("\\,", "")
-    return _LATEX_FRACTION.sub(lambda found: f"{found[1]} {found[2]}/{found[3]}".strip(), text)
+    return _LATEX_FRACTION.sub(r" \1/\2 ", text)
 
 
 def numbers(text: str) -> Iterator[Number]:
@@ -65,7 +71,9 @@ def numbers(text: str) -> Iterator[Number]:
 
 
 def _value(found: re.Match[str]) -> Fraction | None:
-    """None for a division by zero, which is no number."""
+    """None for a division by zero and for endless digits, which are no numbers."""
+    if len(found[0]) > MOST_DIGITS:
+        return None
     if found["mixed"]:
         bottom = int(found["mixed_bottom"])
         return Fraction(int(found["mixed"])) + Fraction(int(found["mixed_top"]), bottom) if bottom else None

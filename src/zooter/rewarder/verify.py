@@ -27,7 +27,8 @@ LATE = "the comparison missed its deadline"
 
 Verdict = bool | str  # right or wrong, or why nobody can say
 
-_FENCE = regex.compile(r"```[ \t]*(?:python|py|Python)?[ \t]*\d?[ \t]*\n(.*?)(?:```|\Z)", regex.DOTALL)
+_FENCE = regex.compile(r"```([^`\n]*)\n(.*?)(?:```|\Z)", regex.DOTALL)
+_PYTHON = {"", "python", "python3", "py"}
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ class VerifyRewarder:
 
 def code(text: str) -> str:
     """The Python code of a response: its longest fenced block, or all of it where there is none."""
-    return max(_FENCE.findall(text), key=len, default=text)
+    blocks = [body for language, body in _FENCE.findall(text) if language.strip().lower() in _PYTHON]
+    return max(blocks, key=len, default=text)
 
 
 def _require(ok: bool, expected: str, found: object) -> None:
