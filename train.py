@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
-from zooter import entry, pipeline, report
+from zooter import entry, pipeline, plan, report
 from zooter.errors import ConfigError
 
 
@@ -27,8 +27,16 @@ def train(config: DictConfig) -> float | None:
         values = plain(config)
         values["run_dir"] = HydraConfig.get().runtime.output_dir
         told = {**values, "overrides": list(HydraConfig.get().overrides.task)}
-        found = pipeline.run(entry.build(values), told)
-        console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)  # one process of several speaks
+        # One process of several speaks.
+        console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)
+        settings = entry.build(values)
+        if settings.plan:
+            console.print(plan.table(plan.plan(pipeline.live(settings))))
+            return None
+        found = pipeline.run(settings, told)
+        if found is None:
+            console.print(f"stopped after {settings.until}: {values['run_dir']}", soft_wrap=True)
+            return None
         console.print(report.table(found))
         console.print(report.sentence(found["test"]), markup=False)
         console.print(f"report, plots and export: {values['run_dir']}", soft_wrap=True)

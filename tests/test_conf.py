@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from zooter import entry
 
 CONF = Path(__file__).parents[1] / "conf"
-OPTIONS = sorted(path for path in CONF.glob("*/*.yaml"))
+OPTIONS = sorted(path for path in CONF.glob("*/[!_]*.yaml"))  # _*.yaml is a part of its neighbours
 GIVEN = ["records=some.parquet", "run_dir=some"]
 
 
@@ -54,6 +54,15 @@ def test_infer_binds() -> None:
     assert settings.queries == Path("some.jsonl")
 
 
+def test_presets_of_reward_models_ask_for_no_code() -> None:
+    presets = [path.stem for path in OPTIONS if path.parent.name == "rewarder"]
+    found = {name: composed("train", [f"rewarder={name}", *GIVEN])["rewarder"] for name in presets}
+    models = {name: node["model"] for name, node in found.items() if "trust_remote_code" in node}
+    assert {"skywork_600m", "skywork_8b", "oasst", "armorm"} <= set(models)
+    assert not any(found[name]["trust_remote_code"] for name in models)
+    assert all(model.count("/") == 1 for model in models.values())
+
+
 def test_the_paper_backbone_comes_with_its_rates() -> None:
     found = composed("train", ["encoder=mdeberta", *GIVEN])
     assert found["encoder"]["model"] == "microsoft/mdeberta-v3-base"
@@ -72,3 +81,5 @@ def test_the_defaults_of_a_yaml_are_those_of_its_class() -> None:
     for key in ("label", "split", "net", "encoder"):
         built = entry.build(found[key])
         assert built == type(built)(), f"conf and {type(built).__name__} disagree"
+    verify = entry.build(composed("train", ["rewarder=verify", *GIVEN])["rewarder"])
+    assert verify == type(verify)()

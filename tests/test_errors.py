@@ -11,7 +11,9 @@ def test_a_message_says_what_was_expected_what_was_found_and_what_to_do() -> Non
     assert (error.expected, error.found, error.do) == ("a beta up to 1", "2", "set label.beta=0.3")
 
 
-@pytest.mark.parametrize("name", ["ConfigError", "RecordsError", "StoreError", "ExportError"])
+@pytest.mark.parametrize(
+    "name", ["ConfigError", "RecordsError", "StoreError", "ExportError", "RewarderError", "ResponderError"]
+)
 def test_every_error_is_caught_as_the_base(name: str) -> None:
     with pytest.raises(errors.ZooterError, match="expected x; found y; do z"):
         raise getattr(errors, name)(expected="x", found="y", do="do z")

@@ -4,7 +4,9 @@
     ├── ConfigError    a setting is out of range, unknown or missing
     ├── RecordsError   a recorded table or a query file cannot be used as it is
     ├── StoreError     a cache on disk is damaged or cannot be written
-    └── ExportError    an export is incomplete, changed, or belongs to another pool
+    ├── ExportError    an export is incomplete, changed, or belongs to another pool
+    ├── RewarderError  rewards cannot be made: a server or a judge fails, or disagrees with its local model
+    └── ResponderError candidates cannot be asked: a wrong key or model name, or too many failures
 
 A message says what was expected, what was found, and what to do about it.
 """
@@ -32,3 +34,11 @@ class StoreError(ZooterError):
 
 class ExportError(ZooterError):
     """An export is incomplete, changed, or belongs to another pool."""
+
+
+class ResponderError(ZooterError):
+    """Candidates cannot be asked: a wrong key or model name, or too many failures."""
+
+
+class RewarderError(ZooterError):
+    """Rewards cannot be made: a server or a judge fails, or disagrees with its local model."""

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,32 @@ from pytorch_lightning.utilities import rank_zero_only
 from scipy.special import softmax
 from torch import Tensor
 
-from zooter import evaluate, export, plot, records, report, start
+from zooter import evaluate, export, labelled, plot, records, report, start
+from zooter.ask import Rules
 from zooter.batches import Batches
 from zooter.distill import Fit, distill, predict
 from zooter.encoder import Encoder
 from zooter.errors import ConfigError
 from zooter.label import Prior, Smoothing
+from zooter.live import Live
 from zooter.manifest import digest
 from zooter.net import Inputs, Net, Recipe, features
 from zooter.objective import Objective
+from zooter.pool import Pool
+from zooter.reader.protocol import Reader
 from zooter.records import Records
+from zooter.responder.protocol import Responder
+from zooter.rewarder.protocol import Rewarder
 from zooter.split import Part, Split
 from zooter.tables import files
 from zooter.tagger.protocol import Tagger
-from zooter.types import Floats, Rewards, Tags
+from zooter.types import Floats, Labels, Rewards, Tags
 
 log = logging.getLogger(__name__)
+
+# What `until` may name: the stages of a live run, and those after which `labels.parquet` is written.
+BEFORE_TRAINING = ("respond", "reward")
+STAGES = (*BEFORE_TRAINING, "tag", "label")
 
 
 @dataclass(frozen=True)
@@ -38,17 +48,20 @@ class Settings:
     """Everything that a run depends on.
 
     Attributes:
-        records: the recorded table.
+        records: the recorded table to train from; or
+        reader, pool, responder, rewarder, truth, cells: those of a live run (`zooter.live`), which records one.
         run_dir: gets the report, the plots, the checkpoints and the export.
         cache_dir: embeddings, shared by all runs.
         trainer, logger: make a Lightning trainer, and a logger that writes into a folder; None logs nothing.
         folds: None for one split; k for k parts that together test every query once.
         compare_beta: routers with these β are trained too, and stand beside the first in the report.
         prices: candidate → US dollars per million tokens.
+        queries: of reader=file; here so that `queries=FILE` is all that has to be typed.
+        until: the stage to stop after; None goes on to the end.
+        plan: only say what a live run would compute.
         ckpt_path: a `last.ckpt` of an interrupted run of the same settings; not with folds.
     """
 
-    records: Path
     run_dir: Path
     cache_dir: Path
     split: Split
@@ -58,6 +71,16 @@ class Settings:
     net: Recipe
     objective: Objective
     trainer: Callable[..., pl.Trainer]
+    records: Path | None = None
+    queries: Path | None = None
+    reader: Reader | None = None
+    pool: Pool | None = None
+    responder: Responder | None = None
+    rewarder: Rewarder | None = None
+    truth: Rewarder | None = None
+    cells: Rules = field(default_factory=Rules)
+    until: str | None = None
+    plan: bool = False
     logger: Callable[..., Logger] | None = None
     prices: Mapping[str, float] | None = None
     folds: int | None = None
@@ -70,6 +93,8 @@ class Settings:
             raise ConfigError(
                 expected="ckpt_path with one split", found=f"folds={self.folds}", do="set folds=null to resume"
             )
+        if self.until is not None and self.until not in STAGES:
+            raise ConfigError(expected=f"until among {STAGES}", found=repr(self.until), do="correct it")
 
 
 @dataclass(frozen=True)
@@ -92,17 +117,73 @@ class Trained:
     fit: Fit
 
 
-def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Train, evaluate and export; returns the report, which is also written into the run folder.
+def live(settings: Settings) -> Live:
+    """The live run that the settings describe.
+
+    Raises:
+        ConfigError: a part of it is not chosen.
+    """
+    if settings.reader is None or settings.pool is None or settings.responder is None:
+        raise ConfigError(
+            expected="a reader, a pool and a responder, to ask candidates",
+            found=str({name: type(getattr(settings, name)).__name__ for name in ("reader", "pool", "responder")}),
+            do="choose them: reader=file queries=FILE pool=… responder=…",
+        )
+    if settings.rewarder is None and settings.until != "respond" and not settings.plan:
+        raise ConfigError(
+            expected="a rewarder, to train from", found="none", do="choose rewarder=…, or stop with until=respond"
+        )
+    return Live(
+        settings.reader, settings.pool, settings.responder, settings.cache_dir,
+        settings.rewarder, settings.truth, settings.cells, settings.split,
+    )  # fmt: skip
+
+
+def record(settings: Settings) -> Settings:
+    """Settings with a recorded table: as they are, or after a live run has made one in the run folder.
+
+    Raises:
+        ConfigError: neither a table nor a reader is given, or both are.
+    """
+    if (settings.records is None) == (settings.reader is None):
+        raise ConfigError(
+            expected="either records=FILE or a reader=…",
+            found="neither" if settings.records is None else "both",
+            do="add records=FILE to train from a recorded table, or reader=file queries=FILE to ask candidates",
+        )
+    if settings.records is not None:
+        return settings
+    asking = live(settings)
+    table = settings.run_dir / "records.parquet"
+    asking.run(table, settings.until)
+    log.info("recorded table: %s", table)
+    prices = {c.name: p for c in asking.pool.candidates if (p := c.mean_price()) is not None}
+    return replace(settings, records=table, reader=None, prices={**prices, **(settings.prices or {})})
+
+
+def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Record if live, then train, evaluate and export; returns the report, which is also written into the run folder.
 
     Args:
         told: the settings as they were given, for the report; JSON.
+
+    Returns:
+        None when `until` stopped it earlier.
     """
     started = time.perf_counter()
+    settings = record(settings)
+    if settings.until in BEFORE_TRAINING:
+        return None
+    assert settings.records is not None
     table = records.read(settings.records, settings.prices)
     parts = settings.split.parts(table.queries, settings.folds)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
     embeddings = settings.encoder.embed(table.queries, settings.cache_dir)
+    if settings.until in ("tag", "label"):
+        tags, _, labels = label(table, embeddings, parts[0], settings)
+        told_by = None if settings.until == "tag" else labels
+        labelled.write(settings.run_dir / "labels.parquet", table, parts[0], tags, told_by)
+        return None
     read = features(embeddings, table.queries)
     data = Data(table, embeddings, read, settings.net.inputs(settings.encoder, table.queries, read))
     embedded = time.perf_counter()
@@ -136,14 +217,22 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def label(
+    table: Records, embeddings: NDArray[np.float32], part: Part, settings: Settings
+) -> tuple[Tags, Prior, Labels]:
+    """Tags and labels of all queries, learned from the training rows of one part."""
+    rows = part.train
+    tagger = settings.tagger.fit([table.queries[i] for i in rows], embeddings[rows], table.tags.take(rows))
+    tags = tagger.tag(table.queries, embeddings, table.tags)
+    prior = settings.label.fit(table.rewards.take(rows), tags.take(rows))
+    return tags, prior, prior.label(table.rewards, tags)
+
+
 def train(data: Data, part: Part, settings: Settings, logger: Logger | None = None, prefix: str = "") -> Trained:
     """Tags, labels and distillation, all learned from the training rows of one part."""
     table, rows = data.records, part.train
     texts = [table.queries[i] for i in rows]
-    tagger = settings.tagger.fit(texts, data.embeddings[rows], table.tags.take(rows))
-    tags = tagger.tag(table.queries, data.embeddings, table.tags)
-    prior = settings.label.fit(table.rewards.take(rows), tags.take(rows))
-    labels = prior.label(table.rewards, tags)
+    tags, prior, labels = label(table, data.embeddings, part, settings)
     pl.seed_everything(settings.seed, workers=True, verbose=False)  # the head's first weights
     views = [tags.take(rows)]
     if settings.net.clusters:

@@ -95,7 +95,7 @@ def read(path: Path, prices: Mapping[str, float] | None = None) -> Records:
     """
     rows = _Rows()
     for file in tables.files(path):
-        _require_columns(file, REQUIRED)
+        require_columns(file, REQUIRED)
         first_row = 1
         for batch in tables.batches(file, SCHEMA):
             rows.add(batch, file, first_row)
@@ -112,10 +112,10 @@ def read_queries(path: Path) -> tuple[list[str], list[str]]:
     texts: list[str] = []
     ids: list[str] = []
     for file in tables.files(path):
-        _require_columns(file, ("query",))
+        require_columns(file, ("query",))
         first_row = 1
         for batch in tables.batches(file, QUERIES):
-            _refuse_blank(batch["query"], "query", file, first_row)
+            refuse_blank(batch["query"], "query", file, first_row)
             found = batch["query"].to_pylist()
             texts += found
             ids += [given or query_id(text) for given, text in zip(batch["query_id"].to_pylist(), found, strict=True)]
@@ -138,7 +138,7 @@ class _Rows:
 
     def add(self, batch: pa.RecordBatch, file: Path, first_row: int) -> None:
         for name in ("query", "candidate"):
-            _refuse_blank(batch[name], name, file, first_row)
+            refuse_blank(batch[name], name, file, first_row)
         reward, truth = (_finite(batch[name], name, file, first_row) for name in ("reward", "truth"))
         query = self._query_codes(batch)
         candidate = _codes(batch["candidate"], self.code_of_candidate)
@@ -239,7 +239,8 @@ def _codes(values: pa.Array, code_of: dict[str, int]) -> Ints:
     return codes[encoded.indices.to_numpy(zero_copy_only=False)]
 
 
-def _require_columns(file: Path, names: Sequence[str]) -> None:
+def require_columns(file: Path, names: Sequence[str]) -> None:
+    """Refuse a file without these columns, with a RecordsError."""
     present = tables.columns(file)
     lacking = [name for name in names if name not in present]
     if lacking:
@@ -250,7 +251,8 @@ def _require_columns(file: Path, names: Sequence[str]) -> None:
         )
 
 
-def _refuse_blank(texts: pa.Array, name: str, file: Path, first_row: int) -> None:
+def refuse_blank(texts: pa.Array, name: str, file: Path, first_row: int) -> None:
+    """Refuse a column with a null or an empty text, by its row, with a RecordsError."""
     filled = pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(texts, "")), "")
     bad = np.flatnonzero(~filled.to_numpy(zero_copy_only=False))
     if len(bad):

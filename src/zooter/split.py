@@ -90,12 +90,11 @@ class Split:
                 found=f"{len(texts)} queries",
                 do="set a smaller folds=… or give more queries",
             )
-        place = uniform(texts, f"test/{self.salt}")
         is_val = self._is_val(texts)
         if folds is None:
-            tests = [place < self.test]
+            tests = [self.is_test(texts)]
         else:
-            fold = (place * folds).astype(int)
+            fold = (uniform(texts, f"test/{self.salt}") * folds).astype(int)
             tests = [fold == k for k in range(folds)]
         parts = [
             Part(np.flatnonzero(~test & ~is_val), np.flatnonzero(~test & is_val), np.flatnonzero(test))
@@ -104,6 +103,10 @@ class Split:
         for part in parts:
             _refuse_empty(part, len(texts))
         return parts
+
+    def is_test(self, texts: Sequence[str]) -> np.ndarray:
+        """(n,) whether each query is tested on when there is one split."""
+        return np.asarray(uniform(texts, f"test/{self.salt}") < self.test)
 
     def everything(self, texts: Sequence[str]) -> Part:
         """All queries train or validate and none tests: for the router that is exported after a run with folds."""

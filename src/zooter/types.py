@@ -15,6 +15,47 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Query:
+    """One user text to be answered.
+
+    Attributes:
+        id: unique in its table; the hash of the text unless given.
+        reference: a right answer, where one is known.
+        tags: the intents and topics it is known to carry.
+    """
+
+    id: str
+    text: str
+    reference: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a candidate wrote for a query, in one sample.
+
+    Attributes:
+        finish_reason: "stop", "length", or whatever the server said; None where it is not known.
+        margin: probability gap of the two likeliest first tokens, in [0, 1]; None where it is not known.
+        cost: US dollars.
+        seconds: from the call to the whole answer.
+        error: why there is no answer; None where there is one.
+    """
+
+    query_id: str
+    candidate: str
+    sample: int
+    text: str
+    finish_reason: str | None = None
+    margin: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class Rewards:
     """What a rewarder gave: values (n, m), NaN where nothing was recorded, and whose column is whose."""
 

@@ -1,0 +1,162 @@
+"""Speeds of asking and of what is on disk, as ratios of one run: `python benchmarks/respond.py [MODEL_FOLDER …]`.
+
+The folders are candidates of the zoo, at least two; without any, random models of the same kind are made. The HTTP
+server answers after 200 ms from a process of its own.
+"""
+
+import asyncio
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from fake_server import chat, serving
+from tiny import causal_folder
+
+from zooter.ask import Rules, respond
+from zooter.cells import RESPONSES, Cells, response_keys
+from zooter.pool import Candidate, Pool
+from zooter.responder.huggingface import HuggingFaceResponder
+from zooter.responder.openai import OpenAIResponder
+from zooter.responder.protocol import Request, Responder, Sampling
+from zooter.store import KEY, Store
+from zooter.types import Query, Response
+
+CALLS, SECONDS, CONCURRENCY = 1_000, 0.2, 64
+IDEAL = CALLS * SECONDS / CONCURRENCY
+
+
+def queries(n: int) -> list[Query]:
+    rng = np.random.default_rng(0)
+    return [
+        Query(str(i), f"What is {a} plus {b}? This is question {i}.")
+        for i, (a, b) in enumerate(rng.integers(999, size=(n, 2)))
+    ]
+
+
+async def _asked(responder: Responder, requests: Sequence[Request]) -> int:
+    return sum([response.error is None async for response in responder.respond(requests)])
+
+
+def timed(responder: Responder, requests: Sequence[Request]) -> float:
+    started = time.perf_counter()
+    answered = asyncio.run(_asked(responder, requests))
+    if answered != len(requests):
+        raise SystemExit(f"{answered} of {len(requests)} calls were answered")
+    return time.perf_counter() - started
+
+
+def batched(folder: Path, n: int = 256) -> tuple[float, float]:
+    """Seconds per response one at a time, and in batches."""
+    requests = [Request(query, Candidate("zoo", model=str(folder))) for query in queries(n)]
+    sampling = Sampling(max_new_tokens=20)
+    timed(HuggingFaceResponder(sampling), requests[:8])  # imports
+    alone = timed(HuggingFaceResponder(sampling, batch_size=1), requests[: n // 4]) / (n // 4)
+    return alone, timed(HuggingFaceResponder(sampling), requests) / n
+
+
+def one_more(folders: Sequence[Path], cache: Path, n: int = 1_000) -> tuple[float, float]:
+    """Seconds of a run with one new candidate beside stored ones, and of generating that one's responses alone."""
+    pool = Pool(tuple(Candidate(f"zoo{i}", model=str(folder)) for i, folder in enumerate(folders)))
+    responder, asked = HuggingFaceResponder(Sampling(max_new_tokens=20)), queries(n)
+    respond(asked, Pool(pool.candidates[:-1]), responder, Cells(cache), Rules())
+    own = timed(responder, [Request(query, pool.candidates[-1]) for query in asked])
+    started = time.perf_counter()
+    respond(asked, pool, responder, Cells(cache), Rules())
+    return time.perf_counter() - started, own
+
+
+def _serve(address: "multiprocessing.Queue[str]") -> None:
+    with serving(lambda body, number: chat("answer", delay=SECONDS)) as server:
+        address.put(server.url)
+        time.sleep(3_600)
+
+
+def concurrent() -> float:
+    """Seconds of 1,000 calls, the better of two."""
+    address: multiprocessing.Queue[str] = multiprocessing.Queue()
+    process = multiprocessing.Process(target=_serve, args=(address,), daemon=True)
+    process.start()
+    try:
+        candidate = Candidate("a", url=address.get())
+        requests = [Request(query, candidate) for query in queries(CALLS)]
+        return min(timed(OpenAIResponder(concurrency=CONCURRENCY), requests) for _ in range(2))
+    finally:
+        process.kill()
+
+
+def again(cache: Path, n: int = 5_000, m: int = 8) -> tuple[float, int]:
+    """Seconds and calls of a run whose responses are all there."""
+    with serving(lambda body, number: chat("answer")) as answers:
+        pool = Pool(tuple(Candidate(f"c{i}", url=answers.url) for i in range(m)))
+        responder, asked = OpenAIResponder(), queries(n)
+        cells = Cells(cache)
+        for candidate in pool.candidates:  # stored without asking
+            store_column(cells, asked, candidate, responder)
+        started = time.perf_counter()
+        respond(asked, pool, responder, cells, Rules())
+        return time.perf_counter() - started, len(answers.bodies)
+
+
+def store_column(cells: Cells, asked: Sequence[Query], candidate: Candidate, responder: Responder) -> None:
+    keys = response_keys(responder.identity(candidate), asked, 0)
+    cells.keep(
+        [(key, Response(query.id, candidate.name, 0, "answer")) for key, query in zip(keys, asked, strict=True)],
+        {candidate.name: "{}"},
+    )
+
+
+def missing(folder: Path, shards: int, cells: int = 1_000_000, new: int = 10_000) -> float:
+    """Seconds of `missing` for new keys beside a million stored responses of 300 letters."""
+    store, each = Store(folder), cells // shards
+    rng = np.random.default_rng(1)
+    for _ in range(shards):
+        keys = [row.tobytes().hex() for row in rng.integers(256, size=(each, 16), dtype=np.uint8)]
+        columns = {name: pa.nulls(each, RESPONSES.field(name).type) for name in RESPONSES.names}
+        store.append(pa.table({**columns, KEY: keys, "text": [key * 9 for key in keys]}, schema=RESPONSES))
+    wanted = [f"{i:032x}" for i in range(new)]
+    started = time.perf_counter()
+    if len(store.missing(wanted)) != new:
+        raise SystemExit("keys that were never stored are there")
+    return time.perf_counter() - started
+
+
+def main(folders: list[Path]) -> None:
+    torch.set_num_threads(1)
+    shown = Table(title="asking")
+    for heading in ("what", "measured", "bound"):
+        shown.add_column(heading, justify="left" if heading == "what" else "right")
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        folders = folders or [causal_folder(root / f"m{seed}", seed, positions=256, hidden=96, layers=3) for seed in range(3)]
+        alone, together = batched(folders[0])
+        shown.add_row("batched over one at a time", f"{alone / together:.1f}× ({1 / together:.0f}/s)", "≥ 4×")
+        grown, own = one_more(folders, root / "grown")
+        shown.add_row("one candidate more, over its own generation", f"{grown / own:.2f}× ({grown:.1f} s)", "≤ 1.2×")
+        seconds = concurrent()
+        shown.add_row(f"{CALLS:,} calls of 200 ms, {CONCURRENCY} at a time, over the ideal {IDEAL:.2f} s",
+                      f"{seconds / IDEAL:.2f}× ({seconds:.2f} s)", "≤ 1.2× of 3.2 s")  # fmt: skip
+        seconds, calls = again(root / "again")
+        shown.add_row("nothing missing of 5,000 × 8 cells", f"{seconds:.1f} s, {calls} calls", "≤ 15 s, 0 calls")
+        for shards in (1, 64, 4_000):
+            seconds = missing(root / f"million{shards}", shards)
+            shown.add_row(
+                f"missing() of 10,000 beside 1,000,000 cells in {shards:,} shards", f"{seconds:.1f} s", "≤ 5 s"
+            )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    shown.add_row("peak memory of all this", f"{peak:.2f} GiB", "≤ 2 GB")
+    Console().print(shown)
+
+
+if __name__ == "__main__":
+    main([Path(argument) for argument in sys.argv[1:]])

@@ -1,0 +1,213 @@
+"""A live run: reader → respond → reward, every stage filling only the cells that are missing, into a recorded table."""
+
+import logging
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from zooter import progress
+from zooter.ask import Rules, respond
+from zooter.cells import Cells, reward_keys, told
+from zooter.errors import StoreError
+from zooter.pool import Candidate, Pool
+from zooter.reader.protocol import Reader
+from zooter.responder.protocol import Responder
+from zooter.rewarder.protocol import Combination, Rewarder
+from zooter.split import Split
+from zooter.types import Floats, Query, Response
+
+log = logging.getLogger(__name__)
+
+REWARDED_TOGETHER = 1_024  # cells that land together in the reward stage
+_TEXT = pa.large_string()
+RECORDS = pa.schema(
+    [
+        ("query_id", _TEXT),
+        ("query", _TEXT),
+        ("candidate", _TEXT),
+        ("sample", pa.int64()),
+        ("response", _TEXT),
+        ("reward", pa.float64()),
+        ("truth", pa.float64()),
+        ("reference", _TEXT),
+        ("tags", pa.list_(_TEXT)),
+        ("finish_reason", _TEXT),
+        ("margin", pa.float64()),
+        ("input_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("cost", pa.float64()),
+        ("seconds", pa.float64()),
+        ("rewarder", _TEXT),
+    ]
+)
+_OF_RESPONSE = ("finish_reason", "margin", "input_tokens", "output_tokens", "seconds")
+
+
+@dataclass(frozen=True)
+class Live:
+    """The parts of a live run.
+
+    Attributes:
+        rewarder: gives the rewards that train; None leaves them out.
+        truth: a second rewarder, whose rewards are only evaluated with: the column `truth`.
+        cache_dir: where cells are kept, for all runs.
+        split: says which queries are tested on: combined rewarders learn their scales from the others.
+    """
+
+    reader: Reader
+    pool: Pool
+    responder: Responder
+    cache_dir: Path
+    rewarder: Rewarder | None = None
+    truth: Rewarder | None = None
+    rules: Rules = field(default_factory=Rules)
+    split: Split | None = None
+
+    @property
+    def cells(self) -> Cells:
+        """The stores of this run."""
+        return Cells(self.cache_dir)
+
+    def run(self, out: Path, until: str | None = None) -> None:
+        """Fill what is missing and write the recorded table; until="respond" leaves the rewards out.
+
+        Raises:
+            ZooterError: queries cannot be read, candidates cannot be asked, or a disk is full.
+        """
+        if until != "respond":
+            for rewarder in (self.rewarder, self.truth):
+                if rewarder is not None:
+                    rewarder.identity()  # a model that cannot be loaded is told before anything is paid for
+        queries = self.reader.read()
+        keys = respond(queries, self.pool, self.responder, self.cells, self.rules)
+        rewards = truths = None
+        if until != "respond":
+            rewards = self._rewards(self.rewarder, queries, keys)
+            truths = self._rewards(self.truth, queries, keys)
+        self._write(out, queries, keys, rewards, truths)
+
+    def answers(self, queries: Sequence[Query], name: str, keys: Sequence[str]) -> Iterator[tuple[Query, Response]]:
+        """A candidate's responses in the order of its keys, whatever it was called when it gave them."""
+        for i, found in enumerate(self.cells.answers(keys)):
+            sample, row = divmod(i, len(queries))
+            query = queries[row]
+            missing = Response(query.id, name, sample, "", error="missing")
+            yield query, replace(found or missing, query_id=query.id, candidate=name, sample=sample)
+
+    def _rewards(
+        self, rewarder: Rewarder | None, queries: Sequence[Query], keys: Mapping[str, list[str]]
+    ) -> dict[str, Floats] | None:
+        """Candidate → rewards in the order of its keys, NaN where there is none; None without a rewarder."""
+        if rewarder is None:
+            return None
+        if not isinstance(rewarder, Combination):
+            return self._reward(rewarder, queries, keys)
+        of_part = {name: self._reward(part, queries, keys) for name, part in rewarder.parts.items()}
+        # One column per candidate and sample, one row per query: as the split sees them.
+        tables = {
+            part: np.stack([values.reshape(-1, len(queries)) for values in found.values()]).reshape(-1, len(queries)).T
+            for part, found in of_part.items()
+        }
+        combined = rewarder.with_scales(tables, self._trains(queries)).combine(tables).T
+        whole = combined.reshape(len(keys), -1)
+        return dict(zip(keys, whole, strict=True))
+
+    def _trains(self, queries: Sequence[Query]) -> NDArray[np.bool_] | None:
+        """(n,) whether a query is not tested on; None where the run has no split."""
+        if self.split is None:
+            return None
+        return np.asarray(~self.split.is_test([query.text for query in queries]))
+
+    def _reward(self, rewarder: Rewarder, queries: Sequence[Query], keys: Mapping[str, list[str]]) -> dict[str, Floats]:
+        """Fill the missing rewards of one rewarder; candidate → its rewards."""
+        store, identity, started = self.cells.rewards, rewarder.identity(), time.monotonic()
+        found: dict[str, Floats] = {}
+        computed = 0
+        with progress.bar("rewarding", sum(map(len, keys.values()))) as advance:
+            for name, of_candidate in keys.items():
+                pairs = list(self.answers(queries, name, of_candidate))
+                rows = [i for i, (_, response) in enumerate(pairs) if response.error is None]
+                names = reward_keys(identity, *_unzipped([pairs[i] for i in rows]))
+                absent = store.missing(names)
+                attempts = self.cells.attempts([names[i] for i in absent])
+                missing = [i for i in absent if attempts[names[i]] < self.rules.max_attempts]
+                advance(len(of_candidate) - len(missing), 0.0, 0)
+                for start in range(0, len(missing), REWARDED_TOGETHER):
+                    batch = missing[start : start + REWARDED_TOGETHER]
+                    asked, given = _unzipped([pairs[rows[i]] for i in batch])
+                    values = rewarder.reward(asked, given)
+                    self.cells.keep_rewards([names[i] for i in batch], given, values, identity)
+                    advance(len(batch), 0.0, int(np.isnan(values).sum()))
+                computed += len(missing)
+                found[name] = np.full(len(of_candidate), np.nan)
+                found[name][rows] = self.cells.rewards_of(names)
+        if computed:
+            log.info("%d rewards in %.1f s", computed, time.monotonic() - started)
+            store.compact()
+        return found
+
+    def _write(
+        self,
+        out: Path,
+        queries: Sequence[Query],
+        keys: Mapping[str, list[str]],
+        rewards: Mapping[str, Floats] | None,
+        truths: Mapping[str, Floats] | None,
+    ) -> None:
+        """One row group per candidate, so that one candidate's texts are in memory; whole or not at all."""
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = out.parent / f".{out.name}.{uuid.uuid4().hex}.tmp"
+        try:
+            with pq.ParquetWriter(draft, RECORDS) as writer:
+                for candidate in self.pool.candidates:
+                    name = candidate.name
+                    table = self._rows(candidate, list(self.answers(queries, name, keys[name])))
+                    table = _with_column(table, "reward", None if rewards is None else rewards[name])
+                    writer.write_table(_with_column(table, "truth", None if truths is None else truths[name]))
+            draft.replace(out)
+        except OSError as error:
+            raise StoreError(
+                expected=f"to write {out}", found=str(error), do="free some space or choose another run_dir=…"
+            ) from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _rows(self, candidate: Candidate, pairs: Sequence[tuple[Query, Response]]) -> pa.Table:
+        gave = None if self.rewarder is None else told(self.rewarder.identity())
+        rows = []
+        for query, response in pairs:
+            # Today's prices; the recorded cost where they are not known.
+            cost = candidate.cost(response.input_tokens, response.output_tokens)
+            rows.append(
+                {
+                    "query_id": query.id,
+                    "query": query.text,
+                    "candidate": candidate.name,
+                    "sample": response.sample,
+                    "response": response.text if response.error is None else None,
+                    "reference": query.reference,
+                    "tags": list(query.tags),
+                    "cost": response.cost if cost is None else cost,
+                    "rewarder": gave,
+                    **{column: getattr(response, column) for column in _OF_RESPONSE},
+                }
+            )
+        return pa.Table.from_pylist(rows, RECORDS)
+
+
+def _with_column(table: pa.Table, name: str, values: Floats | None) -> pa.Table:
+    if values is None:
+        return table
+    place = RECORDS.get_field_index(name)
+    return table.set_column(place, RECORDS.field(name), pa.array(values, mask=np.isnan(values)))
+
+
+def _unzipped(pairs: Sequence[tuple[Query, Response]]) -> tuple[list[Query], list[Response]]:
+    return [query for query, _ in pairs], [response for _, response in pairs]

@@ -1,0 +1,113 @@
+"""What a chat server's answer says: the body of one HTTP reply → the parts of a response."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zooter.errors import ConfigError
+
+WORDS = 300  # characters of a server's own words that a message quotes
+
+
+class BadReplyError(Exception):
+    """A reply with status 200 that is not an answer; worth another try."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The parts of an answer that a server gave; None where it did not say."""
+
+    text: str
+    finish_reason: str | None
+    margin: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+def parse(body: bytes, labels: Sequence[str] = ()) -> Reply:
+    """The first choice of a chat completion.
+
+    Raises:
+        BadReplyError: it is not JSON, or has no choice with a message.
+        ConfigError: two labels share their first token, so that the margin between them is not defined.
+    """
+    try:
+        found = json.loads(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise BadReplyError(f"not JSON: {quote(body.decode('utf-8', 'replace'))}") from error
+    try:
+        choice = found["choices"][0]
+        message = choice["message"]
+        text = message["content"]
+    except (KeyError, IndexError, TypeError) as error:
+        raise BadReplyError(f"no answer in it: {quote(json.dumps(found))}") from error
+    if text is not None and not isinstance(text, str):
+        raise BadReplyError(f"an answer that is no text: {quote(json.dumps(text))}")
+    usage = found.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    reason = choice.get("finish_reason")
+    return Reply(
+        text=clean(text or ""),
+        finish_reason=reason if isinstance(reason, str) else None,
+        margin=margin_of(_first_position(choice), labels),
+        input_tokens=_count(usage.get("prompt_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+    )
+
+
+def clean(text: str) -> str:
+    """Text that can be written as UTF-8: half characters, which JSON can hold, become �."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def quote(words: str) -> str:
+    """The beginning of a server's words, on one line."""
+    line = " ".join(words.split())
+    return line if len(line) <= WORDS else line[:WORDS] + "…"
+
+
+def margin_of(probs: Mapping[str, float], labels: Sequence[str] = ()) -> float | None:
+    """The likeliest token's probability minus the second's; None when fewer than two are told.
+
+    Args:
+        probs: token → probability at the first position, the likeliest few.
+        labels: only the first token of each label counts; one that is not among the likeliest has probability 0.
+
+    Raises:
+        ConfigError: two labels share their first token.
+    """
+    if not labels:
+        best = sorted(probs.values(), reverse=True)[:2]
+        return best[0] - best[1] if len(best) == 2 else None
+    of_label = dict.fromkeys(labels, 0.0)
+    for token, prob in probs.items():
+        meant = [label for label in labels if token.strip() and label.strip().startswith(token.strip())]
+        if len(meant) > 1:
+            raise shared_token(meant[0], meant[1], token)
+        for label in meant:
+            of_label[label] = max(of_label[label], prob)
+    first, second = sorted(of_label.values(), reverse=True)[:2]
+    return first - second if first > 0 else None
+
+
+def shared_token(one: str, other: str, token: str) -> ConfigError:
+    """The margin between two such labels would always be 0."""
+    return ConfigError(
+        expected="labels that differ in their first token",
+        found=f"{one!r} and {other!r}, which share {token!r}",
+        do="choose other labels, such as letters",
+    )
+
+
+def _first_position(choice: Mapping[str, Any]) -> dict[str, float]:
+    try:
+        listed = choice["logprobs"]["content"][0]["top_logprobs"]
+        return {str(item["token"]): math.exp(item["logprob"]) for item in listed}
+    except (KeyError, IndexError, TypeError, OverflowError):
+        return {}
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,52 @@
+"""How candidates are asked."""
+
+from typing import Any
+
+import pytest
+
+from zooter.errors import ConfigError
+from zooter.responder.protocol import Sampling
+from zooter.responder.reply import margin_of
+from zooter.types import Query
+
+
+def test_a_query_is_put_in_as_it_is() -> None:
+    query = Query("1", "what is {query} or {system}?")
+    assert Sampling(message="Q: {query}").messages(query)[0]["content"] == "Q: what is {query} or {system}?"
+    assert Sampling(system="S").text(query, "{system}|{query}") == "S|what is {query} or {system}?"
+
+
+def test_seeds_differ_by_query_sample_and_seed_and_stay_the_same_otherwise() -> None:
+    query, other = Query("1", "q"), Query("1", "r")
+    seeds = [Sampling().seed_of(query, 0), Sampling().seed_of(query, 1), Sampling().seed_of(other, 0)]
+    assert len({*seeds, Sampling(seed=1).seed_of(query, 0)}) == 4
+    assert Sampling().seed_of(Query("2", "q"), 0) == seeds[0]
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"temperature": -0.1}, {"top_p": 0.0}, {"max_new_tokens": 0}, {"message": "no place"}, {"stop": ("",)},
+     {"labels": ("a",)}, {"labels": ("a", "a")}],
+)  # fmt: skip
+def test_a_sampling_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected sampling with"):
+        Sampling(**wrong)
+
+
+def test_margins_are_gaps_of_probabilities() -> None:
+    assert margin_of({"A": 0.6, "B": 0.3, "C": 0.1}) == pytest.approx(0.3)
+    assert margin_of({"A": 0.6}) is None
+    assert margin_of({}) is None
+
+
+def test_margins_over_labels_ignore_all_other_tokens() -> None:
+    probs = {"The": 0.5, " yes": 0.2, "ye": 0.1, "n": 0.05}
+    assert margin_of(probs, ("yes", "no")) == pytest.approx(0.2 - 0.05)
+    assert margin_of({" yes": 0.2}, ("yes", "no")) == pytest.approx(0.2)
+    assert margin_of({"The": 0.5}, ("yes", "no")) is None
+
+
+def test_labels_that_share_a_first_token_are_refused() -> None:
+    with pytest.raises(ConfigError, match="found 'no' and 'none', which share 'n'"):
+        margin_of({"n": 0.5}, ("no", "none"))
