@@ -77,9 +77,7 @@ def test_every_test_file_stands_for_a_module_or_a_whole() -> None:
     wholes = {"house", "conf", "smoke"}
     tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
     assert tested - wholes <= set(FLOOR_OF)
-    inside = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").glob("*/test_*.py")}
-    options = {path.parent / f"test_{path.name}" for path in (m.relative_to(PACKAGE) for m in MODULES)}
-    assert inside <= options
+    assert {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")} <= set(FLOOR_OF)
 
 
 def test_the_base_install_leaves_optional_services_out() -> None:
