@@ -1,13 +1,15 @@
-# Everything a newcomer needs: `make run RECORDS=FILE` and `make test` set up .venv by themselves.
+# Everything a newcomer needs: `make run` and `make test` set up .venv by themselves.
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check bench clean
+.PHONY: help run test check bench zoo clean
 help:
-	@echo "make run RECORDS=FILE [ARGS='label.beta=0.1 run_dir=DIR']   train, evaluate and export a router"
+	@echo "make run      ask the embedded candidates, reward, train, evaluate and export a router, all of it here"
+	@echo "make run RECORDS=FILE [ARGS='label.beta=0.1 run_dir=DIR']   the same from a recorded table"
 	@echo "make test     the whole default test suite"
 	@echo "make check    ruff, ruff format, mypy"
+	@echo "make zoo      rebuild the embedded candidates from nothing"
 	@echo "make bench RECORDS=FILE   what prints the README's figures (benchmarks/)"
 
 $(READY): pyproject.toml constraints.txt
@@ -16,8 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 run: $(READY)
-	@test -n "$(RECORDS)" || { echo "expected RECORDS=FILE, a recorded table (data/README.md); found nothing" >&2; exit 2; }
-	$(BIN)/python train.py experiment=recorded "records=$(RECORDS)" $(ARGS)
+	$(BIN)/python train.py $(if $(RECORDS),experiment=recorded "records=$(RECORDS)",experiment=zoo) $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -30,6 +31,11 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py "$(RECORDS)"
 	$(BIN)/python benchmarks/scale.py
+
+# Rebuilds the embedded candidates and their reward model from nothing.
+zoo: $(READY)
+	rm -rf data/zoo/zoo-* .zoo
+	PYTHONPATH=data $(BIN)/python -m zoo.build --folder data/zoo --work .zoo
 
 clean:
 	rm -rf $(VENV) build dist

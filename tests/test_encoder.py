@@ -11,6 +11,7 @@ from transformers import AutoModel, AutoTokenizer
 from zooter.encoder import Encoder
 from zooter.errors import ConfigError
 
+LAST = (-1,)
 TEXTS = ["please add", "poem rhyme verse sonnet stanza please", "law", "please add", "sum sum sum"]
 
 
@@ -28,37 +29,37 @@ def one_by_one(folder: Path, text: str) -> np.ndarray:
 
 
 def test_embeddings_are_means_over_real_tokens_whatever_the_batch(folder: Path) -> None:
-    found = Encoder(str(folder)).embed(TEXTS)
+    found = Encoder(str(folder), layers=LAST).embed(TEXTS)
     expected = np.stack([one_by_one(folder, text) for text in TEXTS])
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 8, 10_000])
 def test_the_batch_size_does_not_change_embeddings(folder: Path, batch_tokens: int) -> None:
-    found = Encoder(str(folder), batch_tokens=batch_tokens).embed(TEXTS)
-    np.testing.assert_allclose(found, Encoder(str(folder)).embed(TEXTS), atol=1e-5)
+    found = Encoder(str(folder), layers=LAST, batch_tokens=batch_tokens).embed(TEXTS)
+    np.testing.assert_allclose(found, Encoder(str(folder), layers=LAST).embed(TEXTS), atol=1e-5)
 
 
 def test_a_cached_embedding_is_not_computed_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = Encoder(str(folder)).embed(TEXTS, tmp_path)
+    first = Encoder(str(folder), layers=LAST).embed(TEXTS, tmp_path)
 
     def refuse(self: Encoder) -> None:
         raise AssertionError("the model was loaded again")
 
     monkeypatch.setattr(Encoder, "backbone", refuse)
-    np.testing.assert_array_equal(Encoder(str(folder)).embed(TEXTS[::-1], tmp_path), first[::-1])
+    np.testing.assert_array_equal(Encoder(str(folder), layers=LAST).embed(TEXTS[::-1], tmp_path), first[::-1])
 
 
 def test_only_new_texts_are_computed_when_the_set_grows(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Encoder(str(folder)).embed(TEXTS, tmp_path)
+    Encoder(str(folder), layers=LAST).embed(TEXTS, tmp_path)
     seen: list[str] = []
     tokenize = Encoder.tokenize
     monkeypatch.setattr(Encoder, "tokenize", lambda self, texts: seen.extend(texts) or tokenize(self, texts))
-    Encoder(str(folder)).embed([*TEXTS, "court judge"], tmp_path)
+    Encoder(str(folder), layers=LAST).embed([*TEXTS, "court judge"], tmp_path)
     assert seen == ["court judge"]
 
 
@@ -68,16 +69,22 @@ def test_other_lengths_and_other_weights_have_other_fingerprints(folder: Path, t
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
-    names = {Encoder(str(folder)).fingerprint, Encoder(str(folder), max_length=16).fingerprint}
-    assert len(names | {Encoder(str(other)).fingerprint}) == 3
+    names = {
+        Encoder(str(folder), layers=LAST).fingerprint,
+        Encoder(str(folder), max_length=16, layers=LAST).fingerprint,
+    }
+    assert len(names | {Encoder(str(other), layers=LAST).fingerprint}) == 3
 
 
 def test_settings_that_cannot_change_an_embedding_leave_the_fingerprint(folder: Path) -> None:
-    assert Encoder(str(folder), batch_tokens=7, device="cpu").fingerprint == Encoder(str(folder)).fingerprint
+    assert (
+        Encoder(str(folder), layers=LAST, batch_tokens=7, device="cpu").fingerprint
+        == Encoder(str(folder), layers=LAST).fingerprint
+    )
 
 
 def test_a_long_text_is_cut_and_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    encoder = Encoder(str(folder), max_length=8)
+    encoder = Encoder(str(folder), max_length=8, layers=LAST)
     with caplog.at_level(logging.WARNING, "zooter"):
         found = encoder.embed(["law " * 250_000, "law"])  # one megabyte
     assert [record.getMessage() for record in caplog.records if record.name == "zooter.encoder"] == [
@@ -87,8 +94,8 @@ def test_a_long_text_is_cut_and_said_once(folder: Path, caplog: pytest.LogCaptur
 
 
 def test_no_texts_give_no_rows_from_a_cache(folder: Path, tmp_path: Path) -> None:
-    Encoder(str(folder)).embed(TEXTS, tmp_path)
-    assert Encoder(str(folder)).embed(TEXTS[:0], tmp_path).shape[0] == 0
+    Encoder(str(folder), layers=LAST).embed(TEXTS, tmp_path)
+    assert Encoder(str(folder), layers=LAST).embed(TEXTS[:0], tmp_path).shape[0] == 0
 
 
 def test_the_default_encoder_is_found_offline_and_knows_what_is_alike() -> None:
@@ -113,3 +120,16 @@ def test_a_hub_model_that_cannot_be_had_says_so(monkeypatch: pytest.MonkeyPatch,
 def test_a_length_too_short_is_refused() -> None:
     with pytest.raises(ConfigError, match="8 tokens or more"):
         Encoder(max_length=2)
+
+
+def test_layers_are_averaged_each_and_put_side_by_side(folder: Path) -> None:
+    tokens = AutoTokenizer.from_pretrained(folder)("please add sum", return_tensors="pt")
+    with torch.no_grad():
+        states = AutoModel.from_pretrained(folder)(**tokens, output_hidden_states=True).hidden_states
+    expected = np.concatenate([states[layer][0].mean(dim=0).numpy() for layer in (0, 2)])
+    np.testing.assert_allclose(Encoder(str(folder), layers=(0, 2)).embed(["please add sum"])[0], expected, atol=1e-5)
+
+
+def test_a_layer_that_the_model_does_not_have_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"encoder\.layers between -3 and 2"):
+        Encoder(str(folder), layers=(2, 4, 6)).embed(["please"])

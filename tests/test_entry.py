@@ -103,8 +103,8 @@ def test_a_node_that_does_not_fit_is_refused(node: dict[str, Any], message: str)
 
 
 def test_a_wrong_key_deep_inside_is_named_by_its_path() -> None:
-    node = {"_target_": COLUMN, "otherwise": {"_target_": CLUSTER, "least": "few"}}
-    assert "expected tagger.otherwise.least of type int; found 'few'" in refusal(node, "tagger")
+    node = {"_target_": COLUMN, "otherwise": {"_target_": CLUSTER, "words": "few"}}
+    assert "expected tagger.otherwise.words of type int; found 'few'" in refusal(node, "tagger")
     assert "expected parts[1].val of type float" in refusal([1, {"_target_": SPLIT, "val": "x"}], "parts")
 
 

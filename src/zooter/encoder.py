@@ -136,6 +136,7 @@ class Encoder:
         device = torch.device("cuda" if self.device == "auto" and torch.cuda.is_available() else
                               "cpu" if self.device == "auto" else self.device)  # fmt: skip
         model = self.backbone().to(device)
+        self._refuse_layers(model)
         rows: list[int] = []
         vectors: list[NDArray[np.float32]] = []
         with Progress(transient=True) as progress, torch.inference_mode():
@@ -150,6 +151,15 @@ class Encoder:
                     rows, vectors = [], []
         if rows:
             yield np.array(rows), np.concatenate(vectors)
+
+    def _refuse_layers(self, model: nn.Module) -> None:
+        depth = int(model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+        if not all(-depth - 1 <= layer <= depth for layer in self.layers):
+            raise ConfigError(
+                expected=f"encoder.layers between {-depth - 1} and {depth}, for a model of {depth} layers",
+                found=str(list(self.layers)),
+                do="set encoder.layers=[-1], the last one alone, say",
+            )
 
 
 def pooled(backbone: nn.Module, tokens: Tensor, mask: Tensor, layers: tuple[int, ...] = (-1,)) -> Tensor:

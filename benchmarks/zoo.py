@@ -1,0 +1,98 @@
+"""The zoo's table (each candidate per skill) and its speeds on this machine.
+
+python benchmarks/zoo.py            the table as measured when the zoo was built, then speeds
+python benchmarks/zoo.py --measure  measures the table again (minutes)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoModelForSequenceClassification
+from zoo.answer import answer
+from zoo.folder import load
+from zoo.plan import MEMBERS, REWARDER
+from zoo.report import measure
+from zoo.rewarder import dialogue, rewards_of
+
+from zooter.skills.generate import generate
+
+NAMES = [member.name for member in MEMBERS]
+
+
+def skill_table(measured: dict) -> Table:
+    """Accuracy of each candidate per skill in percent, the best of a row in bold."""
+    table = Table(
+        "skill", *(name.removeprefix("zoo-") for name in NAMES), title="Greedy accuracy on held-out queries, %"
+    )
+    candidates = measured["candidates"]
+    for skill in next(iter(candidates.values()))["skills"]:
+        add_row(table, skill, [candidates[name]["skills"][skill] for name in NAMES])
+    table.add_section()
+    add_row(table, "all", [candidates[name]["accuracy"] for name in NAMES])
+    for signal in ("margin", "agreement"):
+        add_row(table, f"{signal} AUC", [candidates[name][signal]["auc"] for name in NAMES])
+        add_row(table, f"{signal} correlation", [candidates[name][signal]["correlation"] for name in NAMES])
+    for temperature in candidates[NAMES[0]]["temperature"]:
+        add_row(table, f"temperature {temperature}", [candidates[name]["temperature"][temperature] for name in NAMES])
+    return table
+
+
+def add_row(table: Table, name: str, shares: list[float]) -> None:
+    """One row of shares as percentages."""
+    top = max(shares)
+    table.add_row(
+        name, *(f"[bold]{100 * share:.0f}[/bold]" if share == top else f"{100 * share:.0f}" for share in shares)
+    )
+
+
+def speeds(folder: Path, count: int, batch: int) -> Table:
+    """Seconds for one greedy response of every candidate to ``count`` queries, and for rewarding them all."""
+    queries = generate(count, 0, "train")
+    table = Table(
+        "model",
+        "seconds",
+        "per second",
+        title=f"{count} queries, batches of {batch}, {torch.get_num_threads()} threads",
+    )
+    read, total = [], 0.0
+    for name in NAMES:
+        model, tokenizer = load(folder / name)
+        start = time.perf_counter()
+        answers = answer(model, tokenizer, queries, batch=batch)
+        seconds = time.perf_counter() - start
+        total += seconds
+        read += [dialogue(tokenizer, query.text, item.text) for query, item in zip(queries, answers, strict=True)]
+        table.add_row(name, f"{seconds:.1f}", f"{count / seconds:.0f}")
+    table.add_row("all candidates", f"{total:.1f}", f"{len(read) / total:.0f}")
+    model, tokenizer = load(folder / REWARDER, AutoModelForSequenceClassification)
+    start = time.perf_counter()
+    rewards_of(model, tokenizer, read, batch)
+    seconds = time.perf_counter() - start
+    table.add_row(f"{REWARDER} ({len(read)} pairs)", f"{seconds:.1f}", f"{len(read) / seconds:.0f}")
+    return table
+
+
+def main() -> None:
+    """Prints everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("data/zoo"))
+    parser.add_argument("--measure", action="store_true", help="measure the table again instead of reading it")
+    parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--batch", type=int, default=512)
+    given = parser.parse_args()
+    measured = measure(given.folder) if given.measure else json.loads((given.folder / "measured.json").read_text())
+    console = Console(width=150)
+    console.print(skill_table(measured))
+    console.print(f"oracle {measured['oracle']:.1%}   reward model {json.dumps(measured['rewarder'])}")
+    console.print(speeds(given.folder, given.count, given.batch))
+
+
+if __name__ == "__main__":
+    main()

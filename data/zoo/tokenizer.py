@@ -1,0 +1,45 @@
+"""One byte-level tokenizer for the whole zoo: digits and capitals stand alone, frequent words are merged."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from zoo.plan import SEED, VOCABULARY
+from zooter.skills.generate import stream
+
+BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
+# The line break is the marker between query and response, so a query's own line breaks become blanks.
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- if message['role'] == 'assistant' -%}{{ message['content'] | trim + eos_token }}"
+    "{%- else -%}{{ bos_token + (message['content'] | trim | replace('\n', ' ')) + '\n' }}{%- endif -%}"
+    "{%- endfor -%}"
+)
+
+
+def build_tokenizer(queries: int = 60_000) -> PreTrainedTokenizerFast:
+    """Trains the merges on queries of the zoo's own split. No post-processor: the chat template writes the BOS."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        # One token per digit and per capital: arithmetic and spelling need to see each of them.
+        pre_tokenizers.Split(Regex(r"[A-Z0-9\n]"), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+    ])  # fmt: skip
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[AddedToken(token, special=True) for token in (PAD, BOS, EOS)],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    lessons = islice(stream(SEED, "zoo"), queries)
+    tokenizer.train_from_iterator((query.text + "\n" + query.reference for query in lessons), trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD,
+        padding_side="left", model_max_length=256, clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+    fast.chat_template = CHAT_TEMPLATE
+    return fast

@@ -1,0 +1,86 @@
+"""The shipped zoo: folders any transformers code loads, small enough, and what their cards promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from zooter.skills.generate import generate
+
+ZOO = Path(__file__).parents[1] / "data" / "zoo"
+FOLDERS = sorted(path.parent for path in ZOO.glob("*/model.safetensors"))
+CANDIDATES = [folder for folder in FOLDERS if folder.name != "zoo-rewarder"]
+
+
+def test_there_are_at_least_six_candidates_and_a_reward_model():
+    assert len(CANDIDATES) >= 6
+    assert ZOO / "zoo-rewarder" in FOLDERS
+
+
+def test_all_weights_together_are_at_most_eight_megabytes():
+    assert sum((folder / "model.safetensors").stat().st_size for folder in FOLDERS) <= 8_000_000
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_weights_are_float16_on_disk_and_a_card_lies_beside_them(folder):
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        found = {weights.get_tensor(name).dtype for name in weights.keys()}  # noqa: SIM118
+    assert found == {torch.float16}
+    assert "Apache-2.0" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", CANDIDATES, ids=lambda folder: folder.name)
+def test_a_candidate_loads_in_float32_and_answers_through_the_chat_template(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert model.dtype == torch.float32
+    chat = [{"role": "user", "content": generate(1, 0, "test")[0].text}]
+    inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    out = model.generate(**inputs)
+    assert out.shape[1] > inputs["input_ids"].shape[1]
+    assert out[0, -1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("folder", CANDIDATES, ids=lambda folder: folder.name)
+def test_padding_on_the_left_does_not_change_an_answer(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    chats = [[{"role": "user", "content": query.text}] for query in generate(16, 0, "test")]
+    texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+
+    def answers(batch: list[str]) -> list[str]:
+        inputs = tokenizer(batch, return_tensors="pt", padding=True, add_special_tokens=False)
+        out = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        return tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+    assert answers(texts) == [answers([text])[0] for text in texts]
+
+
+def test_text_survives_the_tokenizer():
+    tokenizer = AutoTokenizer.from_pretrained(CANDIDATES[0])
+    for text in ("What is 12 plus 7?", "Größe 東京 🙂", "N'Djamena", "a  b"):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_the_reward_model_gives_one_number_that_padding_does_not_change():
+    folder = ZOO / "zoo-rewarder"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    chats = [
+        [{"role": "user", "content": query.text}, {"role": "assistant", "content": query.reference}]
+        for query in generate(8, 0, "test")
+    ]
+    texts = tokenizer.apply_chat_template(chats, tokenize=False)
+    with torch.inference_mode():
+        inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        together = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+        alone = [
+            model(input_ids=torch.tensor([ids])).logits
+            for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]
+        ]
+    assert together.shape == (8, 1)
+    assert torch.allclose(together, torch.cat(alone), atol=1e-3)
