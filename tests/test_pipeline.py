@@ -239,3 +239,62 @@ def test_reference_embeddings_are_those_of_training_queries(home: Path, report: 
     reference = json.loads((home / "run" / "export" / "reference.json").read_text())
     assert sum(reference["choices"].values()) == pytest.approx(1.0)
     assert len(found) <= reference["queries"]
+
+
+# -- live runs
+
+
+def live(home: Path, name: str, *overrides: str) -> dict[str, Any] | None:
+    """Recorded responses stand in for the candidates; a right one says the word of its query's reference."""
+    told = rows(120)
+    replayed = [{**row, "response": "yes" if row["reward"] else "no", "reference": "yes"} for row in told]
+    pq.write_table(pa.Table.from_pylist(replayed), home / "replayed.parquet")
+    return train(
+        home, name, "records=null", "reader=file", f"queries={home / 'replayed.parquet'}", "pool=any",
+        *(f"+pool.candidates.{candidate}={{price: 1.0}}" for candidate in CANDIDATES),
+        "responder=replay", f"responder.recorded={home / 'replayed.parquet'}", "rewarder=verify",
+        "rewarder.method=exact", *overrides,
+    )  # fmt: skip
+
+
+def test_a_live_run_trains_from_what_it_records(home: Path) -> None:
+    found = live(home, "live")
+    assert found is not None
+    assert found["data"]["path"] == str(home / "live" / "records.parquet")
+    assert found["test"]["routed"] > found["test"]["best_single"]
+    assert json.loads((home / "live" / "export" / "pool.json").read_text())["candidates"][0] == {
+        "name": "calculator", "price": 1.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("until", ["respond", "reward"])
+def test_a_live_run_stops_after_a_stage_with_its_table(home: Path, until: str) -> None:
+    assert live(home, until, f"until={until}") is None
+    rewards = pq.read_table(home / until / "records.parquet")["reward"]
+    assert rewards.null_count == (len(rewards) if until == "respond" else 0)
+    assert not (home / until / "export").exists()
+
+
+@pytest.mark.parametrize("until", ["tag", "label"])
+def test_tags_and_labels_are_a_table_for_those_who_stop_there(home: Path, until: str) -> None:
+    assert train(home, until, f"until={until}") is None
+    found = pq.read_table(home / until / "labels.parquet")
+    assert found.num_rows == 240 * len(CANDIDATES)
+    assert set(found["part"].to_pylist()) == {"train", "val", "test"}
+    assert found["tags"][0].as_py() == ["arithmetic"]
+    if until == "tag":
+        assert found["label"].null_count == found.num_rows
+    else:
+        sums = found.group_by("query_id").aggregate([("label", "sum")])["label_sum"].to_numpy()
+        np.testing.assert_allclose(sums, 1.0)
+
+
+def test_a_live_run_without_its_parts_is_refused(home: Path) -> None:
+    with pytest.raises(ConfigError, match="a reader, a pool and a responder"):
+        train(home, "bad", "records=null", "reader=file")
+    with pytest.raises(ConfigError, match=r"either records=FILE or a reader=…; found both"):
+        train(home, "bad", "reader=file")
+    with pytest.raises(ConfigError, match="until among"):
+        train(home, "bad", "until=later")
+    with pytest.raises(ConfigError, match="choose rewarder=…, or stop with until=respond"):
+        train(home, "bad", "records=null", "reader=file", "pool=any", "responder=replay")

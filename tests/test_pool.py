@@ -3,7 +3,7 @@
 import pytest
 
 from zooter.errors import ConfigError
-from zooter.pool import Candidate, Pool
+from zooter.pool import Candidate, Pool, live
 
 
 def test_a_pool_keeps_the_order_it_was_given() -> None:
@@ -42,3 +42,43 @@ def test_the_digest_changes_with_names_and_order_but_not_with_prices() -> None:
     assert Pool.of(["b", "a"]).digest() != digest
     assert Pool.of(["a", "c"]).digest() != digest
     assert Pool.of(["ab"]).digest() != Pool.of(["a", "b"]).digest()
+
+
+# -- candidates that are reached
+
+
+def test_a_pool_is_made_of_settings_in_their_order() -> None:
+    pool = live({"b": {"model": "org/b", "input_price": 1.0, "output_price": 3.0}, "a": None})
+    assert pool.names == ("b", "a")
+    assert pool.candidates[0].model == "org/b"
+
+
+def test_an_unknown_setting_of_a_candidate_is_refused_by_its_path() -> None:
+    with pytest.raises(ConfigError, match=r"keys of pool.candidates.a among .*found \['modle'\]"):
+        live({"a": {"modle": "x"}})
+
+
+def test_costs_need_both_prices_and_both_counts() -> None:
+    both = Candidate("a", input_price=1.0, output_price=3.0)
+    assert both.cost(2, 4) == pytest.approx(14e-6)
+    assert both.mean_price() == 2.0
+    assert both.cost(None, 4) is None
+    assert Candidate("a", price=2.0).cost(1, 1) == pytest.approx(4e-6)
+    assert Candidate("a", input_price=1.0).cost(1, 1) is None
+    assert Candidate("a", price=0.0).cost(1, 1) == 0.0
+
+
+def test_an_export_does_not_tell_how_a_candidate_is_reached() -> None:
+    pool = live({"a": {"url": "http://internal/v1", "key_env": "SECRET_NAME", "price": 1.0}})
+    assert pool.to_rows() == [{"name": "a", "price": 1.0}]
+
+
+def test_a_template_without_the_query_is_refused() -> None:
+    with pytest.raises(ConfigError, match="in the template of 'a'"):
+        Candidate("a", template="USER:")
+
+
+@pytest.mark.parametrize("name", ["sk-abc", "gsk_abc123", "hf_AbC", "two words", ""])
+def test_what_may_be_a_key_is_no_name_of_a_variable(name: str) -> None:
+    with pytest.raises(ConfigError, match="the name of an environment variable"):
+        Candidate("a", key_env=name)

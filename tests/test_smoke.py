@@ -96,7 +96,7 @@ def test_a_sweep_leaves_one_table_one_csv_and_one_plot(home: Path, trained: str)
     ("arguments", "message"),
     [
         (["records=nothing.parquet"], "found nothing there"),
-        ([], "add records=FILE"),
+        ([], "expected either records=FILE or a reader=…; found neither"),
         (["records=table.parquet", "labell.beta=1"], "labell"),
         (["records=table.parquet", "prices={nobody: 1.0}"], "a price for 'nobody'"),
     ],

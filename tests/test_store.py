@@ -111,3 +111,44 @@ def test_a_write_that_fails_leaves_the_earlier_file_and_no_draft(tmp_path: Path)
         write_atomically(tmp_path / "taken", "a file cannot replace a folder")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     assert (tmp_path / "taken" / "inside").read_text() == "kept"
+
+
+def test_compacting_keeps_every_cell_in_fewer_shards(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for i in range(10):
+        store.append(cells(**{f"k{i}": float(i)}))
+    store.compact(most=10)
+    assert len(list(tmp_path.iterdir())) == 10
+    store.compact(most=5)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert store.read([f"k{i}" for i in range(10)])["value"].to_pylist() == list(range(10))
+
+
+def test_compacting_leaves_large_shards_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for i in range(3):
+        store.append(cells(**{f"k{i}": float(i)}))
+    store.compact(most=1, largest=1)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_reader_whose_shard_was_merged_meanwhile_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    for i in range(3):
+        store.append(cells(**{f"k{i}": float(i)}))
+    before = store._shards()
+    store.compact(most=1)
+    listings = [before, store._shards()]
+    monkeypatch.setattr(Store, "_shards", lambda self: listings.pop(0))
+    assert len(store.table()) == 3
+
+
+def test_shards_of_different_columns_are_read_together(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(cells(a=1.0))
+    store.append(pa.table({"key": ["b"], "note": ["new"]}))
+    assert store.read(["b", "a"]).to_pylist() == [
+        {"key": "b", "value": None, "note": "new"},
+        {"key": "a", "value": 1.0, "note": None},
+    ]
+    assert store.table(["key"]).column_names == ["key"]

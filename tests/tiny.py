@@ -29,7 +29,8 @@ def causal_folder(
     config = LlamaConfig(
         vocab_size=len(vocabulary), hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=layers,
         num_attention_heads=2, max_position_embeddings=positions, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        initializer_range=0.3, tie_word_embeddings=False,
+        initializer_range=0.3,
+        tie_word_embeddings=False,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
