@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from zooter.label import tag_reward_means
 from zooter.net import Head
 from zooter.tagger.cluster import ClusterTagger
-from zooter.types import Rewards, Tags
+from zooter.types import Floats, Rewards, Tags
 
 PENALTY = 0.01  # of the classifiers: mean cross-entropy + PENALTY/2 · |W|²
 STEPS = 40  # of L-BFGS; more changes no choice
 LEAST = 5  # training queries of a tag that a classifier learns
 MOST = 300  # tags of a view, the most frequent ones
+PENALTIES = (0.00125, 0.0025, 0.005, 0.0125, 0.025, 0.05, 0.1)  # of the ridge, in shares of the features' variance
 
 
 def start(
@@ -29,7 +30,7 @@ def start(
     Args:
         temperature: of the labels, in units of the reward.
     """
-    views = [view for view in map(_frequent, views) if view.names]
+    views = [view for view in map(frequent, views) if view.names]
     d, m = features.shape[1], len(rewards.candidates)
     head = Head(d, m, [len(view.names) for view in views], width, dropout)
     head.mean = features.mean(dim=0)
@@ -76,7 +77,28 @@ def fit_classifier(linear: nn.Linear, z: Tensor, tags: Tags) -> None:
     optimizer.step(closure)  # type: ignore[no-untyped-call]
 
 
-def _frequent(tags: Tags) -> Tags:
+def ridge(z: Tensor, residual: Floats) -> dict[float, Floats]:
+    """Penalty → weights (m, d) of a linear map from z (n, d) to what is left of rewards (n, m), NaN where missing.
+
+    Minimises the mean squared error + penalty·d·|w|². Where cells are missing, the features' covariance is still that
+    of all queries, and a candidate with fewer rewards is penalised more, as if it had been asked at random.
+    """
+    n, d = z.shape
+    wide = z.double()
+    values, vectors = torch.linalg.eigh((wide.T @ wide if n >= d else wide @ wide.T) / n)
+    if n < d:  # the same decomposition from the smaller product
+        kept = values > 1e-9 * values[-1]
+        values = values[kept]
+        vectors = wide.T @ vectors[:, kept] / (n * values).sqrt()
+    filled = torch.from_numpy(np.nan_to_num(residual))
+    share = torch.from_numpy(np.maximum((~np.isnan(residual)).mean(axis=0), 1.0 / n))
+    projected = vectors.T @ (wide.T @ filled) / (n * share)
+    return {
+        penalty: (vectors @ (projected / (values[:, None] + penalty * d / share))).T.numpy() for penalty in PENALTIES
+    }
+
+
+def frequent(tags: Tags) -> Tags:
     """The tags that at least LEAST queries carry, at most MOST of them."""
     counts = np.asarray(tags.membership.sum(axis=0)).ravel()
     kept = np.sort(np.argsort(-counts, kind="stable")[: min(MOST, int((counts >= LEAST).sum()))])
