@@ -43,10 +43,8 @@ Method = Callable[[Data, Part, Fold, Settings], Floats]
 
 
 def settings(table: Path, folder: Path, cache: Path, salt: str) -> Settings:
-    """The defaults of conf/train.yaml, quiet and on the CPU."""
-    trainer = partial(
-        pl.Trainer, accelerator="cpu", devices=1, gradient_clip_val=1.0, deterministic=True, enable_progress_bar=False
-    )
+    """The defaults of conf/train.yaml, on the CPU."""
+    trainer = partial(pl.Trainer, accelerator="cpu", devices=1, gradient_clip_val=1.0, deterministic=True)
     return Settings(
         table, folder, cache, Split(salt=salt), Encoder(), ColumnTagger(otherwise=ClusterTagger()), Smoothing(),
         Frozen(), ForwardKL(), trainer,

@@ -138,7 +138,9 @@ def main(folders: list[Path]) -> None:
         shown.add_column(heading, justify="left" if heading == "what" else "right")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        folders = folders or [causal_folder(root / f"m{seed}", seed, positions=256, hidden=96, layers=3) for seed in range(3)]
+        folders = folders or [
+            causal_folder(root / f"m{seed}", seed, positions=256, hidden=96, layers=3) for seed in range(3)
+        ]
         alone, together = batched(folders[0])
         shown.add_row("batched over one at a time", f"{alone / together:.1f}× ({1 / together:.0f}/s)", "≥ 4×")
         grown, own = one_more(folders, root / "grown")

@@ -14,15 +14,16 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from zooter.baseline import strength
-from zooter.label import tag_reward_means
-from zooter.metric import choose
-from zooter.start import PENALTIES, fit_classifier, ridge
+from zooter.label import Smoothing, tag_reward_means
+from zooter.metric import best_shares, choose
+from zooter.start import PENALTIES, Trust, fit_classifier, frequent, ridge
 from zooter.types import Floats, Rewards, Tags
 
 FOLDS = 3
 FEW, FOLDS_OF_FEW = 1_000, 10  # of few queries as many as possible are fitted on
 MOST_TAGS, MOST_RESIDUAL = 1.2, 1.0  # weights above these have been chance
-SHARPEST, FLATTEST = 1e-2, 1e2  # temperatures that are looked at, in spreads
+SHARPEST, FLATTEST = 1e-2, 1e2  # temperatures of calibration that are looked at, in spreads of the scores
+TEMPERATURES = (2.5, 1.0, 0.5, 0.25)  # of labels that are looked at, in spreads of the rewards
 
 
 @dataclass(frozen=True)
@@ -40,37 +41,12 @@ class OutOfFold:
     residual: dict[float, Floats]
 
 
-@dataclass(frozen=True)
-class Trust:
-    """How far predictions are borne out by queries that they were not fitted on.
-
-    Attributes:
-        tags: weight of what tags tell, against the mean of all; 1 takes it as it is.
-        residual: weight of the ridge on what tags leave open. This is the β of labels: a ridge fitted to rewards
-            smoothed with β, β·r + (1−β)·tag's mean, is tags' mean + β·(ridge fitted to rewards − tags' mean).
-        penalty: of that ridge.
-        gain: mean reward of out-of-fold choices minus the best single model's. Not above 0: do not route.
-        temperature: in units of the reward; rewards divided by it are the logits of calibrated probabilities.
-    """
-
-    tags: float = 1.0
-    residual: float = 0.0
-    penalty: float = PENALTIES[-1]
-    gain: float = float("inf")
-    temperature: float = 1.0
-
-
 def crossfit(z: Tensor, rewards: Rewards, views: Sequence[Tags], seed: int) -> OutOfFold:
-    """Out-of-fold predictions.
-
-    Args:
-        z: (n, d) standardised features.
-        rewards: (n, m).
-        views: tags (n, t) of each view.
-    """
+    """Out-of-fold predictions of rewards (n, m) from standardised features (n, d) and tags (n, t) of each view."""
     n, m = rewards.values.shape
     folds = min(n, FOLDS if n >= FEW else FOLDS_OF_FEW)
     fold = np.random.default_rng(seed).permutation(n) % folds
+    views = [view for view in map(frequent, views) if view.names]
     of_tags = np.zeros((n, m))
     residual = {penalty: np.zeros((n, m)) for penalty in PENALTIES}
     for k in range(folds):
@@ -104,6 +80,53 @@ def trust(found: OutOfFold, rewards: Rewards, beta: float | None = None) -> Trus
     return replace(best, gain=_gain(scores, rewards), temperature=calibrate(scores, rewards))
 
 
+def of_tags(found: OutOfFold, rewards: Rewards, view: Tags, weights: Trust) -> dict[str, float]:
+    """Tag → weight of the residual on its queries: a least-squares slope, shrunk to the weight of all by its noise.
+
+    Empirical Bayes (Efron & Morris 1973): slope_t ~ N(β_t, σ²/Σx²) and β_t ~ N(β, τ²), τ² by moments.
+
+    Args:
+        view: tags (n, t) of the same queries; those that `start.frequent` keeps get a weight.
+    """
+    view, observed = frequent(view), rewards.observed
+    x = _differences(found.residual[weights.penalty], observed)
+    base = found.overall + weights.tags * (found.of_tags - found.overall)
+    left = _differences(rewards.values - base, observed)
+    error = float(np.mean((left - weights.residual * x)[observed] ** 2))
+    xx = view.membership.T @ (x**2).sum(axis=1) + 1e-12
+    slope = (view.membership.T @ (x * left).sum(axis=1)) / xx
+    noise = error / xx
+    between = float(np.sum(xx * ((slope - weights.residual) ** 2 - noise)) / xx.sum()) if len(xx) else 0.0
+    between = max(between, 0.0)
+    shrunk = (between * slope + noise * weights.residual) / (between + noise)
+    return dict(zip(view.names, np.clip(shrunk, 0.0, MOST_RESIDUAL).tolist(), strict=True))
+
+
+def softness(z: Tensor, rewards: Rewards, views: Sequence[Tags], smoothing: Smoothing, seed: int) -> float:
+    """The labels' temperature whose out-of-fold choices earn most: the largest within one standard error of the best.
+
+    A choice by mean softened rewards is that by mean rewards only at large temperatures, which therefore win ties.
+    """
+    observed, m = rewards.observed, len(rewards.candidates)
+    softened = []
+    for temperature in TEMPERATURES:
+        prior = replace(smoothing, beta=1.0, temperature=temperature).fit(rewards, Tags.none(len(rewards.values)))
+        softened.append(np.where(observed, prior.own(rewards).values, np.nan))
+    names = tuple(f"{name} {k}" for k in range(len(softened)) for name in rewards.candidates)
+    together = crossfit(z, Rewards(np.hstack(softened), names), views, seed)
+    order, earned = strength(rewards), []
+    for k, values in enumerate(softened):
+        mine = slice(k * m, (k + 1) * m)
+        residual = {penalty: found[:, mine] for penalty, found in together.residual.items()}
+        found = OutOfFold(together.overall[mine], together.of_tags[:, mine], residual)
+        scores = combined(found, trust(found, Rewards(values, rewards.candidates)))
+        earned.append(rewards.values[np.arange(len(values)), choose(scores, observed, order)])
+    best = max(earned, key=np.mean)
+    lead = [best - other for other in earned]
+    close = [float(d.mean()) <= float(d.std()) / np.sqrt(len(d)) for d in lead]
+    return TEMPERATURES[close.index(True)]
+
+
 def combined(found: OutOfFold, weights: Trust) -> Floats:
     """(n, m) out-of-fold rewards expected with these weights."""
     from_tags = found.overall + weights.tags * (found.of_tags - found.overall)
@@ -116,8 +139,7 @@ def calibrate(scores: Floats, rewards: Rewards) -> float:
     Temperature scaling (Guo et al. 2017, §4.2): least mean negative log-likelihood; in units of the scores.
     """
     observed = rewards.observed
-    best = np.where(observed, rewards.values == np.nanmax(rewards.values, axis=1, keepdims=True), False)
-    share = best / best.sum(axis=1, keepdims=True)
+    share = best_shares(rewards).values
     unit = float(np.std(_differences(scores, observed)[observed])) or 1.0
 
     def loss(log_t: float) -> float:

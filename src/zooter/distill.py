@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger
+from scipy.special import softmax
 from torch import Tensor
 
 from zooter.batches import Batch, Batches
@@ -144,6 +145,16 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def expected(net: Net, inputs: Inputs, rows: Ints) -> Floats:
+    """(len(rows), m) expected rewards."""
+    return predict(net, inputs, rows) * float(net.head.temperature)
+
+
+def probabilities(net: Net, inputs: Inputs, rows: Ints) -> Floats:
+    """(len(rows), m) calibrated probabilities of being the best candidate."""
+    return np.asarray(softmax(expected(net, inputs, rows) / float(net.head.calibration), axis=1))
 
 
 @torch.inference_mode()

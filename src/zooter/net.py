@@ -29,8 +29,10 @@ class Head(nn.Module):
 
     A view is a set of tags: the table's, or clusters. For each, a linear classifier gives the query's probabilities of
     its tags, and these weigh the tags' mean rewards; views are averaged. The correction is a small network that starts
-    at zero, so that training starts from what tags alone can tell and learns only what queries of one tag do not share.
-    Logits are rewards divided by the labels' temperature: their softmax is on the scale of the labels.
+    at zero, so that training starts from what tags can tell, and a linear map of what they leave open (`residual`), of
+    which each tag of the first view takes its share.
+    Logits are rewards divided by the labels' temperature: their softmax is on the scale of the labels. Rewards divided
+    by `calibration` are the logits of probabilities that say how often a candidate is the best.
 
     Args:
         d, m: features and candidates.
@@ -42,6 +44,9 @@ class Head(nn.Module):
     scale: Tensor
     overall: Tensor
     temperature: Tensor
+    residual: Tensor
+    shares: Tensor
+    calibration: Tensor
 
     def __init__(self, d: int, m: int, views: Sequence[int], width: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -50,6 +55,9 @@ class Head(nn.Module):
         self.register_buffer("scale", torch.ones(d))
         self.register_buffer("overall", torch.zeros(m))
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("residual", torch.zeros(m, d))
+        self.register_buffer("shares", torch.ones(views[0] if len(views) else 0))
+        self.register_buffer("calibration", torch.ones(()))
         self.classifiers = nn.ModuleList(nn.Linear(d, tags) for tags in views)
         self.rewards = nn.ParameterList(nn.Parameter(torch.zeros(tags, m), requires_grad=False) for tags in views)
         last = nn.Linear(width, m)
@@ -65,7 +73,8 @@ class Head(nn.Module):
         """(b, m) expected rewards; the correction moves candidates against each other, not all of them."""
         z = self.standardise(features)
         correction = self.correction(z)
-        return self.from_tags(z) + self.temperature * (correction - correction.mean(dim=-1, keepdim=True))
+        moved = self.temperature * (correction - correction.mean(dim=-1, keepdim=True))
+        return self.from_tags(z) + self.share(z) * (z @ self.residual.T) + moved
 
     def from_tags(self, z: Tensor) -> Tensor:
         """(b, m) rewards expected from a query's probable tags alone; `z` are standardised features."""
@@ -73,6 +82,13 @@ class Head(nn.Module):
             return self.overall.expand(len(z), -1)
         pairs = zip(self.classifiers, self.rewards, strict=True)
         return torch.stack([classify(z).softmax(dim=-1) @ rewards for classify, rewards in pairs]).mean(dim=0)
+
+    def share(self, z: Tensor) -> Tensor:
+        """(b, 1): what a query takes of the residual, by its probable tags of the first view."""
+        if not len(self.classifiers):
+            return torch.ones(len(z), 1)
+        probable: Tensor = self.classifiers[0](z).softmax(dim=-1)
+        return (probable @ self.shares)[:, None]
 
     def standardise(self, features: Tensor) -> Tensor:
         """Features in standard deviations of the training queries, clipped."""

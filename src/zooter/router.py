@@ -55,7 +55,7 @@ class Router:
 
     @torch.inference_mode()
     def route(self, texts: Sequence[str]) -> Choices:
-        """Probabilities (n, m) for n texts.
+        """Probabilities of being the best candidate and expected rewards, each (n, m), for n texts.
 
         Raises:
             RecordsError: a text is empty, so that there is nothing to decide by.
@@ -66,9 +66,11 @@ class Router:
                 expected="a text in every query", found=f"an empty one at row {blank + 1}", do="remove or fill it"
             )
         if not texts:
-            return Choices(np.empty((0, len(self.pool.names))), self.pool.names)
-        logits = self.head(features(self.encoder.embed(texts), texts))
-        return Choices(logits.double().softmax(dim=-1).numpy(), self.pool.names)
+            nothing = np.empty((0, len(self.pool.names)))
+            return Choices(nothing, self.pool.names, nothing)
+        expected = self.head.expected(features(self.encoder.embed(texts), texts)).double()
+        probs = (expected / self.head.calibration.double()).softmax(dim=-1)
+        return Choices(probs.numpy(), self.pool.names, expected.numpy())
 
 
 def _load_head(folder: Path, pool: Pool) -> Head:

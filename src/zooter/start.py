@@ -3,7 +3,9 @@
 All of it is fitted at once on the training queries; gradient steps then train the correction (and the encoder).
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +22,28 @@ STEPS = 40  # of L-BFGS; more changes no choice
 LEAST = 5  # training queries of a tag that a classifier learns
 MOST = 300  # tags of a view, the most frequent ones
 PENALTIES = (0.00125, 0.0025, 0.005, 0.0125, 0.025, 0.05, 0.1)  # of the ridge, in shares of the features' variance
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far predictions are borne out by queries that they were not fitted on (`crossfit.trust`).
+
+    Attributes:
+        tags: weight of what tags tell, against the mean of all; 1 takes it as it is.
+        residual: weight of the ridge on what tags leave open. This is the β of labels: a ridge fitted to rewards
+            smoothed with β, β·r + (1−β)·tag's mean, is tags' mean + β·(ridge fitted to rewards − tags' mean).
+        penalty: of that ridge.
+        gain: mean reward of out-of-fold choices minus the best single model's. Not above 0: do not route.
+        temperature: in units of the reward; rewards divided by it are the logits of calibrated probabilities.
+        of_tag: tag → weight of the residual on its queries, when every tag has its own.
+    """
+
+    tags: float = 1.0
+    residual: float = 0.0
+    penalty: float = PENALTIES[-1]
+    gain: float = math.inf
+    temperature: float = 1.0
+    of_tag: Mapping[str, float] | None = None
 
 
 def start(
@@ -43,6 +67,37 @@ def start(
         fit_classifier(linear, z, view)
         means.data = torch.from_numpy(tag_reward_means(rewards, view)).float()
     return head
+
+
+def trusting(head: Head, features: Tensor, rewards: Rewards, views: Sequence[Tags], weights: Trust) -> None:
+    """Give what tags tell and the ridge on the rest their weights, in place; and the calibrated temperature.
+
+    Args:
+        features: (n, d) of the queries that the head was started on, with their rewards (n, m).
+        views: those that it was started on.
+    """
+    z = head.standardise(features)
+    with torch.no_grad():
+        left = rewards.values - head.from_tags(z).double().numpy()
+        head.residual = torch.from_numpy(ridge(z, left)[weights.penalty]).float()
+        of_tag = weights.of_tag or {}
+        learned = next((names for names in (frequent(view).names for view in views) if names), ())
+        if learned:
+            head.shares = torch.tensor([of_tag.get(name, weights.residual) for name in learned])
+        else:
+            head.residual *= weights.residual
+        for means in head.rewards:
+            means.data = head.overall + weights.tags * (means.data - head.overall)
+    head.calibration = torch.tensor(float(weights.temperature))
+
+
+def fall_back(head: Head) -> None:
+    """Make the head say the mean rewards for every query: always the best single model."""
+    for means in head.rewards:
+        means.data = head.overall.expand_as(means).clone()
+    head.residual = torch.zeros_like(head.residual)
+    for parameter in head.correction.parameters():
+        nn.init.zeros_(parameter)
 
 
 def clusters(queries: Sequence[str], embeddings: NDArray[np.float32], seed: int) -> Tags:
