@@ -56,7 +56,7 @@ def found() -> dict[str, Any]:
     rewards, embeddings = Rewards(values, names), rng.normal(size=(100, 5)).astype(np.float32)
     tags = Tags.of([[f"tag|{i % 3} $\\bad$"] if i % 4 else [] for i in range(100)])
     train, test = np.arange(60), np.arange(60, 100)
-    prior = Smoothing(beta=0.3).fit(rewards.take(train), tags.take(train))
+    prior = Smoothing().fit(rewards.take(train), tags.take(train))
     outcome = evaluate.outcome(
         rng.dirichlet(np.ones(4), 40),
         prior,

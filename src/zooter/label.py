@@ -51,9 +51,9 @@ class Smoothing:
     def __post_init__(self) -> None:
         beta, t = self.beta, self.temperature
         ok = beta in (AUTO, PER_TAG) if isinstance(beta, str) else 0.0 <= beta <= 1.0
-        _require(ok, "label.beta between 0 and 1, auto or per_tag", beta, "set label.beta=auto, or 0.3, say")
+        _require(ok, "label.beta between 0 and 1", beta, "set label.beta=auto, per_tag, or 0.3, say")
         ok = t == AUTO if isinstance(t, str) else 0.0 < t < np.inf
-        _require(ok, "label.temperature above 0, or auto", t, "set label.temperature=2.5")
+        _require(ok, "label.temperature above 0", t, "set label.temperature=2.5")
         _require(self.unit in UNITS, f"label.unit among {UNITS}", self.unit, "choose one")
         _require(self.order in ORDERS, f"label.order among {ORDERS}", self.order, "choose one")
         ok = self.shrinkage is None or 0.0 <= self.shrinkage < np.inf
@@ -67,8 +67,8 @@ class Smoothing:
             tags: (n, t).
             own: tag → β of its queries, where that is another one than `beta`.
         """
-        if isinstance(self.temperature, str) or isinstance(self.beta, str):
-            raise ValueError("β and temperature have to be chosen before labels are made")
+        if isinstance(self.temperature, str):
+            raise ValueError("a temperature has to be chosen before labels are made")
         scale = self.temperature * (spread(rewards) if self.unit == "spread" else 1.0)
         averaged = rewards.values if self.order == "average_then_soften" else self._soften(rewards.values, scale)
         overall = _column_means(averaged, np.zeros(averaged.shape[1]), 0.0)
@@ -77,7 +77,8 @@ class Smoothing:
         of_tag = _tag_means(averaged, tags.membership, overall, self.shrinkage)
         if self.order == "soften_then_average":
             of_tag, overall = _normalise(of_tag), _normalise(overall[None])[0]
-        betas = np.array([(own or {}).get(name, self.beta) for name in tags.names])
+        beta = np.nan if isinstance(self.beta, str) else self.beta  # tags' means do not depend on it
+        betas = np.array([(own or {}).get(name, beta) for name in tags.names])
         return Prior(self, scale, tags.names, of_tag, overall, betas)
 
     def _soften(self, values: Floats, scale: float) -> Floats:
@@ -119,10 +120,12 @@ class Prior:
 
     def label(self, rewards: Rewards, tags: Tags) -> Labels:
         """Labels of queries with rewards; mass only on observed cells."""
+        if isinstance(self.smoothing.beta, str):
+            raise ValueError("β has to be chosen before labels are made")
         membership, soften = align(tags, self.names), self.smoothing._soften
         counts = membership.sum(axis=1)
         mean = (membership @ self.betas) / np.maximum(counts, 1.0)
-        beta = np.where(counts > 0, mean, float(self.smoothing.beta))[:, None]
+        beta = np.where(counts > 0, mean, self.smoothing.beta)[:, None]
         if self.smoothing.order == "average_then_soften":
             own = rewards.values
             values = soften(beta * own + (1.0 - beta) * self.rows(tags), self.scale)
