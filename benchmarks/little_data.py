@@ -7,7 +7,6 @@ from the model that all training queries show to be best, so with few queries al
 
 import argparse
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rivals import knn_regression
 
-from zooter import baseline, metric, pipeline, start
+from zooter import baseline, metric, start
+from zooter.begin import trusted
 from zooter.pipeline import Data, Settings
 from zooter.split import Part
 from zooter.types import Floats, Tags
@@ -32,7 +32,7 @@ def shares(data: Data, given: Settings, part: Part, size: int, seed: int) -> dic
     seen, test = rewards.take(rows), rewards.take(part.test)
     views: list[Tags] = [data.records.tags.take(rows)]
     views.append(start.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
-    head, _, weights = pipeline.begin(data.features[rows], seen, views, replace(given, seed=seed))
+    head, _, weights = trusted(data.features[rows], seen, views, given.label, given.net, seed)
     routed = head.expected(data.features[part.test]).detach().double().numpy()
     order = baseline.strength(seen)
     single = baseline.by_order(order, len(part.test))

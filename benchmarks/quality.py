@@ -46,8 +46,8 @@ def settings(table: Path, folder: Path, cache: Path, salt: str) -> Settings:
     """The defaults of conf/train.yaml, on the CPU."""
     trainer = partial(pl.Trainer, accelerator="cpu", devices=1, gradient_clip_val=1.0, deterministic=True)
     return Settings(
-        table, folder, cache, Split(salt=salt), Encoder(), ColumnTagger(otherwise=ClusterTagger()), Smoothing(),
-        Frozen(), ForwardKL(), trainer,
+        folder, cache, Split(salt=salt), Encoder(), ColumnTagger(otherwise=ClusterTagger()), Smoothing(), Frozen(),
+        ForwardKL(), trainer, table,
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def methods(finetune: bool) -> dict[str, Method]:
     }
     found: dict[str, Method] = {name: partial(_rival, make=make) for name, make in of_rivals.items()}
     found["kNN regression, last layer"] = partial(_rival, make=rivals.knn_regression, last_layer=True)
-    hard = Smoothing(beta=1.0, hard=True)
+    hard = Smoothing(beta=1.0, temperature=0.25, hard=True)
     found["plain net, hard labels"] = partial(plain, label=hard, objective=CrossEntropy())
     found |= {f"plain net, KL β={beta:g}": partial(plain, label=replace(PLAIN, beta=beta)) for beta in BETAS}
     found["plain net, average then soften"] = partial(plain, label=replace(PLAIN, order="average_then_soften"))
@@ -104,6 +104,8 @@ def methods(finetune: bool) -> dict[str, Method]:
     found["default, average then soften"] = partial(ours, label=Smoothing(order="average_then_soften"))
     found["default, reverse KL"] = partial(ours, objective=ReverseKL())
     found["default, expected reward"] = partial(ours, objective=ExpectedReward())
+    found["default, β per tag"] = partial(ours, label=Smoothing(beta="per_tag"))
+    found["default, temperature auto"] = partial(ours, label=Smoothing(temperature="auto"))
     found["default, clusters only"] = partial(ours, tagger=ClusterTagger())
     found["default"] = ours
     if finetune:
