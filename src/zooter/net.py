@@ -83,12 +83,17 @@ class Head(nn.Module):
         pairs = zip(self.classifiers, self.rewards, strict=True)
         return torch.stack([classify(z).softmax(dim=-1) @ rewards for classify, rewards in pairs]).mean(dim=0)
 
+    def tags(self, features: Tensor) -> Tensor:
+        """(b, t) probabilities of the tags of the first view; t = 0 without any."""
+        return self._probable(self.standardise(features))
+
     def share(self, z: Tensor) -> Tensor:
         """(b, 1): what a query takes of the residual, by its probable tags of the first view."""
-        if not len(self.classifiers):
-            return torch.ones(len(z), 1)
-        probable: Tensor = self.classifiers[0](z).softmax(dim=-1)
-        return (probable @ self.shares)[:, None]
+        return (self._probable(z) @ self.shares)[:, None] if len(self.shares) else torch.ones_like(z[:, :1])
+
+    def _probable(self, z: Tensor) -> Tensor:
+        found: Tensor = self.classifiers[0](z).softmax(dim=-1) if len(self.classifiers) else z[:, :0]
+        return found
 
     def standardise(self, features: Tensor) -> Tensor:
         """Features in standard deviations of the training queries, clipped."""
@@ -106,10 +111,15 @@ class Net(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """(b, m) logits of features (b, d); or of surface (b, s), tokens (b, l) and mask (b, l) with a backbone."""
+        found: Tensor = self.head(self.features(*inputs))
+        return found
+
+    def features(self, *inputs: Tensor) -> Tensor:
+        """(b, d) what the head reads of the same inputs: embeddings, then surface features."""
         if self.backbone is None:
-            return self.head(inputs[0])
+            return inputs[0]
         looks, tokens, mask = inputs
-        return self.head(torch.cat([pooled(self.backbone, tokens, mask, self.layers), looks], dim=-1))
+        return torch.cat([pooled(self.backbone, tokens, mask, self.layers), looks], dim=-1)
 
 
 def features(embeddings: NDArray[np.float32], texts: Sequence[str]) -> Tensor:

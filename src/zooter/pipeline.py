@@ -19,7 +19,7 @@ from zooter import evaluate, export, labelled, plot, records, report, start
 from zooter.ask import Rules
 from zooter.batches import Batches
 from zooter.begin import begin, tagged
-from zooter.distill import Fit, distill, predict, probabilities
+from zooter.distill import Fit, distill, look, predict, probabilities
 from zooter.encoder import Encoder
 from zooter.errors import ConfigError
 from zooter.label import Prior, Smoothing
@@ -34,6 +34,7 @@ from zooter.responder.protocol import Responder
 from zooter.rewarder.protocol import Rewarder
 from zooter.split import Part, Split
 from zooter.start import Trust
+from zooter.surface import SIZE
 from zooter.tables import files
 from zooter.tagger.protocol import Tagger
 from zooter.types import Floats, Rewards, Tags
@@ -301,6 +302,7 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
     table = data.records
     kept = np.random.default_rng(settings.seed).permutation(part.train)[: export.KEPT_EMBEDDINGS]
     probs = probabilities(trained.net, data.inputs, part.train)
+    read = look(trained.net, data.inputs, kept)
     export.write(
         settings.run_dir / "export",
         trained.net,
@@ -308,9 +310,13 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
         table.pool,
         facts={"label": asdict(settings.label), "data": found["data"], "test": _headline(found["test"])},
         reference=export.statistics(
-            [table.queries[i] for i in part.train], trained.tags.take(part.train), probs, table.pool.names
+            [table.queries[i] for i in part.train],
+            trained.tags.take(part.train),
+            probs,
+            table.pool.names,
+            trained.net.head.tags(read).detach().double().numpy(),
         ),
-        embeddings=data.embeddings[kept],
+        embeddings=read[:, :-SIZE].numpy(),
         card=report.card(found),
     )
     plots = plot.all_plots(found["test"], settings.run_dir / "plots")

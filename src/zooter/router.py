@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
@@ -16,11 +17,13 @@ from zooter.encoder import Encoder
 from zooter.errors import ExportError, RecordsError
 from zooter.net import Head, features
 from zooter.pool import Candidate, Pool
-from zooter.types import Choices
+from zooter.types import Choices, Floats
 
 HEAD = "head.safetensors"
 POOL = "pool.json"
 ENCODER = "encoder"
+REFERENCE = "reference.json"
+REFERENCE_EMBEDDINGS = "reference.safetensors"
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,15 @@ class Router:
         if not texts:
             nothing = np.empty((0, len(self.pool.names)))
             return Choices(nothing, self.pool.names, nothing)
-        expected = self.head.expected(features(self.encoder.embed(texts), texts)).double()
+        return self.look(texts, self.encoder.embed(texts))[0]
+
+    @torch.inference_mode()
+    def look(self, texts: Sequence[str], embeddings: NDArray[np.float32]) -> tuple[Choices, Floats]:
+        """What `route` says of n texts with embeddings (n, e), and the probabilities (n, t) of the tags it knows."""
+        read = features(embeddings, texts)
+        expected = self.head.expected(read).double()
         probs = (expected / self.head.calibration.double()).softmax(dim=-1)
-        return Choices(probs.numpy(), self.pool.names, expected.numpy())
+        return Choices(probs.numpy(), self.pool.names, expected.numpy()), self.head.tags(read).double().numpy()
 
 
 def _load_head(folder: Path, pool: Pool) -> Head:
