@@ -316,7 +316,7 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
             table.pool.names,
             trained.net.head.tags(read).detach().double().numpy(),
         ),
-        embeddings=read[:, :-SIZE].numpy(),
+        embeddings=read[:, :-SIZE].contiguous().numpy(),
         card=report.card(found),
     )
     plots = plot.all_plots(found["test"], settings.run_dir / "plots")

@@ -79,7 +79,7 @@ def trusting(head: Head, features: Tensor, rewards: Rewards, views: Sequence[Tag
     z = head.standardise(features)
     with torch.no_grad():
         left = rewards.values - head.from_tags(z).double().numpy()
-        head.residual = torch.from_numpy(ridge(z, left)[weights.penalty]).float()
+        head.residual = torch.from_numpy(ridge(z, left)[weights.penalty]).float().contiguous()
         of_tag = weights.of_tag or {}
         learned = next((names for names in (frequent(view).names for view in views) if names), ())
         if learned:
