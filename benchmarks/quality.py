@@ -1,7 +1,7 @@
 """Who closes how much of the gap from the best single model to the oracle: `python benchmarks/quality.py RECORDS`.
 
-All methods on the same folds; 95 % intervals are paired bootstraps over queries. `--only TEXT` runs the methods whose
-name has TEXT in it, `--folds`, `--salt` choose the folds, `--finetune` adds the fine-tuned net (minutes per fold).
+All methods on the same folds; 95 % intervals are paired bootstraps over queries. `--only TEXT …` runs the methods of
+that name, or with TEXT in their names; `--folds`, `--salt` choose the folds, `--finetune` adds the fine-tuned net (minutes per fold).
 """
 
 import argparse
@@ -202,10 +202,12 @@ def main() -> None:
     told = parser.parse_args()
     quiet()
     needed = ("best single", "kNN regression")
+    every = methods(told.finetune)
+    parts = [text for text in told.only if text not in every]
     chosen = {
         name: method
-        for name, method in methods(told.finetune).items()
-        if not told.only or name in needed or any(text in name for text in told.only)
+        for name, method in every.items()
+        if not told.only or name in (*needed, *told.only) or any(text in name for text in parts)
     }
     with tempfile.TemporaryDirectory() as folder:
         data, given = load(told.records.resolve(), Path(folder), told.salt)
