@@ -1,7 +1,8 @@
 """Who closes how much of the gap from the best single model to the oracle: `python benchmarks/quality.py RECORDS`.
 
 All methods on the same folds; 95 % intervals are paired bootstraps over queries. `--only TEXT …` runs the methods of
-that name, or with TEXT in their names; `--folds`, `--salt` choose the folds, `--finetune` adds the fine-tuned net (minutes per fold).
+that name, or with TEXT in their names; `--folds`, `--salt` choose the folds, `--finetune` adds the fine-tuned net
+(minutes per fold).
 """
 
 import argparse
