@@ -39,7 +39,7 @@ def main(n: int) -> None:
 
     seconds = {}
     started = time.perf_counter()
-    prior = Smoothing().fit(rewards.take(rows[0]), tags.take(rows[0]))
+    prior = Smoothing(beta=0.3).fit(rewards.take(rows[0]), tags.take(rows[0]))
     prior.label(rewards, tags)
     seconds["labels"] = time.perf_counter() - started
     probs = softmax(means[tag[rows[1]]] / 0.1, axis=1)

@@ -18,8 +18,8 @@ FLOORS = [
     ["responder", "reader"],
     ["net", "tagger", "rewarder", "ask"],
     ["batches", "router", "start", "evaluate", "live", "labelled"],
-    ["distill", "export", "plot", "infer", "plan"],
-    ["report", "sweep"],
+    ["distill", "export", "plot", "plan", "crossfit", "drift"],
+    ["report", "sweep", "begin", "infer"],
     ["pipeline"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -264,3 +264,30 @@ def test_tags_that_differ_for_sure_keep_their_means() -> None:
     table = Rewards(np.array([[1.0, 0.0]] * 50 + [[0.0, 1.0]] * 50), ("a", "b"))
     tags = Tags.of([["x"]] * 50 + [["y"]] * 50)
     np.testing.assert_allclose(tag_reward_means(table, tags), [[1.0, 0.0], [0.0, 1.0]])
+
+
+def test_every_tag_can_have_its_own_beta() -> None:
+    table, tags = rewards([1.0, 0.0], [0.0, 2.0], [1.0, 0.5]), Tags.of([["t"], ["u"], []])
+    prior = Smoothing(beta=0.5, **PAPER).fit(table, tags, {"t": 1.0})
+    found, own, rows = prior.label(table, tags).values, prior.own(table).values, prior.rows(tags)
+    np.testing.assert_allclose(found[0], own[0])
+    np.testing.assert_allclose(found[1:], 0.5 * own[1:] + 0.5 * rows[1:])
+
+
+def test_a_query_of_two_tags_has_their_mean_beta() -> None:
+    table, tags = rewards([1.0, 0.0], [0.0, 2.0]), Tags.of([["t", "u"], ["u"]])
+    prior = Smoothing(beta=0.5, **PAPER).fit(table, tags, {"t": 1.0, "u": 0.0})
+    found, own, rows = prior.label(table, tags).values, prior.own(table).values, prior.rows(tags)
+    np.testing.assert_allclose(found, [0.5 * own[0] + 0.5 * rows[0], rows[1]])
+
+
+@pytest.mark.parametrize("setting", [{"beta": "auto"}, {"beta": "per_tag"}, {"beta": 0.3, "temperature": "auto"}])
+def test_what_is_to_be_chosen_has_to_be_chosen_before_labels_are_made(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="has to be chosen"):
+        label(Smoothing(**setting), TABLE, TAGS)
+
+
+@pytest.mark.parametrize("setting", [{"beta": "automatic"}, {"temperature": "hot"}])
+def test_a_word_that_names_no_way_of_choosing_is_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"found (automatic|hot)"):
+        Smoothing(**setting)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from zooter import metric
-from zooter.types import Labels
+from zooter.types import Labels, Rewards
 
 NAN = math.nan
 
@@ -196,3 +196,8 @@ def test_the_rank_correlation_counts_order_alone_and_is_not_defined_for_a_consta
     assert metric.spearman(x, np.array([20.0, 10.0, 40.0, 30.0])) == pytest.approx(1 - 24 / 60)
     assert math.isnan(metric.spearman(x, np.ones(4)))
     assert math.isnan(metric.spearman(x[:1], x[:1]))
+
+
+def test_the_best_candidates_share_what_is_best_and_missing_ones_get_none() -> None:
+    found = metric.best_shares(Rewards(np.array([[1.0, 1.0, 0.0], [math.nan, 0.2, 0.1]]), ("a", "b", "c")))
+    np.testing.assert_allclose(found.values, [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]])

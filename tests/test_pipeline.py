@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from made_up import CANDIDATES, encoder_folder, rows, table
 from omegaconf import OmegaConf
 
-from zooter import entry, pipeline, records
+from zooter import drift, entry, infer, pipeline, records
 from zooter.errors import ConfigError, ExportError, RecordsError
 from zooter.router import Router
 
@@ -241,6 +241,7 @@ def test_reference_embeddings_are_those_of_training_queries(home: Path, report: 
     assert len(found) <= reference["queries"]
 
 
+<<<<<<< HEAD
 # -- live runs
 
 
@@ -298,3 +299,49 @@ def test_a_live_run_without_its_parts_is_refused(home: Path) -> None:
         train(home, "bad", "until=later")
     with pytest.raises(ConfigError, match="choose rewarder=…, or stop with until=respond"):
         train(home, "bad", "records=null", "reader=file", "pool=any", "responder=replay")
+=======
+def test_a_router_says_the_reward_that_it_expects_of_every_candidate(home: Path, report: dict[str, Any]) -> None:
+    router = Router.load(home / "run" / "export", device="cpu")
+    choices = router.route(["please add sum plus digits 7", "please rhyme poem verse stanza 8"])
+    assert choices.rewards is not None
+    assert choices.rewards.argmax(axis=1).tolist() == choices.probs.argmax(axis=1).tolist()
+    assert 0.6 < choices.rewards.max() < 1.3  # nine of ten are right
+
+
+def test_temperature_scaling_makes_the_probabilities_of_the_best_candidate_better(report: dict[str, Any]) -> None:
+    found = report["test"]["calibration"]
+    assert found["error"] < found["error_before"]
+
+
+def test_where_no_query_tells_candidates_apart_the_best_single_model_answers_all(home: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = [{**row, "reward": float(rng.random() < (0.6 if row["candidate"] == "poet" else 0.3))} for row in rows(120)]
+    pq.write_table(pa.Table.from_pylist(noise), tmp_path / "noise.parquet")
+    found = train(home, "noise", f"records={tmp_path / 'noise.parquet'}")["test"]
+    assert found["candidates"]["poet"]["share"] == pytest.approx(1.0)
+    assert found["over_best_single"]["mean"] == pytest.approx(0.0)
+
+
+def test_beta_and_temperature_are_chosen_in_the_training_part(home: Path) -> None:
+    for beta in ("auto", "per_tag"):
+        found = train(home, f"chosen {beta}", f"label.beta={beta}", "label.temperature=auto")
+        assert found["test"]["gap_closed"] > 0.5
+
+
+def test_drift_is_told_of_an_export(home: Path, report: dict[str, Any]) -> None:
+    export = home / "run" / "export"
+    alike = [str(row["query"]) for row in rows(90, seed=5)[::3]]
+    found = drift.drift(export, alike, device="cpu")
+    assert not found.drifted
+    assert found.choices_moved < 0.3
+    assert drift.drift(export, ["please court judge law"] * 40, device="cpu").drifted
+    with pytest.raises(RecordsError, match="at least 20 queries"):
+        drift.drift(export, alike[:3], device="cpu")
+    (told,) = infer.run(infer.Settings(export, queries=home / "table.parquet", device="cpu", mode="drift"))
+    assert json.loads(told).keys() >= {"drifted", "p_value", "recommendation"}
+
+
+def test_drift_needs_a_file_of_queries() -> None:
+    with pytest.raises(ConfigError, match="queries=FILE with drift"):
+        infer.Settings(Path("export"), query="one", mode="drift")
+>>>>>>> quality

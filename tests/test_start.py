@@ -54,7 +54,7 @@ def test_without_tags_a_head_starts_from_the_mean_rewards_of_all() -> None:
 
 def test_tags_that_hardly_any_query_carries_are_not_learned() -> None:
     tags = Tags.of([["often"]] * 10 + [["often", "rare"]] * (start.LEAST - 1) + [["enough"]] * start.LEAST)
-    assert start._frequent(tags).names == ("enough", "often")
+    assert start.frequent(tags).names == ("enough", "often")
 
 
 def test_a_correction_does_not_move_all_candidates_together() -> None:
@@ -80,3 +80,60 @@ def test_every_query_is_in_one_cluster_of_the_further_view(n: int) -> None:
     view = start.clusters([f"query {i}" for i in range(n)], rng.normal(size=(n, 8)).astype(np.float32), seed=0)
     assert (view.membership.sum(axis=1) == 1).all()
     assert len(view.names) >= 2
+
+
+def test_the_ridge_is_the_closed_form() -> None:
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 2))
+    for penalty, weights in start.ridge(torch.from_numpy(z), y).items():
+        expected = np.linalg.solve(z.T @ z / 30 + penalty * 4 * np.eye(4), z.T @ y / 30)
+        np.testing.assert_allclose(weights.T, expected, atol=1e-6)
+
+
+def test_the_ridge_of_fewer_queries_than_features_is_the_same_closed_form() -> None:
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(5, 12)), rng.normal(size=(5, 2))
+    for penalty, weights in start.ridge(torch.from_numpy(z), y).items():
+        expected = np.linalg.solve(z.T @ z / 5 + penalty * 12 * np.eye(12), z.T @ y / 5)
+        np.testing.assert_allclose(weights.T, expected, atol=1e-6)
+
+
+def test_a_candidate_with_half_its_rewards_keeps_its_map_when_noise_is_small() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(20_000, 3))
+    y = z @ np.array([[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]])
+    y[::2, 1] = np.nan
+    weights = start.ridge(torch.from_numpy(z), y)[start.PENALTIES[0]]
+    np.testing.assert_allclose(weights[1], weights[0], atol=0.05)
+
+
+def test_a_head_that_falls_back_says_the_mean_rewards_for_every_query() -> None:
+    features, group = groups(60)
+    rewards = np.random.default_rng(0).random((60, 2))
+    head = head_of(rewards.tolist(), [[str(g)] for g in group], features)
+    start.trusting(head, features, Rewards(rewards, ("x", "y")), [Tags.of([[str(g)] for g in group])], start.Trust())
+    torch.nn.init.normal_(head.correction[-1].weight)
+    start.fall_back(head)
+    expected = np.tile(rewards.mean(axis=0), (60, 1))
+    np.testing.assert_allclose(head.expected(features).detach().numpy(), expected, atol=1e-6)
+
+
+def test_weights_of_one_and_none_leave_a_head_as_it_was() -> None:
+    features, group = groups(60)
+    tags = [[str(g)] for g in group]
+    rewards = np.random.default_rng(0).random((60, 2))
+    head = head_of(rewards.tolist(), tags, features)
+    before = head.expected(features)
+    start.trusting(head, features, Rewards(rewards, ("x", "y")), [Tags.of(tags)], start.Trust(1.0, 0.0))
+    torch.testing.assert_close(head.expected(features), before)
+
+
+def test_every_tag_takes_its_own_share_of_the_residual() -> None:
+    features = torch.tensor([[9.0, 1.0], [-9.0, 1.0], [9.0, -1.0], [-9.0, -1.0]] * 20)
+    rewards = Rewards(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]] * 20), ("x", "y"))
+    tags = [["a"], ["b"]] * 40
+    head = head_of(rewards.values.tolist(), tags, features)
+    only_a = start.Trust(1.0, 1.0, of_tag={"a": 1.0, "b": 0.0}, penalty=start.PENALTIES[0])
+    start.trusting(head, features, rewards, [Tags.of(tags)], only_a)
+    found = head.expected(features[:4]).detach().numpy()
+    np.testing.assert_allclose(found, [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.5, 0.5]], atol=0.06)

@@ -70,3 +70,8 @@ def test_labels_that_do_not_sum_to_one_are_refused(row: list[float]) -> None:
 
 def test_the_largest_probability_is_chosen_and_the_earlier_column_wins_a_tie() -> None:
     assert Choices(np.array([[0.2, 0.8], [0.5, 0.5]]), AB).names() == ["b", "a"]
+
+
+def test_rewards_of_choices_have_the_shape_of_the_probabilities() -> None:
+    with pytest.raises(ValueError, match="an array of shape"):
+        Choices(np.array([[0.2, 0.8]]), AB, np.zeros((1, 3)))

@@ -1,5 +1,6 @@
 """Train a net on labels with Lightning, and keep the weights with the best validation loss."""
 
+import copy
 import logging
 import math
 import warnings
@@ -14,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger
+from scipy.special import softmax
 from torch import Tensor
 
 from zooter.batches import Batch, Batches
@@ -62,7 +64,10 @@ class Distiller(pl.LightningModule):
 
 @dataclass(frozen=True)
 class Fit:
-    """How a training ended: the best validation loss and its epoch (from 1), epochs done, optimiser steps."""
+    """How a training ended: the best validation loss and its epoch, epochs done, optimiser steps.
+
+    Epochs count from 1; 0 is the start, which stays when no epoch is better.
+    """
 
     val_loss: float
     best_epoch: int
@@ -83,7 +88,7 @@ def distill(
     ckpt_path: Path | None = None,
     prefix: str = "",
 ) -> Fit:
-    """Train `net` in place and leave it with its best weights, in evaluation mode on the CPU.
+    """Train `net` in place and leave it with its best weights, the first among them, in evaluation mode on the CPU.
 
     Args:
         trainer: makes a Lightning trainer of further keyword arguments.
@@ -109,6 +114,7 @@ def distill(
         max_epochs=recipe.epochs, callbacks=callbacks, logger=logger or False, default_root_dir=folder,
         log_every_n_steps=1, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
+    started, first = _loss(net, batches, objective), copy.deepcopy(net.state_dict())
     module = Distiller(net.train(), objective, recipe, prefix)  # a pretrained encoder comes in evaluation mode
     with warnings.catch_warnings(), _threads(recipe.threads):
         # The data are tensors in memory: worker processes would only copy them.
@@ -132,7 +138,19 @@ def distill(
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     net.cpu().eval()
-    return Fit(float(best.best_model_score or math.nan), int(state["epoch"]) + 1, run.current_epoch, run.global_step)
+    score, epoch = float(best.best_model_score or math.nan), int(state["epoch"]) + 1
+    if not score < started:
+        net.load_state_dict(first)
+        score, epoch = started, 0
+    return Fit(score, epoch, run.current_epoch, run.global_step)
+
+
+@torch.inference_mode()
+def _loss(net: Net, batches: Batches, objective: Objective) -> float:
+    """The mean validation loss of a net as it is."""
+    net.eval()
+    losses = [(float(objective(net(*inputs), *rest)), len(rest[0])) for inputs, *rest in batches.val_dataloader()]
+    return sum(loss * n for loss, n in losses) / sum(n for _, n in losses)
 
 
 @contextmanager
@@ -144,6 +162,23 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def expected(net: Net, inputs: Inputs, rows: Ints) -> Floats:
+    """(len(rows), m) expected rewards."""
+    return predict(net, inputs, rows) * float(net.head.temperature)
+
+
+def probabilities(net: Net, inputs: Inputs, rows: Ints) -> Floats:
+    """(len(rows), m) calibrated probabilities of being the best candidate."""
+    return np.asarray(softmax(expected(net, inputs, rows) / float(net.head.calibration), axis=1))
+
+
+@torch.inference_mode()
+def look(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Tensor:
+    """(len(rows), d) what the head reads of at least one query, by the encoder as it is now."""
+    parts = [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
+    return torch.cat([net.features(*inputs.take(part)) for part in parts])
 
 
 @torch.inference_mode()

@@ -31,7 +31,9 @@ class Outcome:
         rewards: method → (n,) reward, or truth, of its choice; the mean over observed candidates for `random`.
         choices: (n,) the router's columns.
         probs: (n, m) the router's probabilities over the observed candidates.
+        uncalibrated: (n, m) the same before temperature scaling: on the scale of the labels.
         labels: (n, m) unsmoothed labels.
+        best: (n, m) 1 at the candidates with the best reward, shared among them.
         test: (n, m) what methods are measured by: the test rewards, or their truth.
         tags: (n, t).
         best_single: the name of the candidate with the best mean reward, or truth, on the training part.
@@ -41,7 +43,9 @@ class Outcome:
     rewards: dict[str, Floats]
     choices: Ints
     probs: Floats
+    uncalibrated: Floats
     labels: Labels
+    best: Labels
     test: Rewards
     tags: Tags
     best_single: tuple[str, ...]
@@ -56,6 +60,7 @@ def outcome(
     tags: tuple[Tags, Tags],
     truth: tuple[Rewards, Rewards] | None = None,
     others: Mapping[str, Floats] | None = None,
+    uncalibrated: Floats | None = None,
 ) -> Outcome:
     """What the router and the baselines get on the test queries; pairs are (training, test).
 
@@ -64,6 +69,7 @@ def outcome(
         prior: of the training queries.
         truth: what methods are measured by, when that is not the rewards that they learn from; at least one a row.
         others: further methods' preferences (n, m).
+        uncalibrated: (n, m) the probabilities before temperature scaling; None if they never were scaled.
     """
     train, test = rewards[0], (truth or rewards)[1]
     n, observed = len(test.values), test.observed
@@ -83,19 +89,26 @@ def outcome(
     got = {name: test.values[np.arange(n), chosen] for name, chosen in choices.items()}
     got["random"] = np.nanmean(test.values, axis=1)
     rewarded = rewards[1].observed
-    masked = np.where(rewarded, probs, 0.0)
-    total = masked.sum(axis=1, keepdims=True)
-    even = rewarded / rewarded.sum(axis=1, keepdims=True)  # where all the router's mass is on candidates unobserved
     return Outcome(
         rewards={name: got[name] for name in (*METHODS, *(name for name in got if name not in METHODS))},
         choices=choices["routed"],
-        probs=np.divide(masked, total, out=even, where=total > 0),
+        probs=_masked(probs, rewarded),
+        uncalibrated=_masked(probs if uncalibrated is None else uncalibrated, rewarded),
         labels=prior.own(rewards[1]),
+        best=metric.best_shares(rewards[1]),
         test=test,
         tags=tags[1],
         best_single=(test.candidates[order[0]],),
         k=(neighbours.k,),
     )
+
+
+def _masked(probs: Floats, observed: NDArray[np.bool_]) -> Floats:
+    """Probabilities given that the choice is among the observed candidates; even where they have no mass at all."""
+    masked = np.where(observed, probs, 0.0)
+    total = masked.sum(axis=1, keepdims=True)
+    even = observed / observed.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(masked, total, out=even, where=total > 0))
 
 
 def together(outcomes: Sequence[Outcome]) -> Outcome:
@@ -106,7 +119,9 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
         rewards={name: np.concatenate([o.rewards[name] for o in outcomes]) for name in first.rewards},
         choices=np.concatenate([o.choices for o in outcomes]),
         probs=np.concatenate([o.probs for o in outcomes]),
+        uncalibrated=np.concatenate([o.uncalibrated for o in outcomes]),
         labels=Labels(np.concatenate([o.labels.values for o in outcomes]), first.labels.candidates),
+        best=Labels(np.concatenate([o.best.values for o in outcomes]), first.labels.candidates),
         test=Rewards(np.concatenate([o.test.values for o in outcomes]), first.test.candidates),
         tags=Tags(sp.vstack([align(o.tags, names) for o in outcomes], format="csr"), names),
         best_single=tuple(name for o in outcomes for name in o.best_single),
@@ -205,9 +220,10 @@ def _by_tag(outcome: Outcome) -> dict[str, Any]:
 
 
 def _calibration(outcome: Outcome) -> dict[str, Any]:
-    found = metric.calibration(outcome.probs, outcome.labels)
+    found = metric.calibration(outcome.probs, outcome.best)
     return {
         "error": found.error,
+        "error_before": metric.calibration(outcome.uncalibrated, outcome.best).error,
         "probability": found.probability.tolist(),
         "label": found.label.tolist(),
         "cells": found.cells.tolist(),

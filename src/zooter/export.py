@@ -18,11 +18,9 @@ from zooter import manifest
 from zooter.encoder import HUB_FILES, Encoder
 from zooter.net import Net
 from zooter.pool import Pool
-from zooter.router import ENCODER, HEAD, POOL
+from zooter.router import ENCODER, HEAD, POOL, REFERENCE, REFERENCE_EMBEDDINGS
 from zooter.types import Floats, Tags
 
-REFERENCE = "reference.json"
-REFERENCE_EMBEDDINGS = "reference.safetensors"
 KEPT_EMBEDDINGS = 1_000
 
 
@@ -63,8 +61,14 @@ def write(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def statistics(queries: list[str], tags: Tags, probs: Floats, candidates: tuple[str, ...]) -> dict[str, Any]:
-    """What the training queries look like: lengths, tag and choice shares, entropy of the router; JSON."""
+def statistics(
+    queries: list[str], tags: Tags, probs: Floats, candidates: tuple[str, ...], probable: Floats
+) -> dict[str, Any]:
+    """What the training queries look like: lengths, tag and choice shares, entropy of the router; JSON.
+
+    Args:
+        probable: (n, t) the head's probabilities of the tags that it has learned (`Head.tags`).
+    """
     lengths = np.array([len(query) for query in queries])
     tag_shares = np.asarray(tags.membership.sum(axis=0)).ravel() / len(queries)
     choice_shares = np.bincount(probs.argmax(axis=1), minlength=len(candidates)) / len(queries)
@@ -72,6 +76,7 @@ def statistics(queries: list[str], tags: Tags, probs: Floats, candidates: tuple[
     return {
         "queries": len(queries),
         "characters": {f"p{q}": float(np.percentile(lengths, q)) for q in (5, 25, 50, 75, 95)},
+        "probable_tags": probable.mean(axis=0).tolist(),
         "tags": dict(zip(tags.names, tag_shares.tolist(), strict=True)),
         "choices": dict(zip(candidates, choice_shares.tolist(), strict=True)),
         "entropy_bits": {f"p{q}": float(np.percentile(entropies, q)) for q in (5, 25, 50, 75, 95)},

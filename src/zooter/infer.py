@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zooter import records
+from zooter import drift, records
 from zooter.errors import ConfigError
 from zooter.router import Router
 
 log = logging.getLogger(__name__)
 
 CHUNK = 4_096
+MODES = ("route", "drift")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Settings:
         queries: a Parquet or JSON Lines file with a `query` column, and
         out: the JSON Lines file to write; None prints.
         device: "cpu", "cuda" or "auto".
+        mode: "route", or "drift": say whether the queries are like those that the router learned from.
     """
 
     export: Path
@@ -34,8 +36,15 @@ class Settings:
     queries: Path | None = None
     out: Path | None = None
     device: str = "auto"
+    mode: str = "route"
 
     def __post_init__(self) -> None:
+        if self.mode not in MODES or (self.mode == "drift" and self.queries is None):
+            raise ConfigError(
+                expected=f"mode among {MODES}, and queries=FILE with drift",
+                found=f"mode={self.mode}",
+                do="give mode=drift queries=FILE, or leave mode out",
+            )
         if (self.query is None) == (self.queries is None):
             raise ConfigError(
                 expected="either query=… or queries=FILE",
@@ -56,7 +65,10 @@ def run(settings: Settings) -> Iterator[str]:
     else:
         assert settings.queries is not None
         texts, ids = records.read_queries(settings.queries)
-    lines = _decisions(Router.load(settings.export, settings.device), texts, ids)
+    if settings.mode == "drift":
+        lines = drift.lines(drift.drift(settings.export, texts, settings.device))
+    else:
+        lines = _decisions(Router.load(settings.export, settings.device), texts, ids)
     if settings.out is None:
         yield from lines
     else:

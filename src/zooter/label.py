@@ -3,6 +3,7 @@
 Source of the formulas: ZOOTER (arXiv 2311.08692) §3.2, "reward distillation" and "tag-based label enhancement".
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from zooter.types import Floats, Labels, Rewards, Tags
 
 ORDERS = ("soften_then_average", "average_then_soften")
 UNITS = ("spread", "reward")
+AUTO, PER_TAG = "auto", "per_tag"
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,11 @@ class Smoothing:
     queries that carry tag t. The paper has β = 0.3 and a plain softmax: `temperature=1 unit=reward shrinkage=0`.
 
     Attributes:
-        beta: β in [0, 1]; 1 keeps every query's own label, 0 keeps only its tags'.
-        temperature: T > 0, in `unit`s. Small values put all mass on the best candidates.
+        beta: β in [0, 1]; 1 keeps every query's own label, 0 keeps only its tags'. "auto" is the weight that what a
+            query's own rewards teach deserves by cross-fitting in the training part (`crossfit.trust`), and "per_tag"
+            is one such weight for every tag, shrunk to that of all (`crossfit.of_tags`).
+        temperature: T > 0, in `unit`s. Small values put all mass on the best candidates. "auto" chooses by the reward
+            of out-of-fold choices (`crossfit.softness`).
         unit: "spread" divides the temperature's scale out of the rewarder: 1 means the standard deviation of the
             rewards of one query over its candidates (root mean square over the training queries), whatever the
             rewards' scale. "reward" takes T as it is, as the paper does.
@@ -36,30 +41,34 @@ class Smoothing:
             much queries of one tag do (`pseudo_queries`). A query without tags is smoothed towards that mean.
     """
 
-    beta: float = 0.3
-    temperature: float = 2.5
+    beta: float | str = "auto"
+    temperature: float | str = 2.5
     unit: str = "spread"
     order: str = "soften_then_average"
     hard: bool = False
     shrinkage: float | None = None
 
     def __post_init__(self) -> None:
-        _require(0.0 <= self.beta <= 1.0, "label.beta between 0 and 1", self.beta, "set label.beta=0.3, say")
-        _require(
-            0.0 < self.temperature < np.inf, "label.temperature above 0", self.temperature, "set label.temperature=2.5"
-        )
+        beta, t = self.beta, self.temperature
+        ok = beta in (AUTO, PER_TAG) if isinstance(beta, str) else 0.0 <= beta <= 1.0
+        _require(ok, "label.beta between 0 and 1", beta, "set label.beta=auto, per_tag, or 0.3, say")
+        ok = t == AUTO if isinstance(t, str) else 0.0 < t < np.inf
+        _require(ok, "label.temperature above 0", t, "set label.temperature=2.5")
         _require(self.unit in UNITS, f"label.unit among {UNITS}", self.unit, "choose one")
         _require(self.order in ORDERS, f"label.order among {ORDERS}", self.order, "choose one")
         ok = self.shrinkage is None or 0.0 <= self.shrinkage < np.inf
         _require(ok, "label.shrinkage of 0 or more, or null", self.shrinkage, "set label.shrinkage=null")
 
-    def fit(self, rewards: Rewards, tags: Tags) -> "Prior":
+    def fit(self, rewards: Rewards, tags: Tags, own: Mapping[str, float] | None = None) -> "Prior":
         """Learn the spread and each tag's mean from training queries.
 
         Args:
             rewards: (n, m); at least one reward in every row.
             tags: (n, t).
+            own: tag → β of its queries, where that is another one than `beta`.
         """
+        if isinstance(self.temperature, str):
+            raise ValueError("a temperature has to be chosen before labels are made")
         scale = self.temperature * (spread(rewards) if self.unit == "spread" else 1.0)
         averaged = rewards.values if self.order == "average_then_soften" else self._soften(rewards.values, scale)
         overall = _column_means(averaged, np.zeros(averaged.shape[1]), 0.0)
@@ -68,7 +77,9 @@ class Smoothing:
         of_tag = _tag_means(averaged, tags.membership, overall, self.shrinkage)
         if self.order == "soften_then_average":
             of_tag, overall = _normalise(of_tag), _normalise(overall[None])[0]
-        return Prior(self, scale, tags.names, of_tag, overall)
+        beta = np.nan if isinstance(self.beta, str) else self.beta  # tags' means do not depend on it
+        betas = np.array([(own or {}).get(name, beta) for name in tags.names])
+        return Prior(self, scale, tags.names, of_tag, overall, betas)
 
     def _soften(self, values: Floats, scale: float) -> Floats:
         """(n, m) with NaN → the same shape, rows summing to 1 over what is observed, NaN where it is not."""
@@ -88,6 +99,7 @@ class Prior:
         names: the t tags.
         of_tag: (t, m) mean label of each tag (mean reward for `average_then_soften`), shrunk.
         overall: (m,) the same over all training queries.
+        betas: (t,) β of each tag's queries.
     """
 
     smoothing: Smoothing
@@ -95,6 +107,7 @@ class Prior:
     names: tuple[str, ...]
     of_tag: Floats
     overall: Floats
+    betas: Floats
 
     def rows(self, tags: Tags) -> Floats:
         """(n, m): for each query the mean over its tags, `overall` where it has none. Unknown tags are ignored."""
@@ -107,7 +120,12 @@ class Prior:
 
     def label(self, rewards: Rewards, tags: Tags) -> Labels:
         """Labels of queries with rewards; mass only on observed cells."""
-        beta, soften = self.smoothing.beta, self.smoothing._soften
+        if isinstance(self.smoothing.beta, str):
+            raise ValueError("β has to be chosen before labels are made")
+        membership, soften = align(tags, self.names), self.smoothing._soften
+        counts = membership.sum(axis=1)
+        mean = (membership @ self.betas) / np.maximum(counts, 1.0)
+        beta = np.where(counts > 0, mean, self.smoothing.beta)[:, None]
         if self.smoothing.order == "average_then_soften":
             own = rewards.values
             values = soften(beta * own + (1.0 - beta) * self.rows(tags), self.scale)

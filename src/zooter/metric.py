@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from zooter.types import Floats, Ints, Labels
+from zooter.types import Floats, Ints, Labels, Rewards
 
 RESAMPLES = 2_000
 BLOCKS = 20_000  # more queries than this are bootstrapped in blocks of equal size
@@ -109,12 +109,12 @@ class Calibration:
 def calibration(probs: Floats, labels: Labels, bins: int = 10) -> Calibration:
     """Expected calibration error over cells with adaptive bins (Nguyen & O'Connor 2015; Guo et al. 2017 §2).
 
-    A router's probability of a candidate means the mass that the query's own label puts on it, so the two are compared
-    cell by cell, not for the chosen candidate alone. Cells without a reward must have probability 0 and are left out.
+    A router's probability of a candidate means how often it is the best one, so the two are compared cell by cell, not
+    for the chosen candidate alone. Cells without a reward must have probability 0 and are left out.
 
     Args:
         probs: (n, m), rows sum to 1 over the observed cells.
-        labels: (n, m), unsmoothed.
+        labels: (n, m), such as `best_shares`.
     """
     kept = probs > 0
     p, s = probs[kept], labels.values[kept]
@@ -124,6 +124,13 @@ def calibration(probs: Floats, labels: Labels, bins: int = 10) -> Calibration:
     label = np.array([s[part].mean() for part in parts])
     cells = np.array([len(part) for part in parts])
     return Calibration(probability, label, cells, float(np.sum(cells * np.abs(probability - label)) / cells.sum()))
+
+
+def best_shares(rewards: Rewards) -> Labels:
+    """(n, m): 1 at a query's best candidate, shared equally where several are best; 0 elsewhere."""
+    values = np.nan_to_num(rewards.values, nan=-np.inf)
+    best = (values == values.max(axis=1, keepdims=True)).astype(float)
+    return Labels(best / best.sum(axis=1, keepdims=True), rewards.candidates)
 
 
 def entropy(probs: Floats) -> Floats:

@@ -18,7 +18,8 @@ from torch import Tensor
 from zooter import evaluate, export, labelled, plot, records, report, start
 from zooter.ask import Rules
 from zooter.batches import Batches
-from zooter.distill import Fit, distill, predict
+from zooter.begin import begin, tagged
+from zooter.distill import Fit, distill, look, predict, probabilities
 from zooter.encoder import Encoder
 from zooter.errors import ConfigError
 from zooter.label import Prior, Smoothing
@@ -32,9 +33,11 @@ from zooter.records import Records
 from zooter.responder.protocol import Responder
 from zooter.rewarder.protocol import Rewarder
 from zooter.split import Part, Split
+from zooter.start import Trust
+from zooter.surface import SIZE
 from zooter.tables import files
 from zooter.tagger.protocol import Tagger
-from zooter.types import Floats, Labels, Rewards, Tags
+from zooter.types import Floats, Rewards, Tags
 
 log = logging.getLogger(__name__)
 
@@ -109,12 +112,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Trained:
-    """A net trained on one part, with the prior and the tags (n, t) that its labels were made of."""
+    """A net trained on one part, the prior and the tags (n, t) of its labels, and what cross-fitting found."""
 
     net: Net
     prior: Prior
     tags: Tags
     fit: Fit
+    weights: Trust
 
 
 def live(settings: Settings) -> Live:
@@ -180,9 +184,7 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any] | None:
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
     embeddings = settings.encoder.embed(table.queries, settings.cache_dir)
     if settings.until in ("tag", "label"):
-        tags, _, labels = label(table, embeddings, parts[0], settings)
-        told_by = None if settings.until == "tag" else labels
-        labelled.write(settings.run_dir / "labels.parquet", table, parts[0], tags, told_by)
+        _label(table, embeddings, parts[0], settings)
         return None
     read = features(embeddings, table.queries)
     data = Data(table, embeddings, read, settings.net.inputs(settings.encoder, table.queries, read))
@@ -217,37 +219,34 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def label(
-    table: Records, embeddings: NDArray[np.float32], part: Part, settings: Settings
-) -> tuple[Tags, Prior, Labels]:
-    """Tags and labels of all queries, learned from the training rows of one part."""
-    rows = part.train
-    tagger = settings.tagger.fit([table.queries[i] for i in rows], embeddings[rows], table.tags.take(rows))
-    tags = tagger.tag(table.queries, embeddings, table.tags)
-    prior = settings.label.fit(table.rewards.take(rows), tags.take(rows))
-    return tags, prior, prior.label(table.rewards, tags)
-
-
 def train(data: Data, part: Part, settings: Settings, logger: Logger | None = None, prefix: str = "") -> Trained:
     """Tags, labels and distillation, all learned from the training rows of one part."""
-    table, rows = data.records, part.train
-    texts = [table.queries[i] for i in rows]
-    tags, prior, labels = label(table, data.embeddings, part, settings)
-    pl.seed_everything(settings.seed, workers=True, verbose=False)  # the head's first weights
-    views = [tags.take(rows)]
-    if settings.net.clusters:
-        views.append(start.clusters(texts, data.embeddings[rows], settings.seed))
-    head = start.start(
-        data.features[rows], table.rewards.take(rows), views, prior.scale, settings.net.width, settings.net.dropout
+    table = data.records
+    begun = begin(
+        table, data.embeddings, data.features, part, settings.tagger, settings.label, settings.net, settings.seed
     )
-    net = settings.net.net(settings.encoder, head)
-    batches = Batches(part, data.inputs, labels, table.rewards, settings.net.batch_size)
+    net = settings.net.net(settings.encoder, begun.head)
+    batches = Batches(part, data.inputs, begun.labels, table.rewards, settings.net.batch_size)
     fit = distill(
         net, batches, settings.objective, settings.net, settings.trainer,
         folder=settings.run_dir / "checkpoints" / prefix, seed=settings.seed, logger=logger,
         ckpt_path=settings.ckpt_path, prefix=prefix,
     )  # fmt: skip
-    return Trained(net, prior, tags, fit)
+    if begun.weights.gain <= 0.0:
+        log.warning("%sout of fold, routing gains nothing over the best single model: always that one", prefix)
+        start.fall_back(net.head)
+    return Trained(net, begun.prior, begun.tags, fit, begun.weights)
+
+
+def _label(table: Records, embeddings: NDArray[np.float32], part: Part, settings: Settings) -> None:
+    """Write tags, and labels unless the run ends before them."""
+    if settings.until == "tag":
+        tags, labels = tagged(table, embeddings, part, settings.tagger), None
+    else:
+        read = features(embeddings, table.queries)
+        begun = begin(table, embeddings, read, part, settings.tagger, settings.label, settings.net, settings.seed)
+        tags, labels = begun.tags, begun.labels
+    labelled.write(settings.run_dir / "labels.parquet", table, part, tags, labels)
 
 
 def _outcome(data: Data, part: Part, trained: Trained, others: Mapping[str, Floats]) -> evaluate.Outcome:
@@ -260,13 +259,14 @@ def _outcome(data: Data, part: Part, trained: Trained, others: Mapping[str, Floa
         return of_all.take(part.train), of_all.take(test)
 
     return evaluate.outcome(
-        softmax(predict(trained.net, data.inputs, test), axis=1),
+        probabilities(trained.net, data.inputs, test),
         trained.prior,
         (data.embeddings[part.train], data.embeddings[test]),
         halves(table.rewards),
         (tags.take(part.train), tags.take(test)),
         None if table.truth is None else halves(table.truth),
         {name: logits[shows] for name, logits in others.items()},
+        softmax(predict(trained.net, data.inputs, test), axis=1),
     )
 
 
@@ -301,7 +301,8 @@ def _finish(logger: Logger | None, test: dict[str, Any]) -> None:
 def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: dict[str, Any]) -> None:
     table = data.records
     kept = np.random.default_rng(settings.seed).permutation(part.train)[: export.KEPT_EMBEDDINGS]
-    probs: Floats = softmax(predict(trained.net, data.inputs, part.train), axis=1)
+    probs = probabilities(trained.net, data.inputs, part.train)
+    read = look(trained.net, data.inputs, kept)
     export.write(
         settings.run_dir / "export",
         trained.net,
@@ -309,9 +310,13 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
         table.pool,
         facts={"label": asdict(settings.label), "data": found["data"], "test": _headline(found["test"])},
         reference=export.statistics(
-            [table.queries[i] for i in part.train], trained.tags.take(part.train), probs, table.pool.names
+            [table.queries[i] for i in part.train],
+            trained.tags.take(part.train),
+            probs,
+            table.pool.names,
+            trained.net.head.tags(read).detach().double().numpy(),
         ),
-        embeddings=data.embeddings[kept],
+        embeddings=read[:, :-SIZE].contiguous().numpy(),
         card=report.card(found),
     )
     plots = plot.all_plots(found["test"], settings.run_dir / "plots")

@@ -91,7 +91,7 @@ def calibration(test: dict[str, Any]) -> Figure:
     axes.plot([0, top], [0, top], color=QUIET, lw=1, ls="--")
     axes.plot(found["probability"], found["label"], color=ACCENT, marker="o", lw=1.4)
     axes.set_xlabel("router's probability of a candidate")
-    axes.set_ylabel("mean label of these cells")
+    axes.set_ylabel("share of these cells that are the best")
     return figure
 
 

@@ -159,8 +159,9 @@ def _notes(report: dict[str, Any]) -> list[str]:
         f"- kNN averages the rewards of {_numbers(test['knn_neighbours'])} neighbours, chosen on training queries.",
         "- Mean task rank: 1 + how many single candidates have a higher mean reward, averaged over tags; ties share "
         "the better rank. % uplift: share of tags in which no single candidate is better.",
-        f"- Calibration error {test['calibration']['error']:.3f}: mean distance between a candidate's probability and "
-        "its unsmoothed label, in bins of equal count.",
+        f"- Calibration error {test['calibration']['error']:.3f} ({test['calibration']['error_before']:.3f} before "
+        "temperature scaling): mean distance between a candidate's probability and how often it is the best (ties "
+        "shared), in bins of equal count.",
         f"- Label entropy against the best response's reward: Spearman {_show(spearman['oracle'])}; against the routed "
         f"response's: {_show(spearman['routed'])}.",
         f"- {data['queries']:,} queries, {data['dropped']} dropped for want of any reward, {data['missing_cells']:,} "

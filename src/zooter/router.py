@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
@@ -16,11 +17,13 @@ from zooter.encoder import Encoder
 from zooter.errors import ExportError, RecordsError
 from zooter.net import Head, features
 from zooter.pool import Candidate, Pool
-from zooter.types import Choices
+from zooter.types import Choices, Floats
 
 HEAD = "head.safetensors"
 POOL = "pool.json"
 ENCODER = "encoder"
+REFERENCE = "reference.json"
+REFERENCE_EMBEDDINGS = "reference.safetensors"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Router:
 
     @torch.inference_mode()
     def route(self, texts: Sequence[str]) -> Choices:
-        """Probabilities (n, m) for n texts.
+        """Probabilities of being the best candidate and expected rewards, each (n, m), for n texts.
 
         Raises:
             RecordsError: a text is empty, so that there is nothing to decide by.
@@ -66,9 +69,17 @@ class Router:
                 expected="a text in every query", found=f"an empty one at row {blank + 1}", do="remove or fill it"
             )
         if not texts:
-            return Choices(np.empty((0, len(self.pool.names))), self.pool.names)
-        logits = self.head(features(self.encoder.embed(texts), texts))
-        return Choices(logits.double().softmax(dim=-1).numpy(), self.pool.names)
+            nothing = np.empty((0, len(self.pool.names)))
+            return Choices(nothing, self.pool.names, nothing)
+        return self.look(texts, self.encoder.embed(texts))[0]
+
+    @torch.inference_mode()
+    def look(self, texts: Sequence[str], embeddings: NDArray[np.float32]) -> tuple[Choices, Floats]:
+        """What `route` says of n texts with embeddings (n, e), and the probabilities (n, t) of the tags it knows."""
+        read = features(embeddings, texts)
+        expected = self.head.expected(read).double()
+        probs = (expected / self.head.calibration.double()).softmax(dim=-1)
+        return Choices(probs.numpy(), self.pool.names, expected.numpy()), self.head.tags(read).double().numpy()
 
 
 def _load_head(folder: Path, pool: Pool) -> Head:

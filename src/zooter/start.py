@@ -3,7 +3,9 @@
 All of it is fitted at once on the training queries; gradient steps then train the correction (and the encoder).
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,12 +15,35 @@ from torch import Tensor, nn
 from zooter.label import tag_reward_means
 from zooter.net import Head
 from zooter.tagger.cluster import ClusterTagger
-from zooter.types import Rewards, Tags
+from zooter.types import Floats, Rewards, Tags
 
 PENALTY = 0.01  # of the classifiers: mean cross-entropy + PENALTY/2 · |W|²
 STEPS = 40  # of L-BFGS; more changes no choice
 LEAST = 5  # training queries of a tag that a classifier learns
 MOST = 300  # tags of a view, the most frequent ones
+PENALTIES = (0.00125, 0.0025, 0.005, 0.0125, 0.025, 0.05, 0.1)  # of the ridge, in shares of the features' variance
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far predictions are borne out by queries that they were not fitted on (`crossfit.trust`).
+
+    Attributes:
+        tags: weight of what tags tell, against the mean of all; 1 takes it as it is.
+        residual: weight of the ridge on what tags leave open. This is the β of labels: a ridge fitted to rewards
+            smoothed with β, β·r + (1−β)·tag's mean, is tags' mean + β·(ridge fitted to rewards − tags' mean).
+        penalty: of that ridge.
+        gain: mean reward of out-of-fold choices minus the best single model's. Not above 0: do not route.
+        temperature: in units of the reward; rewards divided by it are the logits of calibrated probabilities.
+        of_tag: tag → weight of the residual on its queries, when every tag has its own.
+    """
+
+    tags: float = 1.0
+    residual: float = 0.0
+    penalty: float = PENALTIES[-1]
+    gain: float = math.inf
+    temperature: float = 1.0
+    of_tag: Mapping[str, float] | None = None
 
 
 def start(
@@ -29,7 +54,7 @@ def start(
     Args:
         temperature: of the labels, in units of the reward.
     """
-    views = [view for view in map(_frequent, views) if view.names]
+    views = [view for view in map(frequent, views) if view.names]
     d, m = features.shape[1], len(rewards.candidates)
     head = Head(d, m, [len(view.names) for view in views], width, dropout)
     head.mean = features.mean(dim=0)
@@ -42,6 +67,37 @@ def start(
         fit_classifier(linear, z, view)
         means.data = torch.from_numpy(tag_reward_means(rewards, view)).float()
     return head
+
+
+def trusting(head: Head, features: Tensor, rewards: Rewards, views: Sequence[Tags], weights: Trust) -> None:
+    """Give what tags tell and the ridge on the rest their weights, in place; and the calibrated temperature.
+
+    Args:
+        features: (n, d) of the queries that the head was started on, with their rewards (n, m).
+        views: those that it was started on.
+    """
+    z = head.standardise(features)
+    with torch.no_grad():
+        left = rewards.values - head.from_tags(z).double().numpy()
+        head.residual = torch.from_numpy(ridge(z, left)[weights.penalty]).float().contiguous()
+        of_tag = weights.of_tag or {}
+        learned = next((names for names in (frequent(view).names for view in views) if names), ())
+        if learned:
+            head.shares = torch.tensor([of_tag.get(name, weights.residual) for name in learned])
+        else:
+            head.residual *= weights.residual
+        for means in head.rewards:
+            means.data = head.overall + weights.tags * (means.data - head.overall)
+    head.calibration = torch.tensor(float(weights.temperature))
+
+
+def fall_back(head: Head) -> None:
+    """Make the head say the mean rewards for every query: always the best single model."""
+    for means in head.rewards:
+        means.data = head.overall.expand_as(means).clone()
+    head.residual = torch.zeros_like(head.residual)
+    for parameter in head.correction.parameters():
+        nn.init.zeros_(parameter)
 
 
 def clusters(queries: Sequence[str], embeddings: NDArray[np.float32], seed: int) -> Tags:
@@ -76,7 +132,28 @@ def fit_classifier(linear: nn.Linear, z: Tensor, tags: Tags) -> None:
     optimizer.step(closure)  # type: ignore[no-untyped-call]
 
 
-def _frequent(tags: Tags) -> Tags:
+def ridge(z: Tensor, residual: Floats) -> dict[float, Floats]:
+    """Penalty → weights (m, d) of a linear map from z (n, d) to what is left of rewards (n, m), NaN where missing.
+
+    Minimises the mean squared error + penalty·d·|w|². Where cells are missing, the features' covariance is still that
+    of all queries, and a candidate with fewer rewards is penalised more, as if it had been asked at random.
+    """
+    n, d = z.shape
+    wide = z.double()
+    values, vectors = torch.linalg.eigh((wide.T @ wide if n >= d else wide @ wide.T) / n)
+    if n < d:  # the same decomposition from the smaller product
+        kept = values > 1e-9 * values[-1]
+        values = values[kept]
+        vectors = wide.T @ vectors[:, kept] / (n * values).sqrt()
+    filled = torch.from_numpy(np.nan_to_num(residual))
+    share = torch.from_numpy(np.maximum((~np.isnan(residual)).mean(axis=0), 1.0 / n))
+    projected = vectors.T @ (wide.T @ filled) / (n * share)
+    return {
+        penalty: (vectors @ (projected / (values[:, None] + penalty * d / share))).T.numpy() for penalty in PENALTIES
+    }
+
+
+def frequent(tags: Tags) -> Tags:
     """The tags that at least LEAST queries carry, at most MOST of them."""
     counts = np.asarray(tags.membership.sum(axis=0)).ravel()
     kept = np.sort(np.argsort(-counts, kind="stable")[: min(MOST, int((counts >= LEAST).sum()))])

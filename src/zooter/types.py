@@ -129,13 +129,20 @@ class Labels:
 
 @dataclass(frozen=True)
 class Choices:
-    """What a router says: probs (n, m), rows sum to 1; the candidate with the largest one is chosen."""
+    """What a router says: probs (n, m), rows sum to 1; the candidate with the largest one is chosen.
+
+    Attributes:
+        rewards: (n, m) the reward expected of each candidate, for trading it against a price; None if not estimated.
+    """
 
     probs: Floats
     candidates: tuple[str, ...]
+    rewards: Floats | None = None
 
     def __post_init__(self) -> None:
         _check_columns(self.probs, self.candidates)
+        if self.rewards is not None:
+            _check_columns(self.rewards, self.candidates)
 
     def names(self) -> list[str]:
         """(n,) names of the chosen candidates; the earlier column wins a tie."""

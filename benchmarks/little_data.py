@@ -1,0 +1,80 @@
+"""How many labelled queries routing needs: `python benchmarks/little_data.py RECORDS [--sizes 50 100 …] [--draws 4]`.
+
+For each size, draws of that many training queries, each judged on all queries of one held-out fold: the default with
+its fall-back, the same without, kNN, and the single model that the few queries show to be best. Shares of the gap are
+from the model that all training queries show to be best, so with few queries also "best single" is below 0.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from quality import fold_of, load, quiet
+from rich.console import Console
+from rich.table import Table
+from rivals import knn_regression
+
+from zooter import baseline, metric, start
+from zooter.begin import trusted
+from zooter.pipeline import Data, Settings
+from zooter.split import Part
+from zooter.types import Floats, Tags
+
+SIZES = (50, 100, 200, 500, 1_000, 2_000, 4_900)
+
+
+def shares(data: Data, given: Settings, part: Part, size: int, seed: int) -> dict[str, float]:
+    """Method → share of the gap closed on the test queries, trained on `size` of the others."""
+    others = np.concatenate([part.train, part.val])
+    rows = np.sort(np.random.default_rng(seed).permutation(others)[:size])
+    rewards = data.records.rewards
+    seen, test = rewards.take(rows), rewards.take(part.test)
+    views: list[Tags] = [data.records.tags.take(rows)]
+    views.append(start.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
+    head, _, weights = trusted(data.features[rows], seen, views, given.label, given.net, seed)
+    routed = head.expected(data.features[part.test]).detach().double().numpy()
+    order = baseline.strength(seen)
+    single = baseline.by_order(order, len(part.test))
+    preferences: dict[str, Floats] = {
+        "best single": single,
+        "kNN": knn_regression(fold_of(data, Part(rows, rows[:0], part.test), seed)),
+        "without fall-back": routed,
+        "default": routed if weights.gain > 0.0 else single,
+    }
+    best = baseline.strength(rewards.take(others))[0]
+    got = {name: metric.choose(p, test.observed, order) for name, p in preferences.items()}
+    lines = np.arange(len(part.test))
+    oracle, base = np.nanmax(test.values, axis=1), test.values[:, best]
+    return {
+        name: float(metric.gap_closed(test.values[lines, picked].mean(), base.mean(), oracle.mean()))
+        for name, picked in got.items()
+    } | {"routes": float(weights.gain > 0.0)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("records", type=Path)
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--draws", type=int, default=4)
+    told = parser.parse_args()
+    quiet()
+    shown = Table(title=f"{told.records.name}, {told.draws} draws: share of the gap closed, %")
+    names = ("best single", "kNN", "without fall-back", "default")
+    for heading in ("queries", *names, "default − best single, worst", "routes"):
+        shown.add_column(heading, justify="right")
+    with tempfile.TemporaryDirectory() as folder:
+        data, given = load(told.records.resolve(), Path(folder), "0")
+        parts = given.split.parts(data.records.queries, 5)
+        for size in told.sizes:
+            found = [shares(data, given, parts[draw % 5], size, draw) for draw in range(told.draws)]
+            mean = {name: np.mean([one[name] for one in found]) for name in found[0]}
+            worst = min(one["default"] - one["best single"] for one in found)
+            cells = [f"{100 * mean[name]:.1f}" for name in names]
+            shown.add_row(f"{size:,}", *cells, f"{100 * worst:.1f}", f"{mean['routes']:.0%}")
+            Console(stderr=True).print(size, mean)
+    Console(width=120).print(shown)
+
+
+if __name__ == "__main__":
+    main()

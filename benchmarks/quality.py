@@ -1,0 +1,221 @@
+"""Who closes how much of the gap from the best single model to the oracle: `python benchmarks/quality.py RECORDS`.
+
+All methods on the same folds; 95 % intervals are paired bootstraps over queries. `--only TEXT …` runs the methods of
+that name, or with TEXT in their names; `--folds`, `--salt` choose the folds, `--finetune` adds the fine-tuned net
+(minutes per fold).
+"""
+
+import argparse
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import rivals
+import torch
+from rich.console import Console
+from rich.table import Table
+from rivals import Fold
+
+from zooter import baseline, metric, pipeline, records, start
+from zooter.batches import Batches
+from zooter.distill import distill, predict
+from zooter.encoder import Encoder
+from zooter.label import Smoothing
+from zooter.net import Finetune, Frozen, features
+from zooter.objective import CrossEntropy, ExpectedReward, ForwardKL, ReverseKL
+from zooter.pipeline import Data, Settings
+from zooter.split import Part, Split
+from zooter.surface import SIZE
+from zooter.tagger.cluster import ClusterTagger
+from zooter.tagger.column import ColumnTagger
+from zooter.types import Floats
+
+BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+PLAIN = Smoothing(temperature=0.25)
+Method = Callable[[Data, Part, Fold, Settings], Floats]
+
+
+def settings(table: Path, folder: Path, cache: Path, salt: str) -> Settings:
+    """The defaults of conf/train.yaml, on the CPU."""
+    trainer = partial(pl.Trainer, accelerator="cpu", devices=1, gradient_clip_val=1.0, deterministic=True)
+    return Settings(
+        folder, cache, Split(salt=salt), Encoder(), ColumnTagger(otherwise=ClusterTagger()), Smoothing(), Frozen(),
+        ForwardKL(), trainer, table,
+    )  # fmt: skip
+
+
+def ours(data: Data, part: Part, fold: Fold, given: Settings, **changed: Any) -> Floats:
+    """(n, m) logits of the library's own training with some settings changed."""
+    if isinstance(changed.get("net"), Finetune):
+        data = replace(data, inputs=changed["net"].inputs(given.encoder, data.records.queries, data.features))
+    trained = pipeline.train(data, part, replace(given, **changed))
+    return predict(trained.net, data.inputs, part.test)
+
+
+def plain(data: Data, part: Part, fold: Fold, given: Settings, **changed: Any) -> Floats:
+    """(n, m) logits of ZOOTER's plain net: the last layer's embedding → one hidden layer; tags are in labels alone."""
+    given = replace(given, net=Frozen(lr=1e-3, patience=5), **changed)
+    table, rows = data.records, part.train
+    last = data.embeddings[:, -data.embeddings.shape[1] // len(given.encoder.layers) :]
+    inputs = torch.cat([torch.from_numpy(last.copy()), torch.zeros(len(last), SIZE)], dim=1)
+    prior = given.label.fit(table.rewards.take(rows), table.tags.take(rows))
+    torch.manual_seed(given.seed)
+    head = start.start(inputs[rows], table.rewards.take(rows), [], 1.0, given.net.width, given.net.dropout)
+    head.mean, head.scale = torch.zeros_like(head.mean), torch.ones_like(head.scale)
+    head.overall = torch.zeros_like(head.overall)
+    head.correction[-1].reset_parameters()  # type: ignore[operator, union-attr]
+    net = given.net.net(given.encoder, head)
+    read = given.net.inputs(given.encoder, table.queries, inputs)
+    batches = Batches(part, read, prior.label(table.rewards, table.tags), table.rewards, given.net.batch_size)
+    distill(net, batches, given.objective, given.net, given.trainer, folder=given.run_dir / "plain", seed=given.seed)
+    return predict(net, read, part.test)
+
+
+def methods(finetune: bool) -> dict[str, Method]:
+    """Name → how it gets its preferences, weakest families first."""
+    of_rivals: dict[str, Callable[[Fold], Floats]] = {
+        "best single": rivals.best_single,
+        "SVM on the best model": rivals.svm,
+        "MLP on the best model": rivals.mlp,
+        "kNN classification": rivals.knn_classification,
+        "kNN regression": rivals.knn_regression,
+        "ridge regression": rivals.ridge,
+        "matrix factorisation (RouteLLM)": rivals.matrix_factorisation,
+        "contrastive (RouterDC)": rivals.router_dc,
+        "best per tag (told)": rivals.best_per_tag,
+    }
+    found: dict[str, Method] = {name: partial(_rival, make=make) for name, make in of_rivals.items()}
+    found["kNN regression, last layer"] = partial(_rival, make=rivals.knn_regression, last_layer=True)
+    hard = Smoothing(beta=1.0, temperature=0.25, hard=True)
+    found["plain net, hard labels"] = partial(plain, label=hard, objective=CrossEntropy())
+    found |= {f"plain net, KL β={beta:g}": partial(plain, label=replace(PLAIN, beta=beta)) for beta in BETAS}
+    found["plain net, average then soften"] = partial(plain, label=replace(PLAIN, order="average_then_soften"))
+    found["plain net, reverse KL"] = partial(plain, label=PLAIN, objective=ReverseKL())
+    found["plain net, expected reward"] = partial(plain, label=PLAIN, objective=ExpectedReward())
+    found |= {f"default, KL β={beta:g}": partial(ours, label=Smoothing(beta=beta)) for beta in BETAS}
+    found["default, hard labels"] = partial(ours, label=hard, objective=CrossEntropy())
+    found["default, average then soften"] = partial(ours, label=Smoothing(order="average_then_soften"))
+    found["default, reverse KL"] = partial(ours, objective=ReverseKL())
+    found["default, expected reward"] = partial(ours, objective=ExpectedReward())
+    found["default, β per tag"] = partial(ours, label=Smoothing(beta="per_tag"))
+    found["default, temperature auto"] = partial(ours, label=Smoothing(temperature="auto"))
+    found["default, clusters only"] = partial(ours, tagger=ClusterTagger())
+    found["default"] = ours
+    if finetune:
+        found["fine-tuned"] = partial(ours, net=Finetune())
+    return found
+
+
+def _rival(
+    data: Data, part: Part, fold: Fold, given: Settings, make: Callable[[Fold], Floats], last_layer: bool = False
+) -> Floats:
+    if last_layer:
+        width = fold.embeddings[0].shape[1] // len(given.encoder.layers)
+        fold = replace(fold, embeddings=(fold.embeddings[0][:, -width:], fold.embeddings[1][:, -width:]))
+    return make(fold)
+
+
+def fold_of(data: Data, part: Part, seed: int) -> Fold:
+    """What rivals see: they have no use for a validation part and train on it too."""
+    rows, table = np.sort(np.concatenate([part.train, part.val])), data.records
+    return Fold(
+        (data.embeddings[rows], data.embeddings[part.test]),
+        (table.rewards.take(rows), table.rewards.take(part.test)),
+        (table.tags.take(rows), table.tags.take(part.test)),
+        seed,
+    )
+
+
+def measure(data: Data, given: Settings, chosen: dict[str, Method], folds: int) -> dict[str, tuple[Floats, float]]:
+    """Method → (n,) rewards of its choices over all folds, and seconds per fold; `oracle` and `random` too."""
+    got: dict[str, list[Floats]] = {name: [] for name in (*chosen, "random", "oracle")}
+    seconds = dict.fromkeys(got, 0.0)
+    parts = given.split.parts(data.records.queries, folds)
+    for k, part in enumerate(parts):
+        fold = fold_of(data, part, k)
+        test, order = fold.rewards[1], baseline.strength(fold.rewards[0])
+        got["random"].append(np.nanmean(test.values, axis=1))
+        got["oracle"].append(np.nanmax(test.values, axis=1))
+        for name, method in chosen.items():
+            started = time.perf_counter()
+            preference = method(data, part, fold, given)
+            seconds[name] += (time.perf_counter() - started) / folds
+            picked = metric.choose(preference, test.observed, order)
+            got[name].append(test.values[np.arange(len(picked)), picked])
+            Console(stderr=True).print(f"fold {k + 1} of {folds}: {name}, {time.perf_counter() - started:.1f} s")
+    return {name: (np.concatenate(rewards), seconds[name]) for name, rewards in got.items()}
+
+
+def _statistics(method: Floats, single: Floats, knn: Floats, oracle: Floats) -> Floats:
+    """Share of the gap closed, lead over the best single model (reward), lead over kNN (share of the gap)."""
+    gap = metric.gap_closed(method, single, oracle)
+    return np.stack([gap, np.asarray(method - single), gap - metric.gap_closed(knn, single, oracle)])
+
+
+def shown(found: dict[str, tuple[Floats, float]], title: str) -> Table:
+    table = Table(title=title)
+    for heading in ("method", "reward", "gap closed", "95 %", "− best single", "95 %", "− kNN, points", "95 %", "s"):
+        table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=True)
+    ends = [found[name][0] for name in ("best single", "kNN regression", "oracle")]
+    for name, (rewards, seconds) in sorted(found.items(), key=lambda item: float(item[1][0].mean())):
+        columns = np.stack([rewards, *ends])
+        low, high = metric.paired_bootstrap(columns, _statistics)
+        point = _statistics(*columns.mean(axis=1))
+        cells = [f"{rewards.mean():.4f}"]
+        for i, (scale, digits) in enumerate(((100, 1), (1, 4), (100, 1))):
+            cells.append(f"{scale * point[i]:.{digits}f}")
+            cells.append(f"{scale * low[i]:.{digits}f}…{scale * high[i]:.{digits}f}")
+        table.add_row(name, *cells, f"{seconds:.1f}")
+    return table
+
+
+def load(table: Path, folder: Path, salt: str = "0") -> tuple[Data, Settings]:
+    """The records with their features, and the settings that every method starts from."""
+    cache = Path(os.environ.get("ZOOTER_CACHE", "cache"))
+    given = settings(table, folder, cache, salt)
+    read = records.read(table, {})
+    embeddings = given.encoder.embed(read.queries, cache)
+    columns = features(embeddings, read.queries)
+    return Data(read, embeddings, columns, given.net.inputs(given.encoder, read.queries, columns)), given
+
+
+def quiet() -> None:
+    """One thread, for the steps are small; and Lightning's chatter off."""
+    torch.set_num_threads(1)
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("records", type=Path)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--salt", default="0")
+    parser.add_argument("--finetune", action="store_true")
+    told = parser.parse_args()
+    quiet()
+    needed = ("best single", "kNN regression")
+    every = methods(told.finetune)
+    parts = [text for text in told.only if text not in every]
+    chosen = {
+        name: method
+        for name, method in every.items()
+        if not told.only or name in (*needed, *told.only) or any(text in name for text in parts)
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        data, given = load(told.records.resolve(), Path(folder), told.salt)
+        found = measure(data, given, chosen, told.folds)
+    queries = len(found["oracle"][0])
+    Console(width=160).print(shown(found, f"{told.records.name}: {queries:,} queries, {told.folds} folds"))
+
+
+if __name__ == "__main__":
+    main()

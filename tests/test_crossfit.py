@@ -1,0 +1,136 @@
+"""Cross-fitted weights and temperatures, against least squares and against tables worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from zooter import crossfit, start
+from zooter.label import Smoothing
+from zooter.start import Trust
+from zooter.types import Rewards, Tags
+
+NAMES = ("x", "y", "z")
+
+
+def made_up(n: int = 240, signal: float = 1.0, seed: int = 0) -> tuple[torch.Tensor, Rewards, Tags]:
+    """Features of three groups; each group has its own best candidate, `signal` better than the others."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(3, size=n)
+    z = torch.from_numpy((2.0 * np.eye(3)[group] + rng.normal(size=(n, 3))).astype(np.float32))
+    rewards = signal * np.eye(3)[group] + 0.5 * rng.normal(size=(n, 3))
+    return z, Rewards(rewards, NAMES), Tags.of([[str(g)] for g in group])
+
+
+def out_of_fold(seed: int = 0, n: int = 60) -> tuple[crossfit.OutOfFold, Rewards]:
+    """Predictions of which the truth is 0.8 of the tags' and 0.4 of one residual, and noise."""
+    rng = np.random.default_rng(seed)
+    of_tags, residual = rng.normal(size=(n, 3)), rng.normal(size=(n, 3))
+    rewards = Rewards(0.8 * of_tags + 0.4 * residual + 0.1 * rng.normal(size=(n, 3)), NAMES)
+    noise = rng.normal(size=(n, 3))
+    return crossfit.OutOfFold(np.zeros(3), of_tags, {start.PENALTIES[0]: noise, start.PENALTIES[1]: residual}), rewards
+
+
+def test_weights_are_least_squares_on_differences_between_candidates() -> None:
+    found, rewards = out_of_fold()
+    centre = np.eye(3) - 1 / 3
+    columns = [(found.of_tags @ centre).ravel(), (found.residual[start.PENALTIES[1]] @ centre).ravel()]
+    expected = np.linalg.lstsq(np.stack(columns, axis=1), (rewards.values @ centre).ravel(), rcond=None)[0]
+    weights = crossfit.trust(found, rewards)
+    assert weights.penalty == start.PENALTIES[1]
+    assert (weights.tags, weights.residual) == pytest.approx(tuple(expected), rel=1e-9)
+
+
+def test_what_all_candidates_share_says_nothing_about_weights() -> None:
+    found, rewards = out_of_fold()
+    lifted = Rewards(rewards.values + np.arange(60)[:, None], NAMES)
+    weights, others = crossfit.trust(found, rewards), crossfit.trust(found, lifted)
+    assert (others.tags, others.residual) == pytest.approx((weights.tags, weights.residual))
+
+
+def test_a_given_beta_takes_the_place_of_the_residuals_weight() -> None:
+    found, rewards = out_of_fold()
+    assert crossfit.trust(found, rewards, beta=0.9).residual == 0.9
+
+
+def test_predictions_that_point_the_wrong_way_get_no_weight() -> None:
+    found, rewards = out_of_fold()
+    weights = crossfit.trust(found, Rewards(-rewards.values, NAMES))
+    assert (weights.tags, weights.residual) == (0.0, 0.0)
+
+
+@given(st.integers(0, 10_000))
+def test_weights_stay_in_their_range(seed: int) -> None:
+    found, _ = out_of_fold(seed, n=5)
+    rewards = np.random.default_rng(seed).normal(size=(5, 3))
+    rewards[0, 1] = math.nan
+    weights = crossfit.trust(found, Rewards(rewards, NAMES))
+    assert 0.0 <= weights.tags <= crossfit.MOST_TAGS
+    assert 0.0 <= weights.residual <= crossfit.MOST_RESIDUAL
+    assert weights.temperature > 0.0
+
+
+def test_the_gain_is_that_of_the_choices_over_the_best_single_model() -> None:
+    rewards = Rewards(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.5, 0.4]]), ("x", "y"))
+    found = crossfit.OutOfFold(
+        np.array([0.625, 0.35]), rewards.values, dict.fromkeys(start.PENALTIES, np.zeros((4, 2)))
+    )
+    assert crossfit.trust(found, rewards).gain == pytest.approx(0.25)  # the second query, of four
+
+
+def test_signal_is_told_from_noise() -> None:
+    z, rewards, tags = made_up()
+    assert crossfit.trust(crossfit.crossfit(z, rewards, [tags], 0), rewards).gain > 0.4
+    gains = []
+    for seed in range(4):
+        z, rewards, tags = made_up(signal=0.0, seed=seed)
+        gains.append(crossfit.trust(crossfit.crossfit(z, rewards, [tags], 0), rewards).gain)
+    assert np.mean(gains) < 0.05
+
+
+def test_no_query_is_predicted_from_its_own_rewards() -> None:
+    z, rewards, tags = made_up(60)
+    before = crossfit.crossfit(z, rewards, [tags], 0)
+    changed = rewards.values.copy()
+    changed[7] += 100.0
+    after = crossfit.crossfit(z, Rewards(changed, NAMES), [tags], 0)
+    np.testing.assert_allclose(after.of_tags[7], before.of_tags[7])
+    np.testing.assert_allclose(after.residual[start.PENALTIES[0]][7], before.residual[start.PENALTIES[0]][7])
+    assert not np.allclose(after.of_tags, before.of_tags)
+
+
+def test_the_calibrated_temperature_gives_the_probabilities_that_made_the_data() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(20_000, 3))
+    best = (softmax(scores / 0.4, axis=1).cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1)
+    assert crossfit.calibrate(scores, Rewards(np.eye(3)[best], NAMES)) == pytest.approx(0.4, rel=0.05)
+
+
+def test_every_tag_gets_its_own_slope_when_there_is_much_of_each() -> None:
+    rng = np.random.default_rng(0)
+    residual = rng.normal(size=(4_000, 3))
+    slope = np.where(np.arange(4_000) % 2, 0.9, 0.1)[:, None]
+    rewards = Rewards(slope * residual + 0.1 * rng.normal(size=(4_000, 3)), NAMES)
+    found = crossfit.OutOfFold(np.zeros(3), np.zeros((4_000, 3)), {1.0: residual})
+    tags = Tags.of([["odd"] if i % 2 else ["even"] for i in range(4_000)])
+    of_tag = crossfit.of_tags(found, rewards, tags, Trust(1.0, 0.5, 1.0))
+    assert (of_tag["odd"], of_tag["even"]) == (pytest.approx(0.9, abs=0.02), pytest.approx(0.1, abs=0.02))
+
+
+def test_tags_that_differ_by_chance_alone_share_one_slope() -> None:
+    rng = np.random.default_rng(1)
+    residual = rng.normal(size=(600, 3))
+    rewards = Rewards(0.5 * residual + rng.normal(size=(600, 3)), NAMES)
+    found = crossfit.OutOfFold(np.zeros(3), np.zeros((600, 3)), {1.0: residual})
+    of_tag = crossfit.of_tags(found, rewards, Tags.of([[str(i % 20)] for i in range(600)]), Trust(1.0, 0.5, 1.0))
+    assert np.ptp(list(of_tag.values())) < 0.15
+
+
+def test_a_temperature_that_earns_no_less_than_any_is_chosen_the_largest_first() -> None:
+    z, rewards, tags = made_up(signal=0.0)  # no temperature earns anything
+    label = Smoothing(beta=0.3, temperature="auto")
+    assert crossfit.softness(z, rewards, [tags], label, 0) == crossfit.TEMPERATURES[0]
