@@ -241,7 +241,6 @@ def test_reference_embeddings_are_those_of_training_queries(home: Path, report: 
     assert len(found) <= reference["queries"]
 
 
-<<<<<<< HEAD
 # -- live runs
 
 
@@ -299,7 +298,8 @@ def test_a_live_run_without_its_parts_is_refused(home: Path) -> None:
         train(home, "bad", "until=later")
     with pytest.raises(ConfigError, match="choose rewarder=…, or stop with until=respond"):
         train(home, "bad", "records=null", "reader=file", "pool=any", "responder=replay")
-=======
+
+
 def test_a_router_says_the_reward_that_it_expects_of_every_candidate(home: Path, report: dict[str, Any]) -> None:
     router = Router.load(home / "run" / "export", device="cpu")
     choices = router.route(["please add sum plus digits 7", "please rhyme poem verse stanza 8"])
@@ -344,4 +344,3 @@ def test_drift_is_told_of_an_export(home: Path, report: dict[str, Any]) -> None:
 def test_drift_needs_a_file_of_queries() -> None:
     with pytest.raises(ConfigError, match="queries=FILE with drift"):
         infer.Settings(Path("export"), query="one", mode="drift")
->>>>>>> quality
