@@ -191,7 +191,7 @@ def run_to_the_end(url: str, folder: Path) -> dict[str, list[str]]:
 
 
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(tmp_path: Path) -> None:
-    """`kill -9` of a real process, 24 times; each loses no more than what had not landed."""
+    """`kill -9` of a real process, 20 times; each loses no more than what had not landed."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "test_ask"])
     chance = random.Random(0)
@@ -199,7 +199,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(tmp_path: 
         whole = run_to_the_end(server.url, tmp_path / "whole")
         asked_at_once = len(server.bodies)
         cells, kills = Cells(tmp_path / "killed"), 0
-        while kills < 24:
+        while kills < 20:
             before = len(cells.responses.table(["key"]))
             child = context.Process(target=run_to_the_end, args=(server.url, tmp_path / "killed"))
             child.start()
@@ -214,7 +214,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(tmp_path: 
                 break  # it was done
             kills += 1
             assert len(cells.responses.table(["key"])) >= before
-        assert kills >= 20
+        assert kills == 20
         killed = run_to_the_end(server.url, tmp_path / "killed")
     assert killed == whole
     for name in whole:
