@@ -31,6 +31,11 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py "$(RECORDS)"
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/quality.py "$(RECORDS)"
+	$(BIN)/python benchmarks/little_data.py "$(RECORDS)"
+	$(BIN)/python benchmarks/change.py "$(RECORDS)"
+	$(BIN)/python benchmarks/alarms.py "$(RECORDS)"
+	$(BIN)/python benchmarks/luck.py "$(RECORDS)"
 
 # Rebuilds the embedded candidates and their reward model from nothing.
 zoo: $(READY)

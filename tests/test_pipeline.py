@@ -344,3 +344,9 @@ def test_drift_is_told_of_an_export(home: Path, report: dict[str, Any]) -> None:
 def test_drift_needs_a_file_of_queries() -> None:
     with pytest.raises(ConfigError, match="queries=FILE with drift"):
         infer.Settings(Path("export"), query="one", mode="drift")
+
+
+def test_steps_that_only_do_harm_leave_the_start_as_it_was(home: Path) -> None:
+    found = train(home, "wild", "net.lr=100", "net.epochs=2")
+    assert found["fit"]["best_epoch"] == 0
+    assert found["test"]["gap_closed"] > 0.5
