@@ -34,7 +34,7 @@ def table(report: dict[str, Any]) -> Table:
     test = report["test"]
     shown = Table(title=f"{test['queries']:,} queries that training never saw", box=SIMPLE_HEAD, pad_edge=False)
     shown.add_column("method", no_wrap=True)
-    for heading in ("reward", "95 % interval", "gap closed", "task rank", "% uplift"):
+    for heading in ("reward", "95 % interval", "gap closed", "rank", "uplift"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in _rows(test):
         shown.add_row(*row, style="bold" if row[0] == TITLES["routed"] else "")
