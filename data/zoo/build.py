@@ -59,6 +59,8 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     make_members(given.folder, given.work, given.workers)
+    # One thread here too: repeatable, and on a busy machine several threads wait for one another most of the time.
+    torch.set_num_threads(1)
     make_rewarder(given.folder, given.work)
     measured = measure(given.folder)
     (given.folder / "measured.json").write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")

@@ -48,7 +48,7 @@ def measure_candidate(member: Member, folder: Path, queries: Sequence[ZooQuery])
     }, texts
 
 
-def measure(folder: Path, count: int = 2000) -> dict:
+def measure(folder: Path, count: int = 1000) -> dict:
     """All figures, on ``count`` test queries of another seed than the default experiment's."""
     queries = generate(count, SEED, "test")
     figures, columns = {}, []

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from zoo.answer import answer
 from zoo.folder import load, save
 from zoo.plan import JUDGE, MEMBERS, REWARDER, SEED
@@ -36,7 +34,6 @@ def make_rewarder(folder: Path, work: Path) -> None:
     taught = generate(QUERIES, SEED + 2, "zoo")
     pairs = preference_pairs(taught, gather(folder, taught, TEMPERATURE, SEED), per_query=6, seed=SEED)
     body, tokenizer = load(work / JUDGE.name)
-    torch.set_num_threads(1)
     model = teach_rewarder(start_from(body, tokenizer), tokenizer, pairs, epochs=2)
     # Right padding: a reward is read at the last token that is not padding, and no mask is then needed before it.
     tokenizer.padding_side = "right"
