@@ -103,7 +103,7 @@ def main() -> None:
         if told.only != "candidate":
             Console(width=140).print(new_task(data, given, [0, 50, 200], told.tasks))
         if told.only != "task":
-            Console(width=140).print(new_candidate(data, given, [100, 500]))
+            Console(width=140).print(new_candidate(data, given, [100, 300, 500]))
 
 
 if __name__ == "__main__":
