@@ -39,7 +39,7 @@ from zooter.tagger.column import ColumnTagger
 from zooter.types import Floats
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-PLAIN = Smoothing(temperature=0.25)
+PLAIN = Smoothing(beta=0.3, temperature=0.25)
 Method = Callable[[Data, Part, Fold, Settings], Floats]
 
 
