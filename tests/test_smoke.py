@@ -121,13 +121,18 @@ def test_ctrl_c_leaves_no_half_written_file(home: Path, trained: str) -> None:
     process = subprocess.Popen(
         command(home, "train.py", "records=table.parquet", "run_dir=cut", "net.epochs=100000", "net.patience=99999"),
         cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
+        # A shell's background jobs ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     last = home / "cut" / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 120
     while not last.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert not (home / "cut" / "report.json").exists()

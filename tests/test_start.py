@@ -137,3 +137,14 @@ def test_every_tag_takes_its_own_share_of_the_residual() -> None:
     start.trusting(head, features, rewards, [Tags.of(tags)], only_a)
     found = head.expected(features[:4]).detach().numpy()
     np.testing.assert_allclose(found, [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.5, 0.5]], atol=0.06)
+
+
+@pytest.mark.parametrize("residual", [0, 1, 0.5])
+def test_a_whole_number_is_a_weight_too(residual: float) -> None:
+    features, group = groups(60)
+    view = Tags.of([[str(g)] for g in group])
+    table = Rewards(np.random.default_rng(0).random((60, 2)), ("x", "y"))
+    head = start.start(features, table, [view], temperature=0.5, width=4, dropout=0.0)
+    start.trusting(head, features, table, [view], start.Trust(residual=residual))
+    assert head.shares.tolist() == [residual] * 3
+    assert torch.isfinite(head(features)).all()

@@ -83,7 +83,7 @@ def trusting(head: Head, features: Tensor, rewards: Rewards, views: Sequence[Tag
         of_tag = weights.of_tag or {}
         learned = next((names for names in (frequent(view).names for view in views) if names), ())
         if learned:
-            head.shares = torch.tensor([of_tag.get(name, weights.residual) for name in learned])
+            head.shares = torch.tensor([float(of_tag.get(name, weights.residual)) for name in learned])
         else:
             head.residual *= weights.residual
         for means in head.rewards:
