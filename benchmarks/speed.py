@@ -52,7 +52,7 @@ def main(table: Path) -> None:
         commands = {
             "first run": [*train, f"run_dir={folder}/first"],
             "another β": [*train, f"run_dir={folder}/second", "label.beta=0.1"],
-            "sweep of 11 β": [*train, "-m", f"run_dir={folder}/sweep", f"label.beta={BETAS}"],
+            "sweep of 11 β": ["train.py", "-m", *train[1:], f"run_dir={folder}/sweep", f"label.beta={BETAS}"],
             "folds=5": [*train, f"run_dir={folder}/folds", "folds=5"],
             "infer.py, 500 queries": [
                 "infer.py", f"export={folder}/first/export", f"queries={queries}", f"out={folder}/out.jsonl",
