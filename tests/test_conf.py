@@ -40,7 +40,8 @@ def test_every_option_binds_to_its_component(option: Path) -> None:
     for path, node in nodes(found):
         values = {key: value for key, value in node.items() if key not in (entry.TARGET, entry.PARTIAL)}
         target = entry.locate(node[entry.TARGET], path)
-        entry.bind(target, values, path, partially=node.get(entry.PARTIAL, False))
+        bound = entry.bind(target, values, path, partially=node.get(entry.PARTIAL, False))
+        assert set(bound) == set(values), path
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=override)
