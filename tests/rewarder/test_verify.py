@@ -15,7 +15,7 @@ from zooter.rewarder.numbers import numbers, tidy
 from zooter.rewarder.verify import METHODS, VerifyRewarder, code
 from zooter.types import Query, Response
 
-GSM8K = Path("/work/shared/data/gsm8k_responses.parquet")
+GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k_responses.parquet"  # beside the project, where it is
 
 
 def judged(rewarder: VerifyRewarder, text: str, reference: str | None, query: str = "?") -> float:
