@@ -116,7 +116,23 @@ def distill(
     )  # fmt: skip
     started, first = _loss(net, batches, objective), copy.deepcopy(net.state_dict())
     module = Distiller(net.train(), objective, recipe, prefix)  # a pretrained encoder comes in evaluation mode
-    with warnings.catch_warnings(), _threads(recipe.threads):
+    with _threads(recipe.threads):
+        _fit(run, module, batches, ckpt_path)
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    net.cpu().eval()
+    score, epoch = math.nan, int(state["epoch"]) + 1
+    if best.best_model_score is not None:
+        score = float(best.best_model_score)
+    if not score < started:
+        net.load_state_dict(first)
+        score, epoch = started, 0
+    return Fit(score, epoch, run.current_epoch, run.global_step)
+
+
+def _fit(run: pl.Trainer, module: Distiller, batches: Batches, ckpt_path: Path | None) -> None:
+    """Lightning's fit, with Ctrl-C as itself and a foreign checkpoint as a message."""
+    with warnings.catch_warnings():
         # The data are tensors in memory: worker processes would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
@@ -135,14 +151,6 @@ def distill(
                 expected=f"a checkpoint of this net at {ckpt_path}", found=str(error).splitlines()[0],
                 do="resume with the settings that it was written with",
             ) from error  # fmt: skip
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(state["state_dict"])
-    net.cpu().eval()
-    score, epoch = float(best.best_model_score or math.nan), int(state["epoch"]) + 1
-    if not score < started:
-        net.load_state_dict(first)
-        score, epoch = started, 0
-    return Fit(score, epoch, run.current_epoch, run.global_step)
 
 
 @torch.inference_mode()
