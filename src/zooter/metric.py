@@ -1,6 +1,7 @@
 """Numbers that say how good a router is. Pure NumPy and SciPy; every function names its source."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import stats
 from zooter.types import Floats, Ints, Labels, Rewards
 
 RESAMPLES = 2_000
+ROUNDING = 1e-12  # of means that are added up in another order
 BLOCKS = 20_000  # more queries than this are bootstrapped in blocks of equal size
 
 
@@ -31,7 +33,7 @@ def gap_closed(routed: Floats, single: Floats, oracle: Floats) -> Floats:
     model's place and the oracle in the strong one's. 0 is the best single model, 1 the oracle, below 0 is a loss.
     """
     gap = np.asarray(oracle, dtype=float) - single
-    return np.divide(np.asarray(routed) - single, gap, out=np.full(gap.shape, np.nan), where=gap > 0)
+    return np.divide(np.asarray(routed) - single, gap, out=np.full(gap.shape, np.nan), where=gap > ROUNDING)
 
 
 def paired_bootstrap(
@@ -52,16 +54,27 @@ def paired_bootstrap(
         point = np.asarray(statistic(*columns.mean(axis=1)))
         return point, point
 
-    rng, n = np.random.default_rng(seed), blocks.shape[1]
-    batch = max(1, 1_000_000 // n)
-    draws = (rng.integers(n, size=(min(batch, RESAMPLES - done), n)) for done in range(0, RESAMPLES, batch))
-    found = np.concatenate([statistic(*(row[draw].mean(axis=1) for row in blocks)) for draw in draws], axis=-1)
+    found = statistic(*_resampled(blocks, seed))
     # A resample may have no gap at all, and then the share of it is not defined; such resamples are left out.
     defined = ~np.isnan(found).all(axis=-1)
     tail = 100.0 * (1.0 - confidence) / 2.0
     ends = np.full((2, *defined.shape), np.nan)
     ends[:, defined] = np.nanpercentile(found[defined], [tail, 100.0 - tail], axis=-1)
     return ends[0], ends[1]
+
+
+def _resampled(columns: Floats, seed: int) -> Floats:
+    """(k, RESAMPLES) means of the rows of columns (k, n), the same n draws of queries for all of them."""
+    rng, n = np.random.default_rng(seed), columns.shape[1]
+    batch = max(1, 1_000_000 // n)
+    means = []
+    for done in range(0, RESAMPLES, batch):
+        size = min(batch, RESAMPLES - done)
+        drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        # How often each query was drawn; as a matrix product, a hundred settings cost little more than one.
+        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
+        means.append(columns @ times.T.astype(float) / n)
+    return np.concatenate(means, axis=1)
 
 
 def _blocks(columns: Floats, seed: int) -> Floats:
@@ -88,7 +101,7 @@ def task_ranks(of_router: Floats, of_candidates: Floats) -> Ints:
         of_router: (t,) mean reward per tag.
         of_candidates: (t, m); NaN never beats.
     """
-    return np.asarray(1 + (of_candidates > of_router[:, None] + 1e-12).sum(axis=1))
+    return np.asarray(1 + (of_candidates > of_router[:, None] + ROUNDING).sum(axis=1))
 
 
 def uplift(of_router: Floats, of_candidates: Floats) -> float:
@@ -136,6 +149,56 @@ def best_shares(rewards: Rewards) -> Labels:
 def entropy(probs: Floats) -> Floats:
     """(n,) Shannon entropy of each row in bits; 0·log 0 = 0."""
     return np.asarray(stats.entropy(probs, base=2, axis=1))
+
+
+def answer_entropy(answers: Sequence[Sequence[str]]) -> Floats:
+    """(n,) entropy in bits of each query's sampled answers, one list a query (ModelSwitch, arXiv 2504.00762 §3).
+
+    Answers are counted as they are: log₂ and all samples, failed extractions among them, as in the authors' analysis.
+    NaN for a query without samples.
+    """
+    found = np.full(len(answers), np.nan)
+    for i, given in enumerate(answers):
+        if given:
+            found[i] = stats.entropy(list(Counter(given).values()), base=2)
+    return found
+
+
+def pearson(x: Floats, y: Floats) -> float:
+    """Pearson's correlation over the pairs that have both numbers; NaN when one side is constant."""
+    both = ~(np.isnan(x) | np.isnan(y))
+    x, y = x[both], y[both]
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def samples_saved(used: Floats, budget: float) -> float:
+    """Share of the samples of self-consistency with `budget` samples that were not drawn (ModelSwitch, "savings").
+
+    Args:
+        used: (n,) samples drawn per query, over all candidates; more than the budget gives a share below 0.
+    """
+    return 1.0 - float(np.mean(used)) / budget
+
+
+ARENA = (0.1, 0.0044, 200.0)  # RouterArena's β, and the prices of a thousand queries that count as 1 and as 0
+
+
+def arena_score(quality: Floats, price: Floats) -> Floats:
+    """RouterArena's score of accuracy and price (arXiv 2510.00202; `compute_arena_score` of RouteWorks/RouterArena).
+
+    S = (1 + β)·A·C / (β·A + C) with C = log₂(200 / c) / log₂(200 / 0.0044) and β = 0.1. The authors do not clip c;
+    here it is, so that 0 is a price and scores stay in [0, 1].
+
+    Args:
+        quality: A, mean accuracy in [0, 1].
+        price: c, US dollars per thousand queries.
+    """
+    beta, low, high = ARENA
+    c = np.log2(high / np.clip(price, low, high)) / np.log2(high / low)
+    below = beta * np.asarray(quality, dtype=float) + c
+    return np.divide((1 + beta) * quality * c, below, out=np.zeros_like(below), where=below > 0)
 
 
 def spearman(x: Floats, y: Floats) -> float:
