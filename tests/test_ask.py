@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from fake_server import Reply, chat, complaint, serving
 
@@ -36,6 +37,7 @@ class Echo:
     failing: frozenset[str] = frozenset()
     calls: list[tuple[str, str, int]] = field(default_factory=list)
     fatal_after: int = 10**9
+    first_tokens: tuple[tuple[str, float], ...] | None = None
 
     def identity(self, candidate: Candidate) -> Mapping[str, object]:
         return {"model": candidate.model or candidate.name, "sampling": self.sampling.told()}
@@ -47,7 +49,8 @@ class Echo:
             self.calls.append((request.candidate.name, request.query.text, request.sample))
             failed = "broken" if request.query.text in self.failing else None
             text = f"{request.candidate.name}/{request.query.text}/{request.sample}"
-            yield Response(request.query.id, request.candidate.name, request.sample, text, error=failed)
+            yield Response(request.query.id, request.candidate.name, request.sample, text, error=failed,
+                           first_tokens=self.first_tokens)  # fmt: skip
 
 
 def texts(cells: Cells, keys: Sequence[str]) -> list[str | None]:
@@ -62,6 +65,23 @@ def test_every_cell_is_asked_once_and_kept(tmp_path: Path) -> None:
     again = Echo()
     assert respond(queries(3), POOL, again, cells, Rules(samples=2)) == keys
     assert again.calls == []
+
+
+def test_cells_of_before_there_were_first_tokens_are_still_read(tmp_path: Path) -> None:
+    cells = Cells(tmp_path)
+    respond(queries(2), POOL, Echo(), cells, Rules())
+    for shard in cells.responses.folder.iterdir():
+        pq.write_table(pq.read_table(shard).drop_columns(["first_tokens"]), shard)
+    echo = Echo()
+    keys = respond(queries(2), POOL, echo, cells, Rules())
+    assert echo.calls == []
+    assert [found and (found.text, found.first_tokens) for found in cells.answers(keys["a"])] == [
+        ("a/text 0/0", None), ("a/text 1/0", None),
+    ]  # fmt: skip
+    # Beside newer ones.
+    respond(queries(3), POOL, Echo(first_tokens=(("b", -0.5),)), cells, Rules())
+    keys = respond(queries(3), POOL, echo, cells, Rules())
+    assert [found and found.first_tokens for found in cells.answers(keys["a"])] == [None, None, (("b", -0.5),)]
 
 
 def test_a_new_candidate_costs_its_column_only(tmp_path: Path) -> None:

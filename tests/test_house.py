@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "zooter"
 FLOORS = [
     ["errors"],
     ["types", "pool", "entry", "skills"],
-    ["split", "store", "tables", "label", "metric", "curve", "manifest", "surface"],
+    ["split", "store", "tables", "label", "metric", "margin", "curve", "manifest", "surface"],
     ["records", "encoder", "objective", "baseline", "cells", "progress"],
     ["responder", "reader"],
     ["net", "tagger", "rewarder", "ask"],

@@ -54,7 +54,7 @@ class Shout:
             self.calls.append(f"{name}/{text}")
             error = "silence" if (name, text) in self.silent else None
             yield Response(request.query.id, name, request.sample, f"{name} {text.upper()}", "stop", 0.5,
-                           len(text), 2 * len(text), None, 0.1, error)  # fmt: skip
+                           len(text), 2 * len(text), None, 0.1, error, (("b", -0.25), ("c", -2.0)))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def test_the_recorded_table_holds_a_row_per_response(tmp_path: Path) -> None:
     assert found[1] == {
         "query_id": "2", "query": "two", "candidate": "b", "sample": 0, "response": "b TWO",
         "reward": 5.0, "truth": 10.0,
-        "reference": "2", "tags": ["count", "even"], "finish_reason": "stop", "margin": 0.5, "input_tokens": 3,
+        "reference": "2", "tags": ["count", "even"], "finish_reason": "stop", "margin": 0.5,
+        "first_tokens": [{"token": "b", "logprob": -0.25}, {"token": "c", "logprob": -2.0}], "input_tokens": 3,
         "output_tokens": 6, "cost": 9e-6, "seconds": 0.1, "rewarder": '{"factor": 1.0, "rewarder": "length"}',
     }  # fmt: skip
     assert found[4]["cost"] == pytest.approx((3 * 1.0 + 6 * 2.0) / 1e6)
@@ -209,6 +210,21 @@ def test_recorded_responses_are_replayed_in_the_place_of_candidates(tmp_path: Pa
     replayed = ReplayResponder(tmp_path / "first.parquet")
     live(tmp_path, responder=replayed, cache_dir=tmp_path / "other").run(tmp_path / "second.parquet")
     assert rows(tmp_path / "second.parquet") == rows(tmp_path / "first.parquet")
+
+
+def test_first_tokens_are_replayed_from_json_lines(tmp_path: Path) -> None:
+    told = [{"token": " Paris", "logprob": -0.1}, {"token": "the", "logprob": -3}]
+    lines = [
+        {"query": "one", "candidate": "a", "reward": 1, "response": "x", "first_tokens": told},
+        {"query": "two", "candidate": "a", "reward": 1, "response": "y"},
+    ]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    requests = [Request(query, Candidate("a")) for query in QUERIES[:2]]
+
+    async def collect() -> list[Response]:
+        return [response async for response in ReplayResponder(tmp_path / "r.jsonl").respond(requests)]
+
+    assert [found.first_tokens for found in asyncio.run(collect())] == [((" Paris", -0.1), ("the", -3.0)), None]
 
 
 def test_a_response_that_was_not_recorded_fails(tmp_path: Path) -> None:

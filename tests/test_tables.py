@@ -171,6 +171,36 @@ def test_a_value_of_the_wrong_type_in_json_lines_is_named_by_its_line(
     assert refusal(path) == f"expected {expected} of {path}; found {found} in line 3; correct the column's type"
 
 
+FIRST = pa.schema([("first_tokens", tables.FIRST_TOKENS)])
+
+
+def test_first_tokens_are_read_from_both_kinds_of_file(jsonl: Write, tmp_path: Path) -> None:
+    told = [{"token": "x", "logprob": -0.5}, {"token": "y", "logprob": -2}]
+    path = jsonl({"first_tokens": told}, {"first_tokens": None}, {"first_tokens": [{"token": None, "logprob": -1}]})
+    (batch,) = tables.batches(path, FIRST)
+    read = [(("x", -0.5), ("y", -2.0)), None, ()]
+    assert [tables.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
+    # As another writer may have it: other widths, and the parts in another order.
+    kind = pa.list_(pa.struct([("logprob", pa.float32()), ("token", pa.string())]))
+    pq.write_table(pa.table({"first_tokens": pa.array([told, None, []], kind)}), tmp_path / "t.parquet")
+    (batch,) = tables.batches(tmp_path / "t.parquet", FIRST)
+    assert [tables.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
+
+
+@pytest.mark.parametrize("bad", [5, ["x"], [{"token": "x", "logprob": "y"}], [{"token": 5, "logprob": -1}], ["x", -1]])
+def test_first_tokens_of_the_wrong_type_are_refused(jsonl: Write, bad: Any, tmp_path: Path) -> None:
+    words = "expected a list of objects with a text `token` and a finite number `logprob` in column 'first_tokens'"
+    with pytest.raises(RecordsError, match=re.escape(words)):
+        list(tables.batches(jsonl({"first_tokens": bad}), FIRST))
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.list_(pa.struct([("token", pa.string())]))])
+def test_first_tokens_of_the_wrong_type_in_parquet_are_refused(kind: pa.DataType, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"first_tokens": pa.nulls(1, kind)}), tmp_path / "t.parquet")
+    with pytest.raises(RecordsError, match="expected a list of objects with a text `token`"):
+        list(tables.batches(tmp_path / "t.parquet", FIRST))
+
+
 def test_a_number_beyond_the_largest_is_infinite(jsonl: Write) -> None:
     path = jsonl(GOOD, '{"query":"q","reward":1e999}')
     assert "expected a finite number in column 'reward'" in refusal(path)

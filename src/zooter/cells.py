@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zooter import tables
 from zooter.store import KEY, Store
 from zooter.types import Floats, Query, Response
 
@@ -29,6 +30,7 @@ RESPONSES = pa.schema(
         ("text", pa.large_string()),
         ("finish_reason", pa.string()),
         ("margin", pa.float64()),
+        ("first_tokens", tables.FIRST_TOKENS),
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
         ("cost", pa.float64()),
@@ -121,8 +123,11 @@ class Cells:
         rows = pc.index_in(wanted, value_set=cells[KEY].cast(pa.string())).to_pylist()
         if not len(cells):
             return [None] * len(keys)
-        names = [name for name in RESPONSES.names if name not in (KEY, "identity")]
+        # Shards of earlier versions lack the column `first_tokens`.
+        names = [name for name in RESPONSES.names if name not in (KEY, "identity") and name in cells.column_names]
         found = cells.select(names).to_pylist()
+        for row in found:
+            row["first_tokens"] = tables.first_tokens(row.get("first_tokens"))
         return [None if row is None else Response(**found[row]) for row in rows]
 
     def keep_rewards(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from zooter import progress
+from zooter import progress, tables
 from zooter.ask import Rules, respond
 from zooter.cells import Cells, reward_keys, told
 from zooter.errors import StoreError
@@ -40,6 +40,7 @@ RECORDS = pa.schema(
         ("tags", pa.list_(_TEXT)),
         ("finish_reason", _TEXT),
         ("margin", pa.float64()),
+        ("first_tokens", tables.FIRST_TOKENS),
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
         ("cost", pa.float64()),
@@ -47,7 +48,7 @@ RECORDS = pa.schema(
         ("rewarder", _TEXT),
     ]
 )
-_OF_RESPONSE = ("finish_reason", "margin", "input_tokens", "output_tokens", "seconds")
+_OF_RESPONSE = ("finish_reason", "margin", "first_tokens", "input_tokens", "output_tokens", "seconds")
 
 
 @dataclass(frozen=True)

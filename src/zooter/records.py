@@ -1,8 +1,9 @@
 """The public file format: one row per recorded response, read into the nouns that training needs.
 
 Columns: `query`, `candidate` (text, required), `reward` (number, null = none), and optionally `response`, `sample`,
-`tags`, `truth`, `reference`, `margin`, `input_tokens`, `output_tokens`, `cost`, `split`, `query_id`; `data/README.md`
-says what each means. Files are streamed: what stays in memory is one text per distinct query and a few numbers per row.
+`tags`, `truth`, `reference`, `margin`, `first_tokens`, `input_tokens`, `output_tokens`, `cost`, `split`, `query_id`;
+`data/README.md` says what each means. Files are streamed: what stays in memory is one text per distinct query and a few
+numbers per row.
 """
 
 import hashlib

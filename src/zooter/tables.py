@@ -5,9 +5,10 @@ Arrow reads; only when it refuses a JSON Lines file are its lines walked in Pyth
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pj
@@ -20,6 +21,7 @@ JSON_BLOCK_BYTES = 64 * 2**20  # one line has to fit; a recorded response of a f
 OBJECTS_WITH_ALL_COLUMNS = 100
 LARGEST = sys.float_info.max
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+FIRST_TOKENS = pa.list_(pa.struct([("token", pa.large_string()), ("logprob", pa.float64())]))
 
 
 def files(path: Path) -> list[Path]:
@@ -64,6 +66,11 @@ def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         yield from _parquet_batches(path, schema)
     else:
         yield from _json_batches(path, schema)
+
+
+def first_tokens(value: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[str, float], ...] | None:
+    """A value of a column of type FIRST_TOKENS, as `Response` has it; what has a null in it is left out."""
+    return None if value is None else tuple((one["token"], one["logprob"]) for one in value if None not in one.values())
 
 
 def _is_data(path: Path) -> bool:
@@ -142,6 +149,11 @@ def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
         return True
     if pa.types.is_list(wanted):
         return hasattr(found, "value_type") and _same_kind(found.value_type, wanted.value_type)
+    if pa.types.is_struct(wanted):
+        return pa.types.is_struct(found) and all(
+            found.get_field_index(part.name) >= 0 and _same_kind(found.field(part.name).type, part.type)
+            for part in wanted
+        )
     if pa.types.is_large_string(wanted):
         return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
     return pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
@@ -247,6 +259,7 @@ _KINDS = {
     "double": "a finite number",
     "int64": "a whole number",
     "list<item: large_string>": "a list of texts",
+    str(FIRST_TOKENS): "a list of objects with a text `token` and a finite number `logprob`",
 }
 
 
@@ -254,7 +267,9 @@ def _fits(value: object, kind: pa.DataType) -> bool:
     if pa.types.is_large_string(kind):
         return isinstance(value, str)
     if pa.types.is_list(kind):
-        return isinstance(value, list) and all(item is None or isinstance(item, str) for item in value)
+        return isinstance(value, list) and all(item is None or _fits(item, kind.value_type) for item in value)
+    if pa.types.is_struct(kind):
+        return isinstance(value, dict) and all(_fits(value.get(part.name), part.type) for part in kind)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 2**63 and value == int(value) if pa.types.is_integer(kind) else abs(value) <= LARGEST

@@ -40,6 +40,8 @@ class Response:
         cost: US dollars.
         seconds: from the call to the whole answer.
         error: why there is no answer; None where there is one.
+        first_tokens: up to 10 of the likeliest first tokens and their natural-log probabilities before temperature and
+            top-p, likeliest first; with `Sampling.labels` the labels and theirs. None where they are not known.
     """
 
     query_id: str
@@ -53,6 +55,7 @@ class Response:
     cost: float | None = None
     seconds: float | None = None
     error: str | None = None
+    first_tokens: tuple[tuple[str, float], ...] | None = None
 
 
 @dataclass(frozen=True)

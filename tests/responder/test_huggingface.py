@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from zooter.errors import ConfigError
 from zooter.pool import Candidate
-from zooter.responder.draw import first_tokens, gumbel
+from zooter.responder.draw import gumbel, label_tokens
 from zooter.responder.huggingface import HuggingFaceResponder
 from zooter.responder.protocol import Request, Sampling
 from zooter.types import Query, Response
@@ -49,22 +50,22 @@ def ask(
     return [found[request.query.text, request.sample] for request in requests]
 
 
-def by_hand(folder: Path, text: str, steps: int) -> tuple[list[int], float]:
-    """Greedy tokens and first margin, without `generate`, padding or cache."""
+def by_hand(folder: Path, text: str, steps: int) -> tuple[list[int], list[tuple[str, float]]]:
+    """Greedy tokens and the ten likeliest first ones, without `generate`, padding or cache."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     new: list[int] = []
-    margin = 0.0
+    first: list[tuple[str, float]] = []
     for step in range(steps):
         with torch.no_grad():
             probs = model(torch.tensor([ids + new])).logits[0, -1].softmax(-1)
         if step == 0:
-            best = probs.topk(2).values
-            margin = float(best[0] - best[1])
+            order = sorted(range(len(probs)), key=lambda token: -float(probs[token]))[:10]
+            first = [(tokenizer.decode([token]), math.log(float(probs[token]))) for token in order]
         new.append(int(probs.argmax()))
         if new[-1] == 2:
             break
-    return new, margin
+    return new, first
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
@@ -72,9 +73,12 @@ def test_a_greedy_batch_says_what_each_query_alone_is_told(folder: Path, batch_s
     found = ask(folder, TEXTS, sampling=Sampling(temperature=0, max_new_tokens=12), batch_size=batch_size)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for text, response in zip(TEXTS, found, strict=True):
-        new, margin = by_hand(folder, f"<user>{text}<a>", 12)
+        new, first = by_hand(folder, f"<user>{text}<a>", 12)
         assert response.text == tokenizer.decode(new, skip_special_tokens=True)
-        assert response.margin == pytest.approx(margin, abs=1e-5)
+        assert response.first_tokens is not None
+        assert [token for token, _ in response.first_tokens] == [token for token, _ in first]
+        assert [logprob for _, logprob in response.first_tokens] == pytest.approx([one for _, one in first], abs=1e-4)
+        assert response.margin == pytest.approx(math.exp(first[0][1]) - math.exp(first[1][1]), abs=1e-5)
         assert response.output_tokens == len(new)
         assert response.input_tokens == len(f"<user>{text}<a>")
         assert response.finish_reason == ("stop" if new[-1] == 2 else "length")
@@ -153,13 +157,23 @@ def test_margins_over_labels_look_at_their_first_tokens_only(folder: Path) -> No
         probs = model(tokenizer("<user>hi<a>", return_tensors="pt")["input_ids"]).logits[0, -1].softmax(-1)
     y, n = (float(probs[tokenizer.convert_tokens_to_ids(letter)]) for letter in "yn")
     assert found.margin == pytest.approx(abs(y - n), abs=1e-6)
+    by_label = sorted([("yes", math.log(y)), ("no", math.log(n))], key=lambda one: -one[1])
+    assert [name for name, _ in found.first_tokens or ()] == [name for name, _ in by_label]
+    assert [one for _, one in found.first_tokens or ()] == pytest.approx([one for _, one in by_label], abs=1e-4)
+
+
+def test_first_tokens_are_those_before_temperature_and_top_p(folder: Path) -> None:
+    (plain,) = ask(folder, ["hi"], sampling=Sampling(temperature=0, max_new_tokens=1))
+    (warm,) = ask(folder, ["hi"], sampling=Sampling(temperature=3.0, top_p=0.1, max_new_tokens=1))
+    assert len(plain.first_tokens or ()) == 10
+    assert warm.first_tokens == plain.first_tokens
 
 
 def test_labels_that_share_their_first_token_are_refused(folder: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"labels that differ in their first token; found 'no' and 'none', which share 'n'"
     ):
-        first_tokens(AutoTokenizer.from_pretrained(folder), ["no", "none"])
+        label_tokens(AutoTokenizer.from_pretrained(folder), ["no", "none"])
 
 
 def test_costs_follow_the_candidates_prices(folder: Path) -> None:

@@ -48,6 +48,7 @@ def test_a_response_carries_all_that_the_server_said() -> None:
     (found,), _ = asked(lambda b, n: chat("Azure", "length", logprobs=logprobs, usage=usage), candidate=candidate)
     assert (found.text, found.finish_reason, found.input_tokens, found.output_tokens) == ("Azure", "length", 10, 4)
     assert found.margin == pytest.approx(0.5)
+    assert found.first_tokens == (("A", math.log(0.7)), ("B", math.log(0.2)))
     assert found.cost == pytest.approx((10 * 2.0 + 4 * 5.0) / 1e6)
     assert found.seconds is not None
     assert 0 < found.seconds < 5
@@ -65,7 +66,7 @@ def test_what_is_sent_is_what_was_set() -> None:
     assert isinstance(body.pop("seed"), int)
     assert body == {
         "model": "org/model", "temperature": 0.2, "top_p": 0.9, "max_tokens": 7, "stop": ["\n"], "logprobs": True,
-        "top_logprobs": 2, "reasoning_effort": "low",
+        "top_logprobs": 10, "reasoning_effort": "low",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Q: query 0"}],
     }  # fmt: skip
 
@@ -215,6 +216,11 @@ def test_one_forbidden_query_among_good_ones_is_only_its_own_failure() -> None:
     assert [response.error for response in found] == [None, "HTTP 403: moderated", None]
 
 
+def test_a_complaint_with_the_models_name_inside_another_word_is_not_about_the_model() -> None:
+    (found,), _ = asked(lambda b, n: complaint(400, "may not ask this"), candidate={"name": "a"})
+    assert found.error == "HTTP 400: may not ask this"
+
+
 def test_a_query_that_is_too_long_is_not_tried_again() -> None:
     (found,), server = asked(
         lambda b, n: complaint(400, "maximum context length is 10 tokens", "context_length_exceeded")
@@ -235,6 +241,31 @@ def test_parameters_that_a_server_does_not_know_are_left_out() -> None:
     found, server = asked(answer, n=8, concurrency=4, retries=0, sampling=Sampling(max_new_tokens=9))
     assert [response.text for response in found] == ["good"] * 8
     assert server.bodies[-1]["max_completion_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    ("most", "refusal", "asked_for"),
+    [
+        (5, "Requested sample logprobs of {0}, which is greater than max allowed: 5", [10, 5]),
+        (2, "top_logprobs must be at most 2", [10, 5, None]),
+        (0, "logprobs is not supported", [10, 5, None]),
+    ],
+)
+def test_a_server_that_tells_few_probabilities_is_asked_for_fewer(
+    most: int, refusal: str, asked_for: list[int | None]
+) -> None:
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        top = body.get("top_logprobs", 0)
+        return complaint(400, refusal.format(top)) if top > most else chat("good")
+
+    (found,), server = asked(answer, retries=0)
+    assert found.text == "good"
+    assert [body.get("top_logprobs") for body in server.bodies] == asked_for
+
+
+def test_no_probabilities_are_asked_for_where_none_are_wanted() -> None:
+    _, server = asked(in_turn(), first_tokens=0)
+    assert not {"logprobs", "top_logprobs"} & set(server.bodies[0])
 
 
 def test_a_parameter_that_stays_refused_fails_the_call() -> None:
@@ -264,7 +295,9 @@ def test_an_empty_answer_is_an_answer() -> None:
 
 def test_a_server_that_counts_nothing_costs_nothing_that_is_known() -> None:
     (found,), _ = asked(lambda b, n: chat("x", usage=None), candidate={"price": 1.0})
-    assert (found.input_tokens, found.output_tokens, found.cost, found.margin) == (None, None, None, None)
+    assert (found.input_tokens, found.output_tokens, found.cost, found.margin, found.first_tokens) == (
+        None, None, None, None, None
+    )  # fmt: skip
 
 
 def test_two_servers_are_asked_side_by_side() -> None:

@@ -69,6 +69,7 @@ def test_batches_go_to_one_engine_and_come_back_whole() -> None:
     assert Engine.sizes == [2, 2, 1]
     assert [made["tensor_parallel_size"] for made in Engine.made] == [2]
     assert (found[0].margin, found[0].input_tokens, found[0].output_tokens) == (pytest.approx(0.5), 5, 3)
+    assert found[0].first_tokens == (("A", math.log(0.6)), ("B", math.log(0.1)))
     assert found[0].cost == pytest.approx(8e-6)
 
 

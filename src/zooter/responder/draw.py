@@ -5,6 +5,7 @@ token is a hash of the cell's seed, the position and the token, so a run that wa
 ends with the same responses.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, TopPLogitsWarper
 
 from zooter.responder.protocol import Sampling
-from zooter.responder.reply import shared_token
+from zooter.responder.reply import FIRST_TOKENS, shared_token
 
 # Odd constants of SplitMix64, as signed integers.
 _STEP, _MIX, _MIX_AGAIN = -7046029254386353131, -4658895280553007687, -7723592293110705685
@@ -40,19 +41,19 @@ def _shift(x: Tensor, by: int) -> Tensor:
 
 
 class Draw(LogitsProcessor):
-    """Given to `generate` with greedy decoding: temperature, top-p and the draw; it also keeps the first margin."""
+    """Given to `generate` with greedy decoding: temperature, top-p and the draw; it also keeps the first tokens."""
 
     def __init__(self, sampling: Sampling, seeds: Sequence[int], length: int, labels: Mapping[str, Sequence[int]]):
         self.temperature = 1.0 if sampling.temperature is None else sampling.temperature
         self.warp = TopPLogitsWarper(sampling.top_p) if 0 < sampling.top_p < 1 else None
         self.seeds, self.length, self.labels = torch.tensor(list(seeds)), length, labels
-        self.margins: list[float] = []
+        self.first: list[list[tuple[int, float]]] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         position = input_ids.shape[1] - self.length
         scores = scores.float()
         if position == 0:
-            self.margins = margins(scores, self.labels)
+            self.first = likeliest(scores, self.labels)
         if self.temperature == 0:
             return scores
         scores = scores / self.temperature
@@ -61,16 +62,20 @@ class Draw(LogitsProcessor):
         return scores + gumbel(self.seeds.to(scores.device), position, scores.shape[1])
 
 
-def margins(scores: Tensor, labels: Mapping[str, Sequence[int]]) -> list[float]:
-    """(b,) gap of the two largest probabilities of (b, V) raw scores: of all tokens, or of labels' first tokens."""
-    probs = scores.softmax(dim=-1)
+def likeliest(scores: Tensor, labels: Mapping[str, Sequence[int]]) -> list[list[tuple[int, float]]]:
+    """For each row of (b, V) raw scores its likeliest tokens with their natural-log probabilities, likeliest first.
+
+    With labels, all labels by their places instead, each with the log of the sum over its first tokens' probabilities.
+    """
+    logs = scores.log_softmax(dim=-1)
     if labels:
-        probs = torch.stack([probs[:, list(tokens)].sum(dim=1) for tokens in labels.values()], dim=1)
-    best = probs.topk(2, dim=1).values
-    return (best[:, 0] - best[:, 1]).tolist()
+        logs = torch.stack([logs[:, list(tokens)].logsumexp(dim=1) for tokens in labels.values()], dim=1)
+    best = logs.topk(logs.shape[1] if labels else min(FIRST_TOKENS, logs.shape[1]), dim=1)
+    rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [[one for one in zip(*row, strict=True) if one[1] > -math.inf] for row in rows]
 
 
-def first_tokens(tokenizer: object, labels: Sequence[str]) -> dict[str, list[int]]:
+def label_tokens(tokenizer: object, labels: Sequence[str]) -> dict[str, list[int]]:
     """Label → the tokens that it may start with: as it is, and after a blank where that tells the labels apart.
 
     Raises:

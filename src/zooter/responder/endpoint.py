@@ -3,6 +3,8 @@
 import asyncio
 import os
 import random
+import re
+from collections.abc import Set
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -14,6 +16,7 @@ from zooter.responder.reply import BadReplyError, quote
 
 # Parameters that a server may refuse without making a request pointless.
 OPTIONAL = ("logprobs", "top_logprobs", "seed", "max_tokens")
+_PROBABILITIES = {"logprobs", "top_logprobs"}
 _NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "insufficient_balance")
 _NO_MODEL = ("model_not_found", "invalid_model", "unknown_model")
 _NO_KEY = ("invalid_api_key", "invalid_authentication")
@@ -143,7 +146,8 @@ def words_of(error: Exception) -> str:
 def _doubts_the_model(words: str, model: str) -> bool:
     """Whether a complaint is about the model's name: LiteLLM and transformers answer 400 where others answer 404."""
     of_query = ("context", "length", "token", "maximum", "content", "parameter")
-    return model in words and not any(word in words.lower() for word in of_query)
+    named = re.search(rf"(?<![\w-]){re.escape(model)}(?![\w-])", words)
+    return named is not None and not any(word in words.lower() for word in of_query)
 
 
 def retry_after(error: Exception) -> float | None:
@@ -172,6 +176,14 @@ def _until(date: str) -> float | None:
     return max(0.0, (then - datetime.now(then.tzinfo or UTC)).total_seconds()) if then.tzinfo else None
 
 
-def refused_parameters(error: Exception) -> set[str]:
-    """Those of our optional parameters that a complaint names."""
-    return {name for name in OPTIONAL if name in words_of(error) or name == getattr(error, "param", None)}
+def refused_parameters(error: Exception, without: Set[str] = frozenset()) -> set[str]:
+    """Those of our optional parameters that a complaint names.
+
+    Args:
+        without: what the call already did without. Probabilities are refused in two steps, for many servers only
+            refuse so many of them: without `top_logprobs` fewer are asked for, without `logprobs` none.
+    """
+    named = {name for name in OPTIONAL if name in words_of(error) or name == getattr(error, "param", None)}
+    if named & _PROBABILITIES:
+        named = named - _PROBABILITIES | {"logprobs" if "top_logprobs" in without else "top_logprobs"}
+    return named

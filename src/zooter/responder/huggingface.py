@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from zooter.errors import ConfigError
+from zooter.margin import probability_margin
 from zooter.pool import Candidate
-from zooter.responder.draw import Draw, first_tokens
+from zooter.responder.draw import Draw, label_tokens
 from zooter.responder.protocol import Request, Sampling
 from zooter.responder.weights import fingerprint
 from zooter.types import Response
@@ -79,6 +80,7 @@ class LocalModel:
     model: Any
     tokenizer: Any
     labels: Mapping[str, Sequence[int]]
+    texts: dict[int, str] = field(default_factory=dict)  # of tokens that stood first
 
     @classmethod
     def load(cls, candidate: Candidate, settings: HuggingFaceResponder) -> "LocalModel":
@@ -114,7 +116,7 @@ class LocalModel:
         model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
         )
-        return cls(candidate, settings, model, tokenizer, first_tokens(tokenizer, settings.sampling.labels))
+        return cls(candidate, settings, model, tokenizer, label_tokens(tokenizer, settings.sampling.labels))
 
     def respond(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Responses in batches, the longest queries first: if memory is short, it is known at once."""
@@ -179,11 +181,23 @@ class LocalModel:
         )[:, length:].tolist()  # fmt: skip
         seconds = (time.perf_counter() - started) / len(requests)
         return [
-            self._response(request, new, draw.margins[i], len(ids[i]), seconds)
+            self._response(request, new, self._named(draw.first[i]), len(ids[i]), seconds)
             for i, (request, new) in enumerate(zip(requests, written, strict=True))
         ]
 
-    def _response(self, request: Request, new: list[int], margin: float, asked: int, seconds: float) -> Response:
+    def _named(self, first: Sequence[tuple[int, float]]) -> tuple[tuple[str, float], ...]:
+        """With the texts of the tokens, or the labels, in the place of their numbers."""
+        if self.labels:
+            names = list(self.labels)
+            return tuple((names[place], logprob) for place, logprob in first)
+        for token, _ in first:
+            if token not in self.texts:
+                self.texts[token] = self.tokenizer.decode([token])
+        return tuple((self.texts[token], logprob) for token, logprob in first)
+
+    def _response(
+        self, request: Request, new: list[int], first: tuple[tuple[str, float], ...], asked: int, seconds: float
+    ) -> Response:
         ends = self.model.generation_config.eos_token_id
         ends = set(ends) if isinstance(ends, list) else {ends}
         count = next((i + 1 for i, token in enumerate(new) if token in ends), len(new))
@@ -200,7 +214,8 @@ class LocalModel:
             sample=request.sample,
             text=text,
             finish_reason="stop" if ended or found else "length",
-            margin=margin,
+            margin=probability_margin(first),
+            first_tokens=first,
             input_tokens=asked,
             output_tokens=count,
             cost=request.candidate.cost(asked, count),

@@ -14,7 +14,7 @@ from zooter.errors import ConfigError, ZooterError
 from zooter.pool import Candidate
 from zooter.responder.endpoint import Endpoint, Verdict, refused_parameters, retry_after, words_of
 from zooter.responder.protocol import Request, Sampling
-from zooter.responder.reply import BadReplyError, Reply, parse
+from zooter.responder.reply import FIRST_TOKENS, BadReplyError, Reply, parse
 from zooter.types import Response
 
 
@@ -31,7 +31,8 @@ class OpenAIResponder:
         backoff: seconds before the second try, doubled for each further one, and jittered.
         longest_pause: seconds, where the server does not say how long to wait.
         patience: seconds for which a server may answer nothing but rate limits before its calls fail.
-        margin: ask for the probabilities of the first token.
+        first_tokens: how many of the likeliest first tokens to ask for; 0 for none, 2 suffice for the margin. Servers
+            list as many for every token of the response: about 60 bytes each.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -41,10 +42,12 @@ class OpenAIResponder:
     backoff: float = 0.5
     longest_pause: float = 60.0
     patience: float = 900.0
-    margin: bool = True
+    first_tokens: int = FIRST_TOKENS
 
     def __post_init__(self) -> None:
-        for name, least in (("concurrency", 1), ("timeout", 0.001), ("retries", 0), ("backoff", 0.0)):
+        for name, least in (
+            ("concurrency", 1), ("timeout", 0.001), ("retries", 0), ("backoff", 0.0), ("first_tokens", 0)
+        ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(
                     expected=f"responder.{name} of {least} or more", found=str(getattr(self, name)), do="correct it"
@@ -109,7 +112,7 @@ class OpenAIResponder:
                 )
                 if verdict is Verdict.FATAL:
                     raise endpoint.fatal(error, request.candidate) from None
-                refused = refused_parameters(error)
+                refused = refused_parameters(error, without)
             else:
                 endpoint.succeeded()
                 return _response(request, reply, time.perf_counter() - started)
@@ -148,8 +151,9 @@ class OpenAIResponder:
             body["stop"] = list(sampling.stop)
         if sampling.seed is not None and "seed" not in without:
             body["seed"] = sampling.seed_of(request.query, request.sample)
-        if self.margin and not without & {"logprobs", "top_logprobs"}:
-            body |= {"logprobs": True, "top_logprobs": 20 if sampling.labels else 2}
+        if self.first_tokens and "logprobs" not in without:
+            most = 20 if sampling.labels else self.first_tokens
+            body |= {"logprobs": True, "top_logprobs": min(most, 5) if "top_logprobs" in without else most}
         return body | dict(request.candidate.extra)
 
     async def _is_held_back(self, endpoint: Endpoint, asked: float | None) -> bool:
@@ -181,6 +185,7 @@ def _response(request: Request, reply: Reply, seconds: float) -> Response:
         text=reply.text,
         finish_reason=reply.finish_reason,
         margin=reply.margin,
+        first_tokens=reply.first_tokens,
         input_tokens=reply.input_tokens,
         output_tokens=reply.output_tokens,
         cost=request.candidate.cost(reply.input_tokens, reply.output_tokens),

@@ -32,7 +32,7 @@ class Sampling:
         system: the system message; None for none.
         message: the user's message, with `{query}` in it.
         seed: of the draws; None leaves them to the server.
-        labels: where the answer is one of a few labels, the margin is taken over their first tokens.
+        labels: where the answer is one of a few labels, `margin` and `first_tokens` are of their first tokens.
     """
 
     temperature: float | None = 0.7

@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
         ("response", _TEXT),
         ("finish_reason", _TEXT),
         ("margin", pa.float64()),
+        ("first_tokens", tables.FIRST_TOKENS),
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
         ("cost", pa.float64()),
@@ -76,5 +77,6 @@ class ReplayResponder:
             for batch in tables.batches(file, SCHEMA):
                 for row in batch.to_pylist():
                     if row["response"] is not None:
+                        row["first_tokens"] = tables.first_tokens(row["first_tokens"])
                         found[row["query"], row["candidate"], row["sample"] or 0] = row
         return found

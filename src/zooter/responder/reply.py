@@ -2,13 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zooter.errors import ConfigError
+from zooter.margin import probability_margin
 
 WORDS = 300  # characters of a server's own words that a message quotes
+FIRST_TOKENS = 10  # that a response keeps, at most
 
 
 class BadReplyError(Exception):
@@ -22,6 +24,7 @@ class Reply:
     text: str
     finish_reason: str | None
     margin: float | None
+    first_tokens: tuple[tuple[str, float], ...] | None
     input_tokens: int | None
     output_tokens: int | None
 
@@ -48,10 +51,12 @@ def parse(body: bytes, labels: Sequence[str] = ()) -> Reply:
     usage = found.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     reason = choice.get("finish_reason")
+    first = likeliest(_first_position(choice), labels)
     return Reply(
         text=clean(text or ""),
         finish_reason=reason if isinstance(reason, str) else None,
-        margin=margin_of(_first_position(choice), labels),
+        margin=margin_of(first, labels),
+        first_tokens=first or None,
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
     )
@@ -68,28 +73,38 @@ def quote(words: str) -> str:
     return line if len(line) <= WORDS else line[:WORDS] + "…"
 
 
-def margin_of(probs: Mapping[str, float], labels: Sequence[str] = ()) -> float | None:
-    """The likeliest token's probability minus the second's; None when fewer than two are told.
+def likeliest(
+    told: Iterable[tuple[str, float]], labels: Sequence[str] = (), most: int = FIRST_TOKENS
+) -> tuple[tuple[str, float], ...]:
+    """The likeliest `most` of the first tokens that a server told, likeliest first; or the labels that they begin.
 
     Args:
-        probs: token → probability at the first position, the likeliest few.
-        labels: only the first token of each label counts; one that is not among the likeliest has probability 0.
+        told: first tokens and their natural-log probabilities, in any order.
+        labels: a label's probability is the sum over all tokens told that it begins with; one that begins with none
+            of them is left out.
 
     Raises:
         ConfigError: two labels share their first token.
     """
-    if not labels:
-        best = sorted(probs.values(), reverse=True)[:2]
-        return best[0] - best[1] if len(best) == 2 else None
-    of_label = dict.fromkeys(labels, 0.0)
-    for token, prob in probs.items():
-        meant = [label for label in labels if token.strip() and label.strip().startswith(token.strip())]
-        if len(meant) > 1:
-            raise shared_token(meant[0], meant[1], token)
-        for label in meant:
-            of_label[label] = max(of_label[label], prob)
-    first, second = sorted(of_label.values(), reverse=True)[:2]
-    return first - second if first > 0 else None
+    found = [(token, min(logprob, 0.0)) for token, logprob in told if math.isfinite(logprob)]
+    if labels:
+        sums: dict[str, float] = {}
+        for token, logprob in found:
+            meant = [label for label in labels if token.strip() and label.strip().startswith(token.strip())]
+            if len(meant) > 1:
+                raise shared_token(meant[0], meant[1], token)
+            for label in meant:
+                sums[label] = sums.get(label, 0.0) + math.exp(logprob)
+        found = [(label, math.log(prob)) for label, prob in sums.items() if prob > 0]
+    return tuple(sorted(found, key=lambda one: -one[1])[: None if labels else most])
+
+
+def margin_of(first_tokens: Sequence[tuple[str, float]], labels: Sequence[str] = ()) -> float | None:
+    """The likeliest token's probability minus the second's; None when that is not told.
+
+    A label that is not among them has probability 0, for the server tells the likeliest; of tokens two are needed.
+    """
+    return probability_margin(first_tokens) if labels or len(first_tokens) > 1 else None
 
 
 def shared_token(one: str, other: str, token: str) -> ConfigError:
@@ -101,12 +116,12 @@ def shared_token(one: str, other: str, token: str) -> ConfigError:
     )
 
 
-def _first_position(choice: Mapping[str, Any]) -> dict[str, float]:
+def _first_position(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     try:
         listed = choice["logprobs"]["content"][0]["top_logprobs"]
-        return {str(item["token"]): math.exp(item["logprob"]) for item in listed}
-    except (KeyError, IndexError, TypeError, OverflowError):
-        return {}
+        return [(clean(str(item["token"])), float(item["logprob"])) for item in listed]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return []
 
 
 def _count(value: object) -> int | None:

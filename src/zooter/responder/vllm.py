@@ -5,7 +5,6 @@ Not run where it was written, for want of a GPU: tests hold it against a stand-i
 """
 
 import gc
-import math
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 from zooter.errors import ConfigError
 from zooter.pool import Candidate
 from zooter.responder.protocol import Request, Sampling
-from zooter.responder.reply import margin_of
+from zooter.responder.reply import FIRST_TOKENS, likeliest, margin_of
 from zooter.responder.weights import fingerprint
 from zooter.types import Response
 
@@ -86,13 +85,13 @@ class VllmResponder:
             max_tokens=sampling.max_new_tokens,
             stop=list(sampling.stop) or None,
             seed=None if sampling.seed is None else sampling.seed_of(request.query, request.sample),
-            logprobs=20 if sampling.labels else 2,
+            logprobs=20 if sampling.labels else FIRST_TOKENS,
         )
 
     def _response(self, request: Request, output: Any, seconds: float) -> Response:
         written = output.outputs[0]
         first = written.logprobs[0] if written.logprobs else {}
-        probs = {one.decoded_token: math.exp(one.logprob) for one in first.values()}
+        tokens = likeliest([(one.decoded_token or "", one.logprob) for one in first.values()], self.sampling.labels)
         asked, count = len(output.prompt_token_ids), len(written.token_ids)
         return Response(
             query_id=request.query.id,
@@ -100,7 +99,8 @@ class VllmResponder:
             sample=request.sample,
             text=written.text,
             finish_reason=written.finish_reason,
-            margin=margin_of(probs, self.sampling.labels),
+            margin=margin_of(tokens, self.sampling.labels),
+            first_tokens=tokens or None,
             input_tokens=asked,
             output_tokens=count,
             cost=request.candidate.cost(asked, count),
