@@ -13,19 +13,23 @@ PACKAGE = ROOT / "src" / "zooter"
 FLOORS = [
     ["errors"],
     ["types", "pool", "entry", "skills"],
+    ["ledger"],
     ["split", "store", "tables", "label", "metric", "margin", "curve", "manifest", "surface"],
-    ["records", "encoder", "objective", "baseline", "cells", "progress"],
+    ["records", "recorded", "encoder", "objective", "baseline", "cells", "progress"],
     ["responder", "reader"],
     ["net", "tagger", "rewarder", "ask"],
     ["batches", "router", "start", "evaluate", "live", "labelled"],
     ["distill", "export", "plot", "plan", "crossfit", "drift"],
+    ["selector"],
+    ["replay", "flight"],
     ["report", "sweep", "begin", "infer"],
     ["pipeline"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
-WITHOUT_TORCH = ({room for floor in FLOORS[:3] for room in floor} - {"skills"}) | {
-    "records", "baseline", "evaluate", "plot", "report", "cells", "progress", "ask", "live", "plan", "labelled"
+WITHOUT_TORCH = ({room for floor in FLOORS[:4] for room in floor} - {"skills"}) | {
+    "records", "baseline", "evaluate", "plot", "report", "cells", "progress", "ask", "live", "plan", "labelled",
+    "ledger", "recorded", "replay", "flight",
 }  # fmt: skip
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from zooter import records
 from zooter.errors import ConfigError, RecordsError
 from zooter.reader.file import FileReader
-from zooter.types import Query
+from zooter.types import Query, query_id
 
 
 def test_each_text_is_one_query_with_all_that_is_told_of_it(jsonl: Callable[..., Path]) -> None:
@@ -18,7 +17,7 @@ def test_each_text_is_one_query_with_all_that_is_told_of_it(jsonl: Callable[...,
         {"query": "one", "reference": "later"},
     )
     assert FileReader(path).read() == [
-        Query(records.query_id("one"), "one", "1", ("count",)),
+        Query(query_id("one"), "one", "1", ("count",)),
         Query("second", "two"),
     ]
     assert len(FileReader(path, limit=1).read()) == 1

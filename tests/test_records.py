@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from zooter import records
 from zooter.errors import ConfigError, RecordsError
+from zooter.types import query_id
 
 Write = Callable[..., Path]
 NAN = np.nan
@@ -68,9 +69,9 @@ def test_a_query_is_its_text_exactly(jsonl: Write) -> None:
 
 def test_ids_are_those_given_or_the_hash_of_the_text(jsonl: Write) -> None:
     found = records.read(jsonl(row("q1", "a", 1.0, query_id="first"), row("q1", "b", 1.0), row("q2", "a", 1.0)))
-    assert found.query_ids == ["first", records.query_id("q2")]
-    assert len(records.query_id("q2")) == 32
-    assert int(records.query_id("q2"), 16)
+    assert found.query_ids == ["first", query_id("q2")]
+    assert len(query_id("q2")) == 32
+    assert int(query_id("q2"), 16)
 
 
 def test_tags_of_all_rows_of_a_query_are_joined_and_null_tags_are_none(jsonl: Write) -> None:
@@ -261,7 +262,7 @@ def test_a_table_without_rows_is_refused(parquet: Write, jsonl: Write) -> None:
 def test_queries_need_no_other_column_and_keep_order_repeats_and_ids(jsonl: Write, parquet: Write) -> None:
     texts, ids = records.read_queries(jsonl({"query": "b", "query_id": "7"}, {"query": "a"}, {"query": "b", "x": 1}))
     assert texts == ["b", "a", "b"]
-    assert ids == ["7", records.query_id("a"), records.query_id("b")]
+    assert ids == ["7", query_id("a"), query_id("b")]
     assert records.read_queries(parquet())[0] == ["q1", "q1", "q2", "q2"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from zooter import drift, records
 from zooter.errors import ConfigError
 from zooter.router import Router
+from zooter.types import query_id
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def run(settings: Settings) -> Iterator[str]:
         RecordsError: the queries cannot be read, or one is empty.
     """
     if settings.query is not None:
-        texts, ids = [settings.query], [records.query_id(settings.query)]
+        texts, ids = [settings.query], [query_id(settings.query)]
     else:
         assert settings.queries is not None
         texts, ids = records.read_queries(settings.queries)

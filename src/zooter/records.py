@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from zooter import tables
 from zooter.errors import RecordsError
 from zooter.pool import Pool
-from zooter.types import Floats, Ints, Rewards, Tags
+from zooter.types import Floats, Ints, Rewards, Tags, query_id
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +39,6 @@ SCHEMA = pa.schema(
 )
 REQUIRED = ("query", "candidate", "reward")
 QUERIES = pa.schema([("query", _TEXT), ("query_id", _TEXT)])
-
-
-def query_id(text: str) -> str:
-    """The default id of a query: 32 hex digits of its text's hash."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

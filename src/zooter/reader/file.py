@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from zooter import records, tables
 from zooter.errors import ConfigError, RecordsError
-from zooter.types import Query
+from zooter.types import Query, query_id
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class FileReader:
                 rows += len(batch)
                 for row in batch.to_pylist():
                     text = row["query"]
-                    query = Query(row["query_id"] or records.query_id(text), text, row["reference"],
+                    query = Query(row["query_id"] or query_id(text), text, row["reference"],
                                   tuple(row["tags"] or ()))  # fmt: skip
                     found.setdefault(text, query)
         queries = list(found.values())[: self.limit]

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from zooter import records
 from zooter.errors import ConfigError
 from zooter.skills.generate import generate
-from zooter.types import Query
+from zooter.types import Query, query_id
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class ZooReader:
 
     def read(self) -> list[Query]:
         return [
-            Query(records.query_id(query.text), query.text, query.reference, (query.skill,))
+            Query(query_id(query.text), query.text, query.reference, (query.skill,))
             for split, count in (("train", self.count - self.count // 5), ("test", self.count // 5))
             for query in generate(count, self.seed, split)
         ]

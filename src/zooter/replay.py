@@ -1,0 +1,195 @@
+"""Selectors on recorded responses, by the code that also runs live."""
+
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from zooter.errors import ConfigError, RecordsError
+from zooter.ledger import Fee, Ledger
+from zooter.pool import Pool
+from zooter.recorded import Cell, Recorded
+from zooter.selector.protocol import Decided, Estimator, Scorer, Selector, Want
+from zooter.types import Floats, Response
+
+T = TypeVar("T")
+_COLUMN_OF = {"margins": "margin", "texts": "response", "rewards": "reward", "truths": "truth or reward",
+              "tags": "tags", "references": "reference"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A recorded table in the place of the world.
+
+    Attributes:
+        known, scored: what estimators and scorers said, kept for all selectors that ask the same one.
+    """
+
+    recorded: Recorded
+    known: dict[int, tuple[object, Floats, float]] = field(default_factory=dict, repr=False)
+    scored: dict[tuple[int, str], tuple[object, dict[tuple[int, int], float], float]] = field(
+        default_factory=dict, repr=False
+    )
+
+    def run(self, selector: Selector, order: Sequence[int] | None = None) -> list[Decided]:
+        """One decision per query, in the stream's `order` of rows (all, as recorded, unless given).
+
+        Raises:
+            RecordsError: the table lacks what the selector needs; nothing has run.
+        """
+        self.refuse_lack(selector)
+        decided = []
+        for row in range(len(self.recorded.queries)) if order is None else order:
+            ask = ReplayedAsk(self, row)
+            query = self.recorded.queries[row]
+            decided.append(Decided(query, finished(selector.select(query, ask)), ask.ledger))
+        return decided
+
+    def refuse_lack(self, selector: Selector) -> None:
+        """Say which row lacks what the selector needs."""
+        needs = selector.needs
+        if needs.live:
+            raise ConfigError(
+                expected="live candidates for a selector that writes messages of its own",
+                found=f"recorded responses for {type(selector).__name__}",
+                do="evaluate it with pool=… responder=…, or leave it out",
+            )
+        for name, column in _COLUMN_OF.items():
+            if getattr(needs, name) and (row := self._lacks(name)) is not None:
+                query = self.recorded.queries[row]
+                raise RecordsError(
+                    expected=f"{column} in every row for {type(selector).__name__}",
+                    found=f"none for the query {query.text[:60]!r} (query {row + 1})",
+                    do=f"record the column {column.split()[0]!r}, or leave the selector out",
+                )
+        fewest = [min(map(len, of.values()), default=0) for of in self.recorded.cells]
+        short = next((i for i, count in enumerate(fewest) if count < needs.samples), None)
+        if needs.samples > 1 and short is not None:
+            raise RecordsError(
+                expected=f"{needs.samples} samples of every candidate for {type(selector).__name__}",
+                found=f"fewer for the query {self.recorded.queries[short].text[:60]!r} (query {short + 1})",
+                do="record more (cells.samples=…), or ask for fewer (selector.samples=…)",
+            )
+
+    def _lacks(self, name: str) -> int | None:
+        """The first row that lacks it."""
+        for i, (query, of) in enumerate(zip(self.recorded.queries, self.recorded.cells, strict=True)):
+            cells = [cell for samples in of.values() for cell in samples]
+            lacking = {
+                "tags": not query.tags,
+                "references": query.reference is None,
+                "margins": any(cell.response.margin is None for cell in cells),
+                "texts": all(not cell.response.text for cell in cells),
+                "rewards": all(np.isnan(cell.reward) for cell in cells),
+                "truths": all(np.isnan(cell.quality) for cell in cells),
+            }
+            if lacking[name]:
+                return i
+        return None
+
+    def of_all(self, who: Estimator) -> tuple[Floats, float]:
+        """(n, k) what an estimator expects of every query, computed once, and its seconds per query."""
+        if id(who) not in self.known:
+            started = time.perf_counter()
+            values = who.estimate(self.recorded.queries)
+            self.known[id(who)] = (who, values, (time.perf_counter() - started) / max(1, len(values)))
+        _, values, seconds = self.known[id(who)]
+        return values, seconds
+
+    def scores(self, who: Scorer, candidate: str) -> tuple[dict[tuple[int, int], float], float]:
+        """(row, sample) → score of every recorded response of a candidate, computed once, and seconds per response."""
+        if (id(who), candidate) not in self.scored:
+            cells = [(i, cell.response) for i, of in enumerate(self.recorded.cells) for cell in of.get(candidate, ())]
+            started = time.perf_counter()
+            values = who.score([self.recorded.queries[i] for i, _ in cells], [response for _, response in cells])
+            each = (time.perf_counter() - started) / max(1, len(cells))
+            found = {(i, response.sample): float(v) for (i, response), v in zip(cells, values, strict=True)}
+            self.scored[id(who), candidate] = (who, found, each)
+        _, found, each = self.scored[id(who), candidate]
+        return found, each
+
+
+@dataclass
+class ReplayedAsk:
+    """One row of the table, asked by one selector."""
+
+    replay: Replay
+    row: int
+    ledger: Ledger = field(default_factory=Ledger)
+    taken: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def pool(self) -> Pool:
+        return self.replay.recorded.pool
+
+    @property
+    def _cells(self) -> Mapping[str, tuple[Cell, ...]]:
+        return self.replay.recorded.cells[self.row]
+
+    def price(self, candidate: str) -> float:
+        return self.replay.recorded.prices[candidate]
+
+    async def __call__(self, candidate: str, samples: int = 1, text: str | None = None) -> list[Response]:
+        found = self._take(candidate, samples, text)
+        self.ledger.rounds.append(found)
+        return found
+
+    async def together(self, wants: Sequence[Want]) -> list[list[Response]]:
+        found = [self._take(want.candidate, want.samples, want.text) for want in wants]
+        self.ledger.rounds.append([response for part in found for response in part])
+        return found
+
+    def _take(self, candidate: str, samples: int, text: str | None) -> list[Response]:
+        """The next samples; one that is not recorded is a failed call."""
+        if text is not None:
+            raise ConfigError(
+                expected="live candidates for messages of a selector's own", found="recorded responses",
+                do="evaluate with pool=… responder=…",
+            )  # fmt: skip
+        start = self.taken.get(candidate, 0)
+        self.taken[candidate] = start + samples
+        cells = self._cells.get(candidate, ())[start : start + samples]
+        query = self.replay.recorded.queries[self.row]
+        absent = range(start + len(cells), start + samples)
+        lost = [Response(query.id, candidate, i, "", error="not recorded") for i in absent]
+        return [cell.response for cell in cells] + lost
+
+    async def reward(self, responses: Sequence[Response]) -> Floats:
+        return np.array([self._reward(response) for response in responses])
+
+    def _reward(self, response: Response) -> float:
+        of = self._cells.get(response.candidate, ())
+        return next((cell.reward for cell in of if cell.response.sample == response.sample), float("nan"))
+
+    async def truth(self) -> Floats:
+        first = [self._cells.get(name, ()) for name in self.pool.names]
+        return np.array([cells[0].quality if cells else np.nan for cells in first])
+
+    async def estimate(self, estimator: Estimator) -> Floats:
+        values, seconds = self.replay.of_all(estimator)
+        self.ledger.fees.append(Fee(estimator.name, estimator.fee, seconds))
+        return np.asarray(values[self.row])
+
+    async def score(self, scorer: Scorer, responses: Sequence[Response]) -> Floats:
+        values = np.full(len(responses), np.nan)
+        seconds = 0.0
+        for i, response in enumerate(responses):
+            if response.error is None:
+                of_candidate, each = self.replay.scores(scorer, response.candidate)
+                values[i] = of_candidate[self.row, response.sample]
+                seconds += each
+        answered = int((~np.isnan(values)).sum())
+        self.ledger.fees.append(Fee(scorer.name, scorer.fee * answered, seconds))
+        return values
+
+
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits for anything, without an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise RuntimeError("a replayed selection waited for something that is not in the table")

@@ -1,0 +1,40 @@
+"""Always the same candidate."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from zooter.errors import ConfigError
+from zooter.recorded import Recorded
+from zooter.selector.protocol import Ask, Needs, Selection, first_answer
+from zooter.types import Query
+
+
+@dataclass(frozen=True)
+class SingleSelector:
+    """Returns one candidate's response; where its call fails, that of the next in the pool.
+
+    Attributes:
+        candidate: its name; None is the one with the best mean reward on the training rows.
+    """
+
+    candidate: str | None = None
+    needs: ClassVar[Needs] = Needs()
+
+    def fit(self, training: Recorded, validation: Recorded) -> "SingleSelector":
+        """Takes the candidate with the best mean training reward, unless one is named."""
+        if self.candidate is not None:
+            return self
+        rewards = training.rewards()
+        return replace(self, candidate=rewards.candidates[int(np.nanargmax(rewards.column_means()))])
+
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        if self.candidate not in ask.pool.names:
+            raise ConfigError(
+                expected=f"a candidate among {list(ask.pool.names)} for selector single",
+                found=repr(self.candidate),
+                do="correct `candidate`, or fit the selector on recorded rewards",
+            )
+        others = [name for name in ask.pool.names if name != self.candidate]
+        return Selection(await first_answer(ask, [self.candidate, *others]), why=f"always {self.candidate}")
