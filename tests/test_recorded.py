@@ -23,7 +23,8 @@ def row(query: str, candidate: str, **told: object) -> dict[str, object]:
 def test_samples_come_in_their_order_and_costs_from_prices(tmp_path: Path) -> None:
     file = write(tmp_path / "t.jsonl", [
         row("q", "b", sample=1, reward=0.0, response="two", input_tokens=10, output_tokens=20),
-        row("q", "b", sample=0, reward=1.0, response="one", cost=7.0, truth=0.5),
+        row("q", "b", sample=0, reward=1.0, response="one", cost=7.0, truth=0.5,
+            first_tokens=[{"token": "on", "logprob": -0.5}]),
         row("q", "a", reward=0.25, response="three", input_tokens=1, output_tokens=1),
     ])  # fmt: skip
     found = recorded.read(file, Pool((Candidate("b", price=2.0), Candidate("a"))))
@@ -31,6 +32,7 @@ def test_samples_come_in_their_order_and_costs_from_prices(tmp_path: Path) -> No
     assert [cell.response.text for cell in cells] == ["one", "two"]
     assert [cell.response.cost for cell in cells] == [7.0, 2.0 * 30 / 1e6]
     assert [cell.quality for cell in cells] == [0.5, 0.0]  # the truth where there is one
+    assert [cell.response.first_tokens for cell in cells] == [(("on", -0.5),), None]
     assert found.pool.names == ("b", "a")
     assert found.prices["b"] == pytest.approx((7.0 + 6e-5) / 2)
     assert math.isnan(found.prices["a"])

@@ -118,6 +118,7 @@ def test_waiting_for_the_world_is_a_mistake_in_a_replay() -> None:
     [
         (Needs(samples=2), r"2 samples .* fewer for the query 'query 0' \(query 1\)"),
         (Needs(margins=True), r"margin in every row .*query 1"),
+        (Needs(first_tokens=True), r"first_tokens in every row"),
         (Needs(tags=True), r"tags in every row"),
         (Needs(references=True), r"reference in every row"),
         (Needs(live=True), r"live candidates"),

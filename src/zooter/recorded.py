@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("query_id", _TEXT),
         ("finish_reason", _TEXT),
         ("margin", pa.float64()),
+        ("first_tokens", tables.FIRST_TOKENS),
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
         ("cost", pa.float64()),
@@ -166,6 +167,7 @@ def _query(told: Mapping[str, object]) -> Query:
 
 def _cell(told: dict[str, object], query: Query, candidate: Candidate) -> Cell:
     values = {name: told[name] for name in _OF_RESPONSE}
+    values["first_tokens"] = tables.first_tokens(told["first_tokens"])  # type: ignore[arg-type]
     cost = told["cost"]
     if cost is None:
         cost = candidate.cost(told["input_tokens"], told["output_tokens"])  # type: ignore[arg-type]

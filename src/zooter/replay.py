@@ -15,7 +15,7 @@ from zooter.selector.protocol import Decided, Estimator, Scorer, Selector, Want
 from zooter.types import Floats, Response
 
 T = TypeVar("T")
-_COLUMN_OF = {"margins": "margin", "texts": "response", "rewards": "reward", "truths": "truth or reward",
+_COLUMN_OF = {"margins": "margin", "first_tokens": "first_tokens", "texts": "response", "rewards": "reward", "truths": "truth or reward",
               "tags": "tags", "references": "reference"}  # fmt: skip
 
 
@@ -81,6 +81,7 @@ class Replay:
                 "tags": not query.tags,
                 "references": query.reference is None,
                 "margins": any(cell.response.margin is None for cell in cells),
+                "first_tokens": any(cell.response.first_tokens is None for cell in cells),
                 "texts": all(not cell.response.text for cell in cells),
                 "rewards": all(np.isnan(cell.reward) for cell in cells),
                 "truths": all(np.isnan(cell.quality) for cell in cells),
