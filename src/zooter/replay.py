@@ -15,8 +15,15 @@ from zooter.selector.protocol import Decided, Estimator, Scorer, Selector, Want
 from zooter.types import Floats, Response
 
 T = TypeVar("T")
-_COLUMN_OF = {"margins": "margin", "first_tokens": "first_tokens", "texts": "response", "rewards": "reward", "truths": "truth or reward",
-              "tags": "tags", "references": "reference"}  # fmt: skip
+_COLUMN_OF = {
+    "margins": "margin",
+    "first_tokens": "first_tokens",
+    "texts": "response",
+    "rewards": "reward",
+    "truths": "truth or reward",
+    "tags": "tags",
+    "references": "reference",
+}
 
 
 @dataclass(frozen=True)
