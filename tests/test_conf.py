@@ -1,5 +1,6 @@
 """Every YAML binds to what it configures, with and without being chosen."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from zooter import entry
+from zooter.selector.protocol import Needs
 
 CONF = Path(__file__).parents[1] / "conf"
-OPTIONS = sorted(path for path in CONF.glob("*/[!_]*.yaml"))  # _*.yaml is a part of its neighbours
+SELECTORS = sorted(path.stem for path in CONF.glob("selector/[!_]*.yaml"))  # several are chosen at once, by name
+OPTIONS = sorted(path for path in CONF.glob("*/[!_]*.yaml") if path.parent.name != "selector")  # _*.yaml: their parts
 GIVEN = ["records=some.parquet", "run_dir=some"]
 
 
@@ -48,6 +51,20 @@ def test_every_option_binds_to_its_component(option: Path) -> None:
 def test_every_option_builds(option: Path) -> None:
     settings = entry.build(composed("train", [override(option), *GIVEN]))
     assert settings.records == Path("some.parquet")
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_every_selector_binds_and_builds(name: str) -> None:
+    node = composed("train", [f"+selector={name}", *GIVEN])["selector"]
+    for path, inner in nodes(node):
+        values = {key: value for key, value in inner.items() if key != entry.TARGET}
+        assert set(entry.bind(entry.locate(inner[entry.TARGET], path), values, path)) == set(values)
+    built = entry.build(node)
+    assert isinstance(built.needs, Needs)
+    module = type(built).__module__
+    assert module == f"zooter.selector.{name}"
+    given = {key: value for key, value in node.items() if not isinstance(value, dict) and key != entry.TARGET}
+    assert built == replace(type(built)(), **given), f"conf and {type(built).__name__} disagree"
 
 
 def test_infer_binds() -> None:

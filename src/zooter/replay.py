@@ -64,26 +64,31 @@ class Replay:
                 do="evaluate it with pool=… responder=…, or leave it out",
             )
         for name, column in _COLUMN_OF.items():
-            if getattr(needs, name) and (row := self._lacks(name)) is not None:
+            if getattr(needs, name) and (row := self._lacks(name, needs.candidates)) is not None:
                 query = self.recorded.queries[row]
                 raise RecordsError(
                     expected=f"{column} in every row for {type(selector).__name__}",
                     found=f"none for the query {query.text[:60]!r} (query {row + 1})",
                     do=f"record the column {column.split()[0]!r}, or leave the selector out",
                 )
-        fewest = [min(map(len, of.values()), default=0) for of in self.recorded.cells]
+        who = needs.candidates
+        fewest = [
+            min(map(len, of.values() if who is None else (of.get(name, ()) for name in who)), default=0)
+            for of in self.recorded.cells
+        ]
         short = next((i for i, count in enumerate(fewest) if count < needs.samples), None)
         if needs.samples > 1 and short is not None:
             raise RecordsError(
-                expected=f"{needs.samples} samples of every candidate for {type(selector).__name__}",
+                expected=f"{needs.samples} samples of {'every candidate' if who is None else list(who)} "
+                f"for {type(selector).__name__}",
                 found=f"fewer for the query {self.recorded.queries[short].text[:60]!r} (query {short + 1})",
                 do="record more (cells.samples=…), or ask for fewer (selector.samples=…)",
             )
 
-    def _lacks(self, name: str) -> int | None:
-        """The first row that lacks it."""
+    def _lacks(self, name: str, who: Sequence[str] | None) -> int | None:
+        """The first row that lacks it, in the cells of these candidates."""
         for i, (query, of) in enumerate(zip(self.recorded.queries, self.recorded.cells, strict=True)):
-            cells = [cell for samples in of.values() for cell in samples]
+            cells = [cell for candidate in (of if who is None else who) for cell in of.get(candidate, ())]
             lacking = {
                 "tags": not query.tags,
                 "references": query.reference is None,

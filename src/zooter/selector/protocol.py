@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
+from zooter.errors import ConfigError
 from zooter.ledger import Ledger
 from zooter.pool import Pool
 from zooter.recorded import Recorded
@@ -62,6 +63,7 @@ class Needs:
         first_tokens: the likeliest first tokens of a response with their log-probabilities.
         truths: what is never known in production: for the oracle.
         live: messages of its own, so that no recorded response can serve.
+        candidates: whose samples, texts, margins and first tokens; None for all of the pool.
     """
 
     samples: int = 1
@@ -73,6 +75,7 @@ class Needs:
     references: bool = False
     truths: bool = False
     live: bool = False
+    candidates: tuple[str, ...] | None = None
 
 
 class Estimator(Protocol):
@@ -190,6 +193,20 @@ class Budgeted(Protocol):
     def at(self, budget: float, queries: int) -> Self:
         """A copy for a stream of so many queries, at US dollars per query on average."""
         ...
+
+
+def refuse_unknown(who: str, names: Sequence[str], pool: Pool, least: int = 1) -> None:
+    """Refuse an order that is too short, names that are not in the pool, and names given twice.
+
+    Raises:
+        ConfigError: what the pool has, and what was found.
+    """
+    if len(names) < least or not set(names) <= set(pool.names) or len(set(names)) < len(names):
+        raise ConfigError(
+            expected=f"{least} or more different candidates among {list(pool.names)} for selector {who}",
+            found=f"{list(names)}",
+            do="correct selector.order, or fit the selector on recorded rewards",
+        )
 
 
 async def first_answer(ask: Ask, order: Sequence[str]) -> Response | None:

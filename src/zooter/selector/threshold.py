@@ -17,7 +17,7 @@ is asked, goes to the last tier if s ≤ threshold, and pays for the chosen tier
 import math
 from bisect import insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -102,7 +102,7 @@ class Threshold:
             known = np.sort(column[here & ~np.isnan(column)])
             fixed.append(quantile(known.tolist(), self.share) if len(known) else -math.inf)
             here &= np.isnan(column) | (column < fixed[-1])
-        return Threshold(self.share, self.warm_up, False, tuple(fixed))
+        return replace(self, running=False, fixed=tuple(fixed))
 
 
 @dataclass

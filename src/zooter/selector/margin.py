@@ -1,0 +1,174 @@
+"""Margin Sampling: a small model answers, and a larger one where the small one was unsure of its first token.
+
+Ramírez, Birch & Titov, *Optimising Calls to Large Language Models with Uncertainty-Based Two-Tier Selection* (COLM
+2024). The margins are in `zooter.margin`, the threshold and the budget in `zooter.selector.threshold`. With more than
+two tiers, each one but the last decides in the same way by its own margins.
+
+Where the answer is one of a few labels, ask with `responder.sampling.labels`, so that the margin is of the labels'
+first tokens; the responder refuses labels that share one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from zooter.errors import ConfigError, RecordsError
+from zooter.margin import logit_margin, probability_margin, without_variants
+from zooter.pool import Pool
+from zooter.recorded import Recorded
+from zooter.selector.protocol import Ask, Needs, Selection, refuse_unknown
+from zooter.selector.threshold import Stream, Threshold, Turn
+from zooter.types import Floats, Query, Response
+
+SIGNALS = ("probability", "logit")
+SHARES = tuple(i / 10 for i in range(11))
+
+
+@dataclass(frozen=True)
+class MarginSelector:
+    """Asks the tiers one after the other, until one is sure.
+
+    Attributes:
+        order: two candidates or more, the first one asked first. Empty: `fit` takes the cheapest, and then the one
+            with the best mean reward of the others.
+        signal: "probability" (the paper's margin) or "logit" (its code's).
+        distinct: tokens that begin the same free answer as the likeliest (" Paris", "paris") do not count as the
+            second; as the code has it for question answering.
+        threshold: how many go on.
+        budget: US dollars per query on average; None has the threshold's share decide alone.
+        queries: length of the stream. With a budget, it is then never exceeded.
+        prices, means: candidate → US dollars of one call on average, and mean reward, on training rows; from `fit`.
+    """
+
+    order: tuple[str, ...] = ()
+    signal: str = "probability"
+    distinct: bool = False
+    threshold: Threshold = field(default_factory=Threshold)
+    budget: float | None = None
+    queries: int | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)
+    means: Mapping[str, float] = field(default_factory=dict)
+    started: list[Stream] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "order", tuple(self.order))  # YAML has lists
+        if self.signal not in SIGNALS:
+            raise ConfigError(expected=f"selector.signal among {SIGNALS}", found=repr(self.signal), do="correct it")
+
+    @property
+    def needs(self) -> Needs:
+        """Margins, or first tokens, of every tier but the last."""
+        tiers = self.order[:-1]
+        if self.signal == "probability" and not self.distinct:
+            return Needs(margins=True, candidates=tiers)
+        return Needs(first_tokens=True, candidates=tiers)
+
+    def fit(self, training: Recorded, validation: Recorded) -> "MarginSelector":
+        """Prices and mean rewards of training rows, an order where none is given, and fixed thresholds, if they do
+        not run, for `threshold.share` of the validation rows.
+
+        Raises:
+            RecordsError: a tier has no margin at all.
+        """
+        rewards = training.rewards()
+        means = dict(zip(rewards.candidates, rewards.column_means().tolist(), strict=True))
+        order = self.order or two_tiers(training.pool, training.prices, means)
+        refuse_unknown("margin", order, training.pool, least=2)
+        fitted = replace(self, order=order, prices=training.prices, means=means)
+        fitted.scores(training)
+        return fitted if self.threshold.running else fitted.held(validation, self.threshold.share)
+
+    def held(self, validation: Recorded, share: float) -> "MarginSelector":
+        """With fixed thresholds that pass on a share of the validation rows at each tier."""
+        threshold = replace(self.threshold, share=share).fitted(self.scores(validation))
+        return replace(self, threshold=threshold)
+
+    def settings(self, validation: Recorded) -> Sequence["MarginSelector"]:
+        """Shares that go on, from none to all."""
+        if not self.threshold.running:
+            return [self.held(validation, share) for share in SHARES]
+        return [replace(self, threshold=replace(self.threshold, share=share)) for share in SHARES]
+
+    def at(self, budget: float, queries: int) -> "MarginSelector":
+        """For a stream of so many queries at US dollars per query on average; the threshold runs."""
+        return replace(self, budget=budget, queries=queries, threshold=replace(self.threshold, running=True))
+
+    def scores(self, recorded: Recorded) -> Floats:
+        """(n, tiers - 1) margins of each query's first response; NaN where it is not known.
+
+        Raises:
+            RecordsError: a tier has no margin at all.
+        """
+        tiers = self.order[:-1]
+        values = np.array(
+            [[self.score(of[name][0].response) if of.get(name) else np.nan for name in tiers] for of in recorded.cells]
+        ).reshape(-1, len(tiers))
+        silent = [name for name, column in zip(tiers, values.T, strict=True) if np.isnan(column).all()]
+        if silent:
+            raise RecordsError(
+                expected=f"margins or first tokens of {silent}",
+                found="none",
+                do="record them, or give another selector.order",
+            )
+        return values
+
+    def score(self, response: Response) -> float:
+        """The margin; NaN where it is not known."""
+        plain = self.signal == "probability" and not self.distinct
+        if plain and response.margin is not None:
+            return response.margin
+        tokens = response.first_tokens
+        if tokens is not None and self.distinct:
+            tokens = without_variants(tokens)
+        margin = probability_margin(tokens) if self.signal == "probability" else logit_margin(tokens)
+        return float("nan") if margin is None else margin
+
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        stream = self._stream(ask)
+        turn = stream.turn()
+        if turn.first is None:
+            return Selection(None, why="the budget is spent")
+        return await self._climb(ask, turn, turn.first)
+
+    async def _climb(self, ask: Ask, turn: Turn, first: int) -> Selection:
+        kept, confidence, tier = None, None, first
+        while True:
+            response = (await ask(self.order[tier]))[0]
+            turn.stream.settle(tier, response.cost)
+            if response.error is None:
+                kept = response
+                if tier + 1 == len(self.order):
+                    break
+                margin = self.score(response)
+                confidence = None if margin != margin else margin
+                if not turn.goes_on(tier, margin):
+                    break
+            elif not turn.pays(tier + 1):
+                break
+            tier += 1
+        if kept is None:  # those that were passed over are still there
+            for tier in range(first):
+                if turn.pays(tier):
+                    response = (await ask(self.order[tier]))[0]
+                    turn.stream.settle(tier, response.cost)
+                    if response.error is None:
+                        kept = response
+                        break
+        return Selection(kept, confidence, "every call failed" if kept is None else f"tier {tier + 1}")
+
+    def _stream(self, ask: Ask) -> Stream:
+        if not self.started:
+            refuse_unknown("margin", self.order, ask.pool, least=2)
+            prices = [self.prices[name] if name in self.prices else ask.price(name) for name in self.order]
+            known = all(name in self.means for name in self.order)
+            means = [self.means[name] for name in self.order] if known else None
+            self.started.append(self.threshold.stream(prices, self.budget, self.queries, means))
+        return self.started[0]
+
+
+def two_tiers(pool: Pool, prices: Mapping[str, float], means: Mapping[str, float]) -> tuple[str, ...]:
+    """The cheapest candidate, and of the others the best on average; the earlier column on ties."""
+    cheapest = min(pool.names, key=lambda name: np.nan_to_num(prices[name], nan=np.inf))
+    others = [name for name in pool.names if name != cheapest]
+    return (cheapest, *sorted(others, key=lambda name: -np.nan_to_num(means[name], nan=-np.inf))[:1])
