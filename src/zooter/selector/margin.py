@@ -15,8 +15,8 @@ import numpy as np
 
 from zooter.errors import ConfigError, RecordsError
 from zooter.margin import logit_margin, probability_margin, without_variants
-from zooter.pool import Pool
 from zooter.recorded import Recorded
+from zooter.selector.order import means_of, two_tiers
 from zooter.selector.protocol import Ask, Needs, Selection, refuse_unknown
 from zooter.selector.threshold import Stream, Threshold, Turn
 from zooter.types import Floats, Query, Response
@@ -71,8 +71,7 @@ class MarginSelector:
         Raises:
             RecordsError: a tier has no margin at all.
         """
-        rewards = training.rewards()
-        means = dict(zip(rewards.candidates, rewards.column_means().tolist(), strict=True))
+        means = means_of(training)
         order = self.order or two_tiers(training.pool, training.prices, means)
         refuse_unknown("margin", order, training.pool, least=2)
         fitted = replace(self, order=order, prices=training.prices, means=means)
@@ -165,10 +164,3 @@ class MarginSelector:
             means = [self.means[name] for name in self.order] if known else None
             self.started.append(self.threshold.stream(prices, self.budget, self.queries, means))
         return self.started[0]
-
-
-def two_tiers(pool: Pool, prices: Mapping[str, float], means: Mapping[str, float]) -> tuple[str, ...]:
-    """The cheapest candidate, and of the others the best on average; the earlier column on ties."""
-    cheapest = min(pool.names, key=lambda name: np.nan_to_num(prices[name], nan=np.inf))
-    others = [name for name in pool.names if name != cheapest]
-    return (cheapest, *sorted(others, key=lambda name: -np.nan_to_num(means[name], nan=-np.inf))[:1])
