@@ -13,8 +13,9 @@ from sklearn.preprocessing import normalize
 
 from zooter import manifest
 from zooter.errors import RecordsError
+from zooter.manifest import REFERENCE, REFERENCE_EMBEDDINGS
 from zooter.metric import entropy
-from zooter.router import REFERENCE, REFERENCE_EMBEDDINGS, Router
+from zooter.router import Router
 from zooter.types import Floats
 
 ALARM = 0.02  # a p-value at or below it is an alarm: so often, at most, without any drift

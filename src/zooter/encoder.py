@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from zooter.errors import ConfigError
 from zooter.store import KEY, Store
+from zooter.tokens import batches, well_formed
 
 log = logging.getLogger(__name__)
 
@@ -86,17 +87,26 @@ class Encoder:
 
         return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
 
-    def backbone(self) -> nn.Module:
-        """A fresh copy of the pretrained model, in float32 and evaluation mode."""
+    def serving_tokenizer(self) -> Any:
+        """The tokenizer as the `tokenizers` package has it, which cuts at `max_length` and does not pad."""
+        fast = self.tokenizer
+        self.tokenize(["x"])  # sets truncation as training has it
+        fast.backend_tokenizer.no_padding()
+        return fast.backend_tokenizer
+
+    def backbone(self, attention: str | None = None) -> nn.Module:
+        """A fresh copy of the pretrained model, in float32 and evaluation mode; `attention` as transformers names it."""
         from transformers import AutoModel
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # type: ignore[no-untyped-call]
-        return AutoModel.from_pretrained(self.folder, local_files_only=True, dtype=torch.float32).eval()
+        return AutoModel.from_pretrained(
+            self.folder, local_files_only=True, dtype=torch.float32, attn_implementation=attention
+        ).eval()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut at `max_length`; says once how many texts were cut."""
-        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_length, padding=False)
+        encoded = self.tokenizer([well_formed(text) for text in texts], truncation=True, max_length=self.max_length, padding=False)
         cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
         if cut:
             log.warning("%d of %d queries are longer than %d tokens; the rest of them is not read",
@@ -141,7 +151,7 @@ class Encoder:
         vectors: list[NDArray[np.float32]] = []
         with Progress(transient=True) as progress, torch.inference_mode():
             task = progress.add_task("embedding", total=len(texts))
-            for batch in _batches([len(row) for row in ids], self.batch_tokens):
+            for batch in batches([len(row) for row in ids], self.batch_tokens):
                 tokens, mask = self.pad([ids[i] for i in batch])
                 vectors.append(pooled(model, tokens.to(device), mask.to(device), self.layers).cpu().numpy())
                 rows += batch
@@ -168,17 +178,6 @@ def pooled(backbone: nn.Module, tokens: Tensor, mask: Tensor, layers: tuple[int,
     weight = mask.unsqueeze(-1).to(states[0].dtype)
     weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1.0)
     return torch.cat([(states[layer] * weight).sum(dim=1) for layer in layers], dim=-1)
-
-
-def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[i] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _package_folder(model: str) -> Path:

@@ -16,9 +16,9 @@ from transformers import PreTrainedModel
 
 from zooter import manifest
 from zooter.encoder import HUB_FILES, Encoder
+from zooter.manifest import CARD, ENCODER, HEAD, POOL, REFERENCE, REFERENCE_EMBEDDINGS
 from zooter.net import Net
 from zooter.pool import Pool
-from zooter.router import ENCODER, HEAD, POOL, REFERENCE, REFERENCE_EMBEDDINGS
 from zooter.types import Floats, Tags
 
 KEPT_EMBEDDINGS = 1_000
@@ -47,16 +47,11 @@ def write(
     try:
         _fill(draft, net, encoder, pool)
         save_file({"embeddings": torch.from_numpy(embeddings).half()}, draft / REFERENCE_EMBEDDINGS)
-        _write_json(draft / REFERENCE, reference)
-        (draft / "README.md").write_text(card, encoding="utf-8")
+        manifest.write_json(draft / REFERENCE, reference)
+        (draft / CARD).write_text(card, encoding="utf-8")
         read = {"model": encoder.model, "max_length": encoder.max_length, "layers": list(encoder.layers)}
         manifest.seal(draft, {**facts, "encoder": read, "versions": versions(), "pool": pool.digest()})
-        if folder.exists():
-            folder.rename(old := folder.parent / f".{folder.name}.{uuid.uuid4().hex}")
-            draft.rename(folder)
-            shutil.rmtree(old)
-        else:
-            draft.rename(folder)
+        manifest.swap(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -100,8 +95,5 @@ def _fill(draft: Path, net: Net, encoder: Encoder, pool: Pool) -> None:
         net.backbone.save_pretrained(draft / ENCODER)
     facts = {"shape": json.dumps(net.head.shape), "pool": pool.digest()}
     save_file(net.head.state_dict(), draft / HEAD, metadata=facts)
-    _write_json(draft / POOL, {"candidates": pool.to_rows()})
+    manifest.write_json(draft / POOL, {"candidates": pool.to_rows()})
 
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

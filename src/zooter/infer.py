@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zooter import drift, records
+from zooter import drift, portable, records
 from zooter.errors import ConfigError
 from zooter.router import Router
 from zooter.types import query_id
@@ -16,7 +16,7 @@ from zooter.types import query_id
 log = logging.getLogger(__name__)
 
 CHUNK = 4_096
-MODES = ("route", "drift")
+MODES = ("route", "drift", "export")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Settings:
         queries: a Parquet or JSON Lines file with a `query` column, and
         out: the JSON Lines file to write; None prints.
         device: "cpu", "cuda" or "auto".
-        mode: "route", or "drift": say whether the queries are like those that the router learned from.
+        mode: "route"; "drift": say whether the queries are like those that the router learned from; or "export": give
+            the export its ONNX form, compared on the queries.
     """
 
     export: Path
@@ -40,11 +41,11 @@ class Settings:
     mode: str = "route"
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES or (self.mode == "drift" and self.queries is None):
+        if self.mode not in MODES or (self.mode != "route" and self.queries is None):
             raise ConfigError(
-                expected=f"mode among {MODES}, and queries=FILE with drift",
+                expected=f"mode among {MODES}, and queries=FILE unless it is route",
                 found=f"mode={self.mode}",
-                do="give mode=drift queries=FILE, or leave mode out",
+                do=f"give mode={self.mode if self.mode in MODES else 'drift'} queries=FILE, or leave mode out",
             )
         if (self.query is None) == (self.queries is None):
             raise ConfigError(
@@ -66,6 +67,9 @@ def run(settings: Settings) -> Iterator[str]:
     else:
         assert settings.queries is not None
         texts, ids = records.read_queries(settings.queries)
+    if settings.mode == "export":
+        portable.extend(settings.export, lambda draft, facts: portable.add_onnx(draft, facts, texts))
+        return
     if settings.mode == "drift":
         lines = drift.lines(drift.drift(settings.export, texts, settings.device))
     else:

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import shutil
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +13,47 @@ from zooter.errors import ExportError
 FILE = "manifest.json"
 FORMAT = 1
 
+# What is where in an export.
+CARD = "README.md"
+POOL = "pool.json"
+REFERENCE = "reference.json"
+REFERENCE_EMBEDDINGS = "reference.safetensors"
+HEAD = "head.safetensors"
+ENCODER = "encoder"
+ONNX = "onnx"  # all that serving reads, but for the pool and the reference
+WEIGHTS = {"float32": f"{ONNX}/float32.onnx", "int8": f"{ONNX}/int8.onnx"}
+TOKENIZER = f"{ONNX}/tokenizer.json"
+PARITY = f"{ONNX}/parity.json"
+HUGGINGFACE = "huggingface"
+
 
 def seal(folder: Path, facts: dict[str, Any]) -> None:
     """Write `manifest.json`: the facts, and size and SHA-256 of every other file in the folder."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
     files = {path.relative_to(folder).as_posix(): digest(path) for path in paths}
-    manifest = {"format": FORMAT, **facts, "files": files}
-    (folder / FILE).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / FILE, {"format": FORMAT, **facts, "files": files})
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def facts(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says beside the files' hashes, to seal a changed export with."""
+    return {key: value for key, value in manifest.items() if key not in ("format", "files")}
+
+
+def swap(draft: Path, folder: Path) -> None:
+    """Put a finished draft in the place of an earlier export, if there is one."""
+    if folder.exists():
+        folder.rename(old := folder.parent / f".{folder.name}.{uuid.uuid4().hex}")
+        draft.rename(folder)
+        shutil.rmtree(old)
+    else:
+        draft.rename(folder)
+
+
+def verify(folder: Path, parts: Sequence[str] | None = None) -> dict[str, Any]:
     """The manifest of an export whose files are all there and unchanged.
+
+    Args:
+        parts: files and folders of it to check, for those who read no others; None is all.
 
     Raises:
         ExportError: it is not an export, its format is newer, or a file is missing or changed.
@@ -36,6 +69,8 @@ def verify(folder: Path) -> dict[str, Any]:
     if not isinstance(files, dict):
         raise _broken(folder, f"no list of files in {FILE}")
     for name, expected in files.items():
+        if parts is not None and not {name, name.partition("/")[0]} & set(parts):
+            continue
         path = folder / name
         if not path.is_file():
             raise _broken(folder, f"{name} is missing")
@@ -60,6 +95,11 @@ def read_json(path: Path, folder: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise _broken(folder, f"{path.name} is not a JSON object ({error})") from error
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """One JSON object for an export, readable for people too."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def digest(path: Path) -> str:

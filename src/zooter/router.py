@@ -14,16 +14,12 @@ from safetensors.torch import load_file
 
 from zooter import manifest
 from zooter.encoder import Encoder
-from zooter.errors import ExportError, RecordsError
+from zooter.errors import ExportError
+from zooter.manifest import ENCODER, HEAD, POOL
 from zooter.net import Head, features
 from zooter.pool import Candidate, Pool
+from zooter.tokens import refuse_blank
 from zooter.types import Choices, Floats
-
-HEAD = "head.safetensors"
-POOL = "pool.json"
-ENCODER = "encoder"
-REFERENCE = "reference.json"
-REFERENCE_EMBEDDINGS = "reference.safetensors"
 
 
 @dataclass(frozen=True)
@@ -63,11 +59,7 @@ class Router:
         Raises:
             RecordsError: a text is empty, so that there is nothing to decide by.
         """
-        blank = next((i for i, text in enumerate(texts) if not text.strip()), None)
-        if blank is not None:
-            raise RecordsError(
-                expected="a text in every query", found=f"an empty one at row {blank + 1}", do="remove or fill it"
-            )
+        refuse_blank(texts)
         if not texts:
             nothing = np.empty((0, len(self.pool.names)))
             return Choices(nothing, self.pool.names, nothing)

@@ -6,10 +6,13 @@ n is the number of queries, m of candidates, t of tags.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # SciPy is slow to import, and a router that serves has no use for it
+    from scipy.sparse import csr_array
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -95,7 +98,7 @@ class Rewards:
 class Tags:
     """Which tags each query carries: membership (n, t), 1 where it does, and the tags' names."""
 
-    membership: sp.csr_array
+    membership: "csr_array"
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -105,14 +108,18 @@ class Tags:
     @classmethod
     def none(cls, n: int) -> "Tags":
         """n queries that carry no tag."""
-        return cls(sp.csr_array((n, 0), dtype=np.float64), ())
+        from scipy.sparse import csr_array
+
+        return cls(csr_array((n, 0), dtype=np.float64), ())
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[str]]) -> "Tags":
         """From one sequence of names per query; columns are in alphabetical order."""
+        from scipy.sparse import lil_array
+
         names = tuple(sorted({name for row in rows for name in row}))
         column = {name: j for j, name in enumerate(names)}
-        membership = sp.lil_array((len(rows), len(names)), dtype=np.float64)
+        membership = lil_array((len(rows), len(names)), dtype=np.float64)
         for i, row in enumerate(rows):
             for name in row:
                 membership[i, column[name]] = 1.0

@@ -1,0 +1,95 @@
+"""An export's ONNX form: written beside the torch one, compared with it, and refused where they differ."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from zooter import graph, manifest
+from zooter.errors import ExportError
+from zooter.quantise import quantise
+from zooter.router import Router
+from zooter.runtime import Router as Runtime
+from zooter.types import Choices
+
+MOST_DIFFERENT = 0.01  # largest difference of float32 probabilities that rounding explains
+MOST_CHANGED = 0.01  # share of choices that int8 may change and still be what serves unless told otherwise
+
+
+def extend(folder: Path, add: Callable[[Path, dict[str, Any]], None]) -> None:
+    """Let `add` change a copy of an export and its facts, then put the copy in its place, whole or not at all.
+
+    Raises:
+        ExportError: the export is incomplete or changed.
+    """
+    facts = manifest.facts(manifest.verify(folder))
+    draft = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
+    try:
+        shutil.copytree(folder, draft)
+        add(draft, facts)
+        manifest.seal(draft, facts)
+        manifest.swap(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str]) -> None:
+    """Write the ONNX form into an export's draft, and what was found about it into `facts["onnx"]`.
+
+    Args:
+        texts: queries on which the forms are compared.
+
+    Raises:
+        ExportError: the encoder cannot be said in ONNX, or what it says there differs.
+    """
+    router = Router.load(folder, "cpu")
+    shutil.rmtree(folder / manifest.ONNX, ignore_errors=True)
+    (folder / manifest.ONNX).mkdir()
+    router.encoder.serving_tokenizer().save(str(folder / manifest.TOKENIZER))
+    traced = graph.trace(router)
+    ir.save(traced, folder / manifest.WEIGHTS["float32"])
+    ir.save(quantise(traced), folder / manifest.WEIGHTS["int8"])
+    about: dict[str, Any] = {"pool": router.pool.digest(), "tags": _tag_names(router), "queries": len(texts)}
+    manifest.write_json(folder / manifest.PARITY, {**about, "default": "float32"})
+    manifest.seal(folder, facts)
+    told = router.route(texts)
+    found = {name: compare(told, Runtime.load(folder, 1, name).route(texts)) for name in manifest.WEIGHTS}
+    _refuse(found["float32"])
+    default = "int8" if found["int8"]["changed_choices"] <= MOST_CHANGED else "float32"
+    manifest.write_json(folder / manifest.PARITY, {**about, "default": default, **found})
+    facts["onnx"] = {"default": default, "queries": len(texts), **found}
+
+
+def compare(expected: Choices, found: Choices) -> dict[str, float]:
+    """The largest difference of two routers' logits and probabilities, and the share of choices that differ.
+
+    Logits are compared as logarithms of probabilities: a constant added to all of them means nothing.
+    """
+    logits = [np.log(np.maximum(choices.probs, 1e-300)) for choices in (expected, found)]
+    changed = expected.probs.argmax(axis=1) != found.probs.argmax(axis=1)
+    return {
+        "largest_logit_difference": float(np.abs(logits[0] - logits[1]).max()),
+        "largest_probability_difference": float(np.abs(expected.probs - found.probs).max()),
+        "changed_choices": float(changed.mean()),
+    }
+
+
+def _refuse(found: dict[str, float]) -> None:
+    different = found["largest_probability_difference"]
+    if not different <= MOST_DIFFERENT:  # NaN, too
+        raise ExportError(
+            expected=f"ONNX probabilities within {MOST_DIFFERENT} of torch's",
+            found=f"a difference of {different:.3g}, {found['changed_choices']:.1%} of choices changed",
+            do="set export.onnx=false, and report the encoder: its graph says something else",
+        )
+
+
+def _tag_names(router: Router) -> list[str]:
+    """Names of the tags that the head tells: those that training noted, or their numbers."""
+    size = router.head.shape["views"][0] if router.head.shape["views"] else 0
+    names = router.facts.get("tags", [])
+    return names if len(names) == size else [f"tag {j + 1}" for j in range(size)]
