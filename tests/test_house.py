@@ -14,13 +14,13 @@ FLOORS = [
     ["errors"],
     ["types", "pool", "entry", "skills"],
     ["ledger"],
-    ["split", "store", "tables", "label", "metric", "margin", "curve", "manifest", "surface"],
-    ["records", "recorded", "encoder", "objective", "baseline", "cells", "progress"],
+    ["split", "store", "tables", "label", "metric", "margin", "curve", "manifest", "surface", "tokens", "quantise"],
+    ["records", "recorded", "encoder", "objective", "baseline", "cells", "progress", "runtime"],
     ["responder", "reader"],
     ["net", "tagger", "rewarder", "ask"],
     ["batches", "router", "start", "evaluate", "live", "labelled"],
-    ["distill", "export", "plot", "plan", "crossfit", "drift"],
-    ["selector"],
+    ["distill", "export", "plot", "plan", "crossfit", "drift", "graph"],
+    ["selector", "portable"],
     ["replay", "flight"],
     ["report", "sweep", "begin", "infer"],
     ["pipeline"],
@@ -29,7 +29,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 WITHOUT_TORCH = ({room for floor in FLOORS[:4] for room in floor} - {"skills"}) | {
     "records", "baseline", "evaluate", "plot", "report", "cells", "progress", "ask", "live", "plan", "labelled",
-    "ledger", "recorded", "replay", "flight",
+    "ledger", "recorded", "runtime", "replay", "flight",
 }  # fmt: skip
 
 

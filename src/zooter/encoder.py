@@ -95,7 +95,7 @@ class Encoder:
         return fast.backend_tokenizer
 
     def backbone(self, attention: str | None = None) -> nn.Module:
-        """A fresh copy of the pretrained model, in float32 and evaluation mode; `attention` as transformers names it."""
+        """A fresh copy of the pretrained model, in float32 and evaluation mode, with the attention of this name."""
         from transformers import AutoModel
         from transformers.utils.logging import disable_progress_bar
 
@@ -106,7 +106,9 @@ class Encoder:
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut at `max_length`; says once how many texts were cut."""
-        encoded = self.tokenizer([well_formed(text) for text in texts], truncation=True, max_length=self.max_length, padding=False)
+        encoded = self.tokenizer(
+            [well_formed(text) for text in texts], truncation=True, max_length=self.max_length, padding=False
+        )
         cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
         if cut:
             log.warning("%d of %d queries are longer than %d tokens; the rest of them is not read",

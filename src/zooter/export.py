@@ -96,4 +96,3 @@ def _fill(draft: Path, net: Net, encoder: Encoder, pool: Pool) -> None:
     facts = {"shape": json.dumps(net.head.shape), "pool": pool.digest()}
     save_file(net.head.state_dict(), draft / HEAD, metadata=facts)
     manifest.write_json(draft / POOL, {"candidates": pool.to_rows()})
-

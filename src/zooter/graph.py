@@ -51,7 +51,7 @@ def trace(router: Router) -> ir.Model:
     n, length = torch.export.Dim("texts", min=1), torch.export.Dim("tokens", min=1, max=router.encoder.max_length)
     shapes = {"input_ids": {0: n, 1: length}, "attention_mask": {0: n, 1: length}, "surface": {0: n}}
     try:
-        with _quietly(), torch.inference_mode():
+        with quietly(), torch.inference_mode():
             program = torch.onnx.export(
                 whole, (ids, mask, torch.zeros(2, SIZE)), dynamo=True, verbose=False, external_data=False,
                 input_names=INPUTS, output_names=OUTPUTS, dynamic_shapes=shapes,
@@ -67,8 +67,8 @@ def trace(router: Router) -> ir.Model:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """The exporter reports its steps to standard output, and packages that it does without as warnings."""
+def quietly() -> Iterator[None]:
+    """Exporters report their steps to standard output and the log, and packages that they do without as warnings."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -308,7 +308,12 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
         trained.net,
         settings.encoder,
         table.pool,
-        facts={"label": asdict(settings.label), "data": found["data"], "test": _headline(found["test"])},
+        facts={
+            "label": asdict(settings.label),
+            "data": found["data"],
+            "test": _headline(found["test"]),
+            "tags": start.learned([trained.tags.take(part.train)]),
+        },
         reference=export.statistics(
             [table.queries[i] for i in part.train],
             trained.tags.take(part.train),

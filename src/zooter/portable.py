@@ -52,7 +52,8 @@ def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str]) -> None:
     router.encoder.serving_tokenizer().save(str(folder / manifest.TOKENIZER))
     traced = graph.trace(router)
     ir.save(traced, folder / manifest.WEIGHTS["float32"])
-    ir.save(quantise(traced), folder / manifest.WEIGHTS["int8"])
+    with graph.quietly():
+        ir.save(quantise(traced), folder / manifest.WEIGHTS["int8"])
     about: dict[str, Any] = {"pool": router.pool.digest(), "tags": _tag_names(router), "queries": len(texts)}
     manifest.write_json(folder / manifest.PARITY, {**about, "default": "float32"})
     manifest.seal(folder, facts)
@@ -90,6 +91,6 @@ def _refuse(found: dict[str, float]) -> None:
 
 def _tag_names(router: Router) -> list[str]:
     """Names of the tags that the head tells: those that training noted, or their numbers."""
-    size = router.head.shape["views"][0] if router.head.shape["views"] else 0
+    size = len(router.head.rewards[0]) if len(router.head.rewards) else 0
     names = router.facts.get("tags", [])
     return names if len(names) == size else [f"tag {j + 1}" for j in range(size)]

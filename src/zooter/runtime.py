@@ -35,7 +35,6 @@ class Router:
         folder: the export.
         tag_names: (t,) the tags whose probabilities `look` gives.
         precision: of the weights in use, "int8" or "float32".
-        max_length: tokens read of each text.
     """
 
     pool: Pool
@@ -43,7 +42,6 @@ class Router:
     folder: Path
     tag_names: tuple[str, ...]
     precision: str
-    max_length: int
     session: Any
     tokenizer: Tokenizer
 
@@ -79,10 +77,8 @@ class Router:
             )
         precision = about["default"] if precision == "auto" else precision
         tokenizer = Tokenizer.from_file(str(folder / manifest.TOKENIZER))
-        return cls(
-            pool, facts, folder, tuple(about["tags"]), precision, int(tokenizer.truncation["max_length"]),
-            _session(folder / manifest.WEIGHTS[precision], threads), tokenizer,
-        )  # fmt: skip
+        session = _session(folder / manifest.WEIGHTS[precision], threads)
+        return cls(pool, facts, folder, tuple(about["tags"]), precision, session, tokenizer)
 
     def route(self, texts: Sequence[str]) -> Choices:
         """Probabilities of being the best candidate and expected rewards, each (n, m), for n texts.

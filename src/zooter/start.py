@@ -81,9 +81,9 @@ def trusting(head: Head, features: Tensor, rewards: Rewards, views: Sequence[Tag
         left = rewards.values - head.from_tags(z).double().numpy()
         head.residual = torch.from_numpy(ridge(z, left)[weights.penalty]).float().contiguous()
         of_tag = weights.of_tag or {}
-        learned = next((names for names in (frequent(view).names for view in views) if names), ())
-        if learned:
-            head.shares = torch.tensor([float(of_tag.get(name, weights.residual)) for name in learned])
+        names = learned(views)
+        if names:
+            head.shares = torch.tensor([float(of_tag.get(name, weights.residual)) for name in names])
         else:
             head.residual *= weights.residual
         for means in head.rewards:
@@ -151,6 +151,11 @@ def ridge(z: Tensor, residual: Floats) -> dict[float, Floats]:
     return {
         penalty: (vectors @ (projected / (values[:, None] + penalty * d / share))).T.numpy() for penalty in PENALTIES
     }
+
+
+def learned(views: Sequence[Tags]) -> tuple[str, ...]:
+    """The names of the tags that a head started on these views tells (`Head.tags`)."""
+    return next((names for names in (frequent(view).names for view in views) if names), ())
 
 
 def frequent(tags: Tags) -> Tags:
