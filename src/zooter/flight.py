@@ -221,11 +221,11 @@ class LiveAsk:
         candidate = self.flight.of_name[want.candidate]
         return [Request(query, candidate, start + i) for i in range(want.samples)]
 
-    async def reward(self, responses: Sequence[Response]) -> Floats:
+    async def reward(self, responses: Sequence[Response], fee: float = 0.0) -> Floats:
         rewarder = self.flight.rewarder
         if rewarder is None:
             raise ConfigError(expected="a rewarder for this selector", found="none", do="add rewarder=…")
-        return await self._judge("reward", rewarder, rewarder.reward, responses, "rewarder", 0.0)
+        return await self._judge("reward", rewarder, rewarder.reward, responses, "rewarder", fee)
 
     async def truth(self) -> Floats:
         truth = self.flight.truth

@@ -63,6 +63,13 @@ class Replay:
                 found=f"recorded responses for {type(selector).__name__}",
                 do="evaluate it with pool=… responder=…, or leave it out",
             )
+        unknown = sorted(set(needs.candidates or ()) - set(self.recorded.pool.names))
+        if unknown:
+            raise ConfigError(
+                expected=f"candidates among {list(self.recorded.pool.names)} for {type(selector).__name__}",
+                found=f"{unknown}",
+                do="correct the names",
+            )
         for name, column in _COLUMN_OF.items():
             if getattr(needs, name) and (row := self._lacks(name, needs.candidates)) is not None:
                 query = self.recorded.queries[row]
@@ -86,9 +93,12 @@ class Replay:
             )
 
     def _lacks(self, name: str, who: Sequence[str] | None) -> int | None:
-        """The first row that lacks it, in the cells of these candidates."""
+        """The first row that lacks it, in the cells of these candidates; failed calls have nothing and lack nothing."""
         for i, (query, of) in enumerate(zip(self.recorded.queries, self.recorded.cells, strict=True)):
-            cells = [cell for candidate in (of if who is None else who) for cell in of.get(candidate, ())]
+            every = [cell for candidate in (of if who is None else who) for cell in of.get(candidate, ())]
+            cells = [cell for cell in every if cell.response.error is None]
+            if not cells and name not in ("tags", "references"):
+                continue
             lacking = {
                 "tags": not query.tags,
                 "references": query.reference is None,
@@ -169,7 +179,8 @@ class ReplayedAsk:
         lost = [Response(query.id, candidate, i, "", error="not recorded") for i in absent]
         return [cell.response for cell in cells] + lost
 
-    async def reward(self, responses: Sequence[Response]) -> Floats:
+    async def reward(self, responses: Sequence[Response], fee: float = 0.0) -> Floats:
+        self.ledger.fees.append(Fee("rewarder", fee * sum(response.error is None for response in responses)))
         return np.array([self._reward(response) for response in responses])
 
     def _reward(self, response: Response) -> float:

@@ -130,8 +130,12 @@ class Ask(Protocol):
         """What several wants bring, side by side in one round."""
         ...
 
-    async def reward(self, responses: Sequence[Response]) -> Floats:
-        """(k,) the rewarder's rewards; NaN for a failed response or one without a reward."""
+    async def reward(self, responses: Sequence[Response], fee: float = 0.0) -> Floats:
+        """(k,) the rewarder's rewards; NaN for a failed response or one without a reward.
+
+        Args:
+            fee: US dollars that the rewarder costs per response that did not fail.
+        """
         ...
 
     async def truth(self) -> Floats:
