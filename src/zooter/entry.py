@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from zooter.errors import ConfigError, ZooterError
 
 TARGET, PARTIAL = "_target_", "_partial_"
@@ -105,6 +103,8 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
 @contextmanager
 def errors_for_people() -> Iterator[None]:
     """Show an expected error as one message and remember it, so that the other jobs of a sweep still run."""
+    from rich.console import Console  # a server that only binds settings does without
+
     try:
         yield
     except ZooterError as error:

@@ -25,6 +25,7 @@ class Candidate:
             place of its tokenizer's chat template.
         url: base URL of an OpenAI-compatible server, such as http://localhost:8000/v1.
         key_env: name of the environment variable with that server's key; None for a server that wants none.
+        timeout: seconds until its server begins to answer, when it is served; None is the server's own setting.
         extra: further parameters in the body of each call, such as {reasoning_effort: low}.
     """
 
@@ -37,6 +38,7 @@ class Candidate:
     template: str | None = None
     url: str | None = None
     key_env: str | None = None
+    timeout: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,56 @@
+"""The `zooter` command: what people do with an export once it is there."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zooter.errors import ConfigError, ZooterError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; 2 when an expected error was shown, else 0."""
+    parser = argparse.ArgumentParser(prog="zooter", description="Use a router that was trained by zooter.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    told = parser.parse_args(arguments)
+    try:
+        told.run(told)
+    except ZooterError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 2
+    return 0
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser("serve", help="an OpenAI-compatible server in front of the candidates")
+    serve.add_argument("export", type=Path, metavar="DIR", help="an export's folder")
+    serve.add_argument("--pool", type=Path, metavar="FILE.yaml", help="how candidates are reached, as in conf/pool")
+    serve.add_argument("--host", help="where to listen; other than loopback needs keys (127.0.0.1)")
+    serve.add_argument("--port", type=int, help="where to listen (8080)")
+    serve.add_argument("--config", type=Path, metavar="FILE.yaml", help="any setting of conf/serve.yaml")
+    serve.set_defaults(run=_serve)
+
+
+def _serve(told: argparse.Namespace) -> None:
+    from zooter import entry
+    from zooter.serve import run
+    from zooter.serve.settings import Settings
+
+    values: dict[str, Any] = _read(told.config) if told.config else {}
+    values |= {name: value for name in ("export", "pool", "host", "port") if (value := getattr(told, name)) is not None}
+    run.run(Settings(**entry.bind(Settings, values, "the settings")), run.load)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(expected=f"a YAML file at {path}", found=str(error), do="check it") from error
+    if not isinstance(found, dict):
+        raise ConfigError(expected=f"settings in {path}", found=type(found).__name__, do="write `port: 8080`, …")
+    # A copy of conf/serve.yaml is such a file, with its keys for Hydra.
+    return {str(key): value for key, value in found.items() if key not in ("_target_", "hydra")}

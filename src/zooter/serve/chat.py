@@ -1,0 +1,201 @@
+"""A chat request from its first byte to its last: decide, ask, pass the answer on, and count what it took."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zooter.serve import conversation, events, guard
+from zooter.serve.account import Account
+from zooter.serve.choose import Chooser, Decision, read
+from zooter.serve.conversation import Conversation
+from zooter.serve.decisions import DecisionLog
+from zooter.serve.guard import Receive, Scope, Send
+from zooter.serve.refusal import Refusal
+from zooter.serve.relay import Relay
+from zooter.serve.service import Service
+from zooter.serve.settings import Settings
+from zooter.serve.upstream import Answer, Upstream, UpstreamError
+from zooter.serve.wire import ABORT
+
+ROUTED = "zooter"
+Headers = Mapping[bytes, bytes]
+
+
+class SlowClientError(Exception):
+    """The client does not take what it is sent."""
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Answers `/v1/chat/completions`."""
+
+    settings: Settings
+    account: Account
+    chooser: Chooser
+    relay: Relay
+    decisions: DecisionLog | None
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
+        """Answer one request; a client that leaves ends the call to its candidate.
+
+        Raises:
+            Refusal: nothing has been sent yet.
+        """
+        headers = dict(scope["headers"])
+        chat = conversation.parse(await guard.read(headers, receive, self.settings))
+        exchange = _Exchange(self, scope["zooter"], send, service, chat, headers)
+        work = asyncio.ensure_future(exchange.run())
+        gone = asyncio.ensure_future(guard.gone(receive))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            if work.done() and isinstance(work.exception(), SlowClientError):
+                scope["extensions"][ABORT]()
+                await gone
+        finally:
+            left = not work.done() or isinstance(work.exception(), SlowClientError)
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        if left:
+            self.account.gone.inc()
+            scope["zooter"]["client"] = "gone"
+        else:
+            work.result()
+
+
+@dataclass
+class _Exchange:
+    """One request and its answer."""
+
+    chat_: Chat
+    told: dict[str, Any]
+    send: Send
+    service: Service
+    chat: Conversation
+    headers: Headers
+
+    async def run(self) -> None:
+        """Decide, ask and pass on."""
+        account, told = self.chat_.account, self.told
+        told["model"] = self.chat.model[:100]
+        decision = await self._decide()
+        told |= {"why": decision.why, "decision_ms": round(decision.seconds * 1e3, 2), "fault": decision.fault}
+        if not decision.order or not self.service.upstreams:
+            raise Refusal(503, "no candidate has a url: give a pool file", "server_error", "no_candidates")
+        start = time.perf_counter()
+        try:
+            upstream, answer = await self.chat_.relay.begin(decision.order, self.service.upstreams, self.chat)
+        except UpstreamError as error:
+            await self._whole(error.status or 502, error.headers, error.body, decision, decision.order[0])
+            return
+        name = upstream.candidate.name
+        told |= {"candidate": name, "first_byte_ms": round((time.perf_counter() - start) * 1e3, 2)}
+        account.choices.labels(name, decision.why).inc()
+        self.chat_.chooser.answered(decision, name)
+        try:
+            seen = await self._pass_on(upstream, answer, decision)
+        finally:
+            answer.close()
+        seconds = time.perf_counter() - start
+        account.ended.labels(name).observe(seconds)
+        account.used(upstream.candidate, seen.tokens)
+        if seen.tokens:
+            told["input_tokens"], told["output_tokens"] = seen.tokens
+        self._note(upstream, decision, seen, seconds)
+
+    async def _decide(self) -> Decision:
+        chat, service = self.chat, self.service
+        if chat.model == ROUTED:
+            client = self.told["client_key"] + self.headers.get(b"x-zooter-conversation", b"")
+            return await self.chat_.chooser.choose(chat, service, client)
+        if chat.model in service.upstreams:
+            return Decision((chat.model,), "asked for")
+        raise Refusal(
+            404,
+            f"expected as model {ROUTED!r} or one of {sorted(service.upstreams)}",
+            "invalid_request_error",
+            "model_not_found",
+            "model",
+        )
+
+    async def _pass_on(self, upstream: Upstream, answer: Answer, decision: Decision) -> events.Seen:
+        seen = events.Seen(keep=self.chat_.decisions is not None and self.chat_.settings.decisions_responses)
+        name = upstream.candidate.name
+        if answer.whole is not None:
+            seen.whole(answer.told)
+            await self._whole(200, answer.headers, answer.whole, decision, name)
+            return seen
+        assert answer.rest is not None
+        await self._start(200, [*answer.headers, (b"cache-control", b"no-cache")], decision, name)
+        try:
+            async with asyncio.timeout(self.chat_.settings.total):
+                seen.piece(answer.first)
+                await self._body(answer.first)
+                async for piece in answer.rest:
+                    seen.piece(piece)
+                    await self._body(piece)
+        except (UpstreamError, TimeoutError) as error:
+            words = str(error) or f"an answer of more than {self.chat_.settings.total:g} s"
+            self.chat_.account.broken.labels(name).inc()
+            self.told["broken"] = words
+            seen.broken = True
+            await self._body(events.error(f"{name} broke off: {words}", "candidate_broke_off"))
+        await self._body(b"", last=True)
+        return seen
+
+    async def _whole(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, decision: Decision, name: str
+    ) -> None:
+        await self._start(status, [*headers, (b"content-length", str(len(body)).encode())], decision, name)
+        await self._body(body, last=True)
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]], decision: Decision, name: str) -> None:
+        ours = [
+            (b"x-zooter-candidate", _header(name)),
+            (b"x-zooter-why", decision.why.encode()),
+            (b"x-zooter-decision-ms", b"%.2f" % (decision.seconds * 1e3)),
+        ]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers + ours})
+
+    async def _body(self, body: bytes, last: bool = False) -> None:
+        limit = asyncio.timeout(self.chat_.settings.slow_client)
+        try:
+            async with limit:
+                await self.send({"type": "http.response.body", "body": body, "more_body": not last})
+        except TimeoutError as error:
+            raise SlowClientError from error
+
+    def _note(self, upstream: Upstream, decision: Decision, seen: events.Seen, seconds: float) -> None:
+        settings, log = self.chat_.settings, self.chat_.decisions
+        query = "\n".join(read(self.chat.texts, settings.reads))
+        if settings.log_text:
+            self.told["query"] = query
+        if log is None or not query or seen.broken:
+            return
+        candidate = upstream.candidate
+        tokens = seen.tokens or (None, None)
+        probability = None
+        if decision.probs is not None:
+            probability = float(decision.probs[self.service.pool.names.index(candidate.name)])
+        log.add(
+            {
+                "query": query,
+                "candidate": candidate.name,
+                "response": seen.text(),
+                "finish_reason": seen.finish_reason(),
+                "input_tokens": tokens[0],
+                "output_tokens": tokens[1],
+                "cost": candidate.cost(*tokens),
+                "seconds": seconds,
+                "why": decision.why,
+                "probability": probability,
+                "time": time.time(),
+            }
+        )
+
+
+def _header(name: str) -> bytes:
+    """A candidate's name as a header's value: printable ASCII as it is, all else percent-encoded."""
+    return "".join(c if " " <= c <= "~" else "".join(f"%{b:02X}" for b in c.encode()) for c in name).encode()

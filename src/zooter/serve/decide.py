@@ -1,0 +1,132 @@
+"""Decisions off the event loop: texts that wait while the network is at work go through it together; a deadline."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from zooter.pool import Pool
+from zooter.types import Choices, Floats
+
+Looked = tuple[Floats, Floats]
+"""Probabilities of k texts over candidates (k, m) and over tags (k, t)."""
+
+
+class Router(Protocol):
+    """What the server needs of a loaded export."""
+
+    pool: Pool
+    folder: Path
+    tag_names: tuple[str, ...]
+
+    def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
+        """Choices of n texts, and the probabilities (n, t) of the tags that the export knows."""
+        ...
+
+
+class NoDecisionError(Exception):
+    """There is no decision; the message is one word for metrics: "deadline", "failed" or "crowded"."""
+
+
+@dataclass(eq=False)
+class _Asked:
+    texts: Sequence[str]
+    answer: asyncio.Future[Looked]
+    alone: bool = False
+
+
+@dataclass
+class Decider:
+    """Micro-batches for one router: nobody waits for company, but who comes while it works goes in the next batch.
+
+    Attributes:
+        batch: most texts in one go.
+        waiting: most requests that wait; one more is refused at once.
+        deadline: seconds from being asked.
+    """
+
+    router: Router
+    batch: int
+    waiting: int
+    deadline: float
+    _queue: deque[_Asked] = field(default_factory=deque, init=False)
+    _busy: bool = field(default=False, init=False)
+    _thread: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "decide")
+
+    async def look(self, texts: Sequence[str]) -> Looked:
+        """What the router says of k texts.
+
+        Raises:
+            NoDecisionError: it fails, is too late, or too many wait already.
+        """
+        if len(self._queue) >= self.waiting:
+            self._forget_the_late()
+        if len(self._queue) >= self.waiting:
+            raise NoDecisionError("crowded")
+        asked = _Asked(texts, asyncio.get_running_loop().create_future())
+        self._queue.append(asked)
+        self._start()
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await asked.answer
+        except TimeoutError as error:
+            raise NoDecisionError("deadline") from error
+
+    def close(self) -> None:
+        """Take no more work; what the network is at goes on to its end."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _forget_the_late(self) -> None:
+        self._queue = deque(asked for asked in self._queue if not asked.answer.done())
+
+    def _start(self) -> None:
+        if self._busy:
+            return
+        together = self._next()
+        if not together:
+            return
+        self._busy = True
+        texts = [text for asked in together for text in asked.texts]
+        running = asyncio.get_running_loop().run_in_executor(self._thread, self.router.look, texts)
+        running.add_done_callback(lambda done: self._finish(together, done))
+
+    def _next(self) -> list[_Asked]:
+        together: list[_Asked] = []
+        room = self.batch
+        while self._queue:
+            asked = self._queue[0]
+            if asked.answer.done():  # too late already
+                self._queue.popleft()
+                continue
+            if together and (asked.alone or together[0].alone or len(asked.texts) > room):
+                break
+            together.append(self._queue.popleft())
+            room -= len(asked.texts)
+        return together
+
+    def _finish(self, together: list[_Asked], done: asyncio.Future[Any]) -> None:
+        self._busy = False
+        error = done.exception()
+        if error is None:
+            choices, tags = done.result()
+            start = 0
+            for asked in together:
+                end = start + len(asked.texts)
+                if not asked.answer.done():
+                    asked.answer.set_result((np.asarray(choices.probs[start:end]), np.asarray(tags[start:end])))
+                start = end
+        elif len(together) > 1:  # one of the texts is at fault: the others do not pay for it
+            for asked in together:
+                asked.alone = True
+            self._queue.extendleft(reversed(together))
+        elif not together[0].answer.done():
+            together[0].answer.set_exception(NoDecisionError("failed"))
+        self._start()

@@ -1,0 +1,69 @@
+"""What the OpenAPI document and the page's headers say beyond what the routes tell by themselves."""
+
+from typing import Any
+
+NO_EMBEDDINGS = (
+    "embeddings are not offered: a router chooses who answers a chat, and vectors of different models cannot be mixed; "
+    "ask an embedding server directly"
+)
+PAGE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cache-control": "no-cache",
+}
+
+_MESSAGES: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "properties": {
+            "role": {"type": "string"},
+            "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]},
+        },
+    },
+}
+
+
+def _takes(schema: dict[str, Any]) -> dict[str, Any]:
+    errors = {
+        status: {"description": words, "content": {"application/json": {"schema": {"type": "object"}}}}
+        for status, words in (
+            ("400", "the request cannot be used"),
+            ("401", "no valid key"),
+            ("403", "from another site's page"),
+            ("404", "no such model"),
+            ("408", "the body came too slowly"),
+            ("413", "the body is too large"),
+            ("502", "no candidate answered"),
+            ("503", "no candidate can be asked now"),
+        )
+    }
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"200": {"description": "the answer"}, **errors},
+    }
+
+
+CHAT = _takes(
+    {
+        "type": "object",
+        "required": ["model", "messages"],
+        "properties": {
+            "model": {"type": "string", "description": "zooter, or a candidate's name"},
+            "messages": _MESSAGES,
+            "stream": {"type": ["boolean", "null"]},
+        },
+        "additionalProperties": True,
+    }
+)
+ROUTE = _takes(
+    {
+        "anyOf": [
+            {"type": "object", "required": ["query"], "properties": {"query": {"type": "string"}}},
+            {"type": "object", "required": ["messages"], "properties": {"messages": _MESSAGES}},
+        ]
+    }
+)

@@ -1,0 +1,207 @@
+"""What else the server answers: decisions, models, metrics, health; and conversations that stay where they are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import openai
+import pyarrow.parquet as pq
+import pytest
+import upstreams
+from upstreams import Front, http, in_front, says
+
+from zooter import records
+from zooter.errors import ConfigError
+
+
+def test_route_tells_the_decision_and_asks_nobody(tmp_path: Path) -> None:
+    with in_front(tmp_path) as front:
+        told = front.client.post("/route", json={"query": "code for large"}).json()
+        same = front.client.post("/route", json={"messages": [{"role": "user", "content": "code for large"}]}).json()
+    assert told["candidate"] == "large"
+    assert told["order"] == ["large", "small", "tiny"]
+    assert told["probabilities"] == {"small": 0.3, "large": 0.6, "tiny": 0.1}
+    assert told["prices"] == {"small": 0.2, "large": 2.0, "tiny": 0.1}
+    assert (told["price"], told["why"], told["fault"]) == (2.0, "best", None)
+    assert told["tags"] == {"code": 0.9, "chat": 0.1}
+    assert told["decision_ms"] >= 0
+    assert same | {"decision_ms": 0} == told | {"decision_ms": 0}
+    assert not any(up.bodies for up in front.up.values())
+
+
+def test_without_a_pool_file_the_server_only_decides(tmp_path: Path) -> None:
+    with in_front(tmp_path, pool=None) as front:
+        assert front.client.post("/route", json={"query": "one for large"}).json()["candidate"] == "large"
+        answer = front.chat()
+    assert answer.status_code == 503
+    assert answer.json()["error"]["message"] == "no candidate has a url: give a pool file"
+
+
+def test_a_candidate_without_a_url_is_never_asked(tmp_path: Path) -> None:
+    with upstreams.serving("tiny", upstreams.well) as one:
+        (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": {"tiny": {"url": one.url}, "large": None}}))
+        with in_front(tmp_path, pool=tmp_path / "pool.yaml") as front:
+            assert front.chat("one for large").headers["x-zooter-candidate"] == "tiny"
+            assert [one["id"] for one in front.client.get("/v1/models").json()["data"]] == ["zooter", "tiny"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        ("candidates: {smal: {url: http://localhost/v1}}", r"found \['smal'\]"),
+        ("candidates: {small: {ur: http://localhost/v1}}", "keys of pool.candidates.small among"),
+        ("candidates: [small]", "write it like the files in conf/pool"),
+        ("a: [", "a YAML file at"),
+        (
+            "candidates: {small: {url: http://localhost/v1, key_env: NOT_SET}}",
+            "a key in the environment variable NOT_SET",
+        ),
+        ("candidates: {large: {url: http://localhost/v1}}", r"one of the candidates that can be asked: \['large'\]"),
+    ],
+)
+def test_a_pool_file_that_does_not_fit_is_refused(tmp_path: Path, pool: str, words: str) -> None:
+    (tmp_path / "pool.yaml").write_text(pool)
+    with pytest.raises(ConfigError, match=words), in_front(tmp_path, pool=tmp_path / "pool.yaml", default="small"):
+        pass
+
+
+def test_embeddings_are_not_offered_and_that_is_said(tmp_path: Path) -> None:
+    with in_front(tmp_path) as front:
+        answer = front.client.post("/v1/embeddings", json={"model": "zooter", "input": "hello"})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"].startswith("embeddings are not offered")
+
+
+def test_health_and_readiness_are_told(tmp_path: Path) -> None:
+    with in_front(tmp_path) as front:
+        assert front.client.get("/healthz").json() == {"status": "alive"}
+        assert front.client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_the_metrics_tell_what_happened(tmp_path: Path) -> None:
+    with in_front(tmp_path) as front:
+        for text in ("one for large", "one for large", "one for tiny"):
+            front.chat(text)
+        text = front.client.get("/metrics").text
+    assert 'zooter_requests_total{route="/v1/chat/completions",status="200"} 3.0' in text
+    assert 'zooter_choices_total{candidate="large",why="best"} 2.0' in text
+    assert "zooter_decision_seconds_count 3.0" in text
+    assert 'zooter_upstream_first_byte_seconds_count{candidate="large"} 2.0' in text
+    assert 'zooter_tokens_total{candidate="large",kind="input"} 20.0' in text
+    # 2 answers of 15 tokens at 2 dollars a million
+    assert 'zooter_price_dollars_total{candidate="large"} 6e-05' in text
+    assert "zooter_entropy_bits_count 3.0" in text
+
+
+def test_drift_begins_at_nothing_and_moves_to_the_traffics_mix(tmp_path: Path) -> None:
+    with in_front(tmp_path) as front:
+        before = front.metric("drift", mix="choices")
+        front.chat("one for tiny")
+        # The average moves by 1/1000 of the way from (.5, .3, .2) to (0, 0, 1): 0.8 away in total variation.
+        assert front.metric("drift", mix="choices") == pytest.approx(0.8 / 1_000)
+        # And that of tags from (.4, .6) to (.2, .8).
+        assert front.metric("drift", mix="tags") == pytest.approx(0.2 / 1_000)
+    assert before == 0.0
+
+
+def turn(front: Front, *said: str, **more: Any) -> str:
+    """Who answers the last of these texts in a conversation."""
+    messages = []
+    for text in said:
+        messages += [{"role": "user", "content": text}, {"role": "assistant", "content": "well"}]
+    body = {"model": "zooter", "messages": messages[:-1]}
+    return front.client.post("/v1/chat/completions", json=body, **more).headers["x-zooter-candidate"]
+
+
+@pytest.mark.parametrize("sticky", ["memory", "replay"])
+def test_a_conversation_stays_unless_the_router_is_clearly_surer_of_another(tmp_path: Path, sticky: str) -> None:
+    with in_front(tmp_path, sticky=sticky, sure=0.2) as front:
+        assert turn(front, "hello small") == "small"
+        assert turn(front, "hello small", "unsure") == "small"  # large is likelier by 0.05 only
+        assert turn(front, "hello small", "unsure", "one for large") == "large"
+        assert turn(front, "hello small", "unsure", "one for large", "unsure") == "large"
+        assert turn(front, "unsure") == "large"  # another conversation
+
+
+def test_without_stickiness_every_turn_is_decided_by_itself(tmp_path: Path) -> None:
+    with in_front(tmp_path, sticky="none") as front:
+        assert turn(front, "hello small") == "small"
+        assert turn(front, "hello small", "unsure") == "large"
+
+
+def test_a_conversation_can_be_named_by_the_client(tmp_path: Path) -> None:
+    with in_front(tmp_path) as front:
+        mine, other = {"x-zooter-conversation": "mine"}, {"x-zooter-conversation": "other"}
+        assert turn(front, "hello small", headers=mine) == "small"
+        assert turn(front, "hello small", "unsure", headers=other) == "large"
+        assert turn(front, "hello small", "unsure", headers=mine) == "small"
+
+
+def test_a_conversation_stays_with_who_answered_when_the_chosen_one_failed(tmp_path: Path) -> None:
+    with in_front(tmp_path, {"small": says(http(b"", 500))}) as front:
+        assert turn(front, "hello small") == "large"
+        front.up["small"].behave = upstreams.well
+        assert turn(front, "hello small", "unsure") == "large"
+
+
+def test_the_access_log_holds_no_text_unless_asked(tmp_path: Path) -> None:
+    for asked in (False, True):
+        log = tmp_path / f"access-{asked}.jsonl"
+        with in_front(tmp_path, access_log=str(log), log_text=asked) as front:
+            front.chat("my secret for large")
+            front.client.get("/healthz")
+        rows = [json.loads(line) for line in log.read_text().splitlines()]
+        assert len(rows) == 1
+        assert (rows[0]["status"], rows[0]["candidate"], rows[0]["why"]) == (200, "large", "best")
+        assert (rows[0]["input_tokens"], rows[0]["output_tokens"]) == (10, 5)
+        assert rows[0].get("query") == ("my secret for large" if asked else None)
+        assert ("secret" in log.read_text()) is asked
+
+
+def test_the_decision_log_is_a_recorded_table(tmp_path: Path) -> None:
+    folder = tmp_path / "decisions"
+    with in_front(tmp_path, decisions=folder, decisions_rows=2) as front:
+        front.chat("one for large")
+        front.chat("one for tiny", stream=True)
+        front.chat("half a \ud800 pair".encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
+    rows = [row for path in sorted(folder.iterdir()) for row in pq.read_table(path).to_pylist()]
+    assert [(row["query"], row["candidate"], row["response"]) for row in rows[:2]] == [
+        ("one for large", "large", "I am large"),
+        ("one for tiny", "tiny", "I am tiny"),
+    ]
+    assert len(rows) == 3
+    assert (rows[0]["input_tokens"], rows[0]["output_tokens"], rows[0]["reward"]) == (10, 5, None)
+    assert rows[0]["cost"] == pytest.approx(15 * 2.0 / 1e6)
+    assert rows[0]["probability"] == pytest.approx(0.6)
+    assert records.read_queries(folder)[0] == [row["query"] for row in rows]
+
+
+def test_the_official_client_passes_a_conversation_a_stream_tools_and_an_error(tmp_path: Path) -> None:
+    calls = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
+    behaves: dict[str, upstreams.Behave | None] = {
+        "tiny": says(http(upstreams.reply("", tool_calls=calls))),
+        "large": says(http(b'{"error": {"message": "too long", "code": "context_length_exceeded"}}', 400)),
+    }
+    tools: list[Any] = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+    with in_front(tmp_path, behaves) as front, openai.OpenAI(base_url=f"{front.url}/v1", api_key="none") as client:
+
+        def create(text: str, **more: Any) -> Any:
+            return client.chat.completions.create(model="zooter", messages=[{"role": "user", "content": text}], **more)
+
+        assert create("hello").choices[0].message.content == "I am small"
+        stream = create("hello", stream=True)
+        assert "".join(part.choices[0].delta.content or "" for part in stream) == "I am small"
+        assert create("one for tiny", tools=tools).choices[0].message.tool_calls[0].function.name == "look"
+        assert front.up["tiny"].bodies[0]["tools"] == tools
+        with pytest.raises(openai.BadRequestError, match="too long"):
+            create("one for large")
+        with pytest.raises(openai.NotFoundError, match="expected as model 'zooter'"):
+            client.chat.completions.create(model="none", messages=[{"role": "user", "content": "hello"}])
+        with pytest.raises(openai.NotFoundError, match="embeddings are not offered"):
+            client.embeddings.create(model="zooter", input="hello")
+        assert [model.id for model in client.models.list()] == ["zooter", "small", "large", "tiny"]
+        assert client.models.retrieve("tiny").id == "tiny"
+        cut = upstreams.STREAM_HEAD + upstreams.chunk(upstreams.event("I am"))
+        front.up["small"].behave = says(cut, cut=True)
+        with pytest.raises(openai.APIError, match="small broke off"):
+            list(create("hello", stream=True))
