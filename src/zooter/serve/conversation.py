@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
 from typing import Any, NoReturn
@@ -85,6 +85,12 @@ def bad(expected: str, param: str | None = None) -> Refusal:
     return Refusal(400, f"expected {expected}", "invalid_request_error", param=param)
 
 
+def texts_of(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The user's texts in a list of messages, in order, without empty ones."""
+    said = (_text(message.get("content")) for message in messages if message.get("role") == "user")
+    return tuple(found for found in said if found.strip())
+
+
 def _read(body: bytes) -> tuple[dict[str, Any], dict[str, tuple[int, int]], str]:
     try:
         text = body.decode("utf-8-sig")
@@ -104,9 +110,7 @@ def _conversation(model: str, members: dict[str, Any], text: str, span: tuple[in
         raise bad("`stream` to be true or false", "stream")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise bad("`messages` to be a list of objects, at least one", "messages")
-    said = (_text(message.get("content")) for message in messages if message.get("role") == "user")
-    texts = tuple(found for found in said if found.strip())
-    return Conversation(model, bool(stream), texts, text, span, frozenset(members), messages)
+    return Conversation(model, bool(stream), texts_of(messages), text, span, frozenset(members), messages)
 
 
 def _text(content: Any) -> str:

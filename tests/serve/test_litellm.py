@@ -1,0 +1,115 @@
+"""The plug-ins for LiteLLM, by themselves and inside the real thing where it is installed."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_router import FakeRouter
+
+from zooter.errors import ConfigError
+from zooter.serve.litellm import ClassifierPlugin, RoutingPlugin
+
+MODELS = {"small": "openai/small-v1", "large": "openai/large-v1"}
+
+
+def context(text: Any, models: list[str]) -> Any:
+    messages = [{"role": "user", "content": text}]
+    return SimpleNamespace(structured_messages=messages, raw_messages=messages, candidate_models=models, signals={})
+
+
+def run(plugin: RoutingPlugin, text: Any, models: list[str]) -> Any:
+    return asyncio.run(plugin.run(context(text, models)))
+
+
+def test_the_likeliest_of_the_models_at_hand_is_left(tmp_path: Path) -> None:
+    plugin = RoutingPlugin(tmp_path, models=MODELS, router=FakeRouter(tmp_path))
+    found = run(plugin, "one for large", ["openai/small-v1", "openai/large-v1", "tiny"])
+    assert found.candidate_models == ["openai/large-v1"]
+    assert found.signals["zooter"]["probabilities"] == {"small": 0.3, "large": 0.6, "tiny": 0.1}
+    assert run(plugin, "one for large", ["openai/small-v1", "tiny"]).candidate_models == ["openai/small-v1"]
+    assert run(plugin, "one for tiny", ["openai/small-v1", "tiny"]).candidate_models == ["tiny"]
+    assert run(plugin, "one for tiny", ["another", "and another"]).candidate_models == ["another", "and another"]
+
+
+@pytest.mark.parametrize(("text", "fault"), [("", "no text"), ([], "no text"), ("broken", "failed"), ("slow", "deadline")])
+def test_without_a_decision_litellm_chooses_as_it_would_without(tmp_path: Path, text: Any, fault: str) -> None:
+    plugin = RoutingPlugin(tmp_path, models=MODELS, router=FakeRouter(tmp_path))
+    found = run(plugin, text, ["openai/small-v1", "openai/large-v1"])
+    assert found.candidate_models == ["openai/small-v1", "openai/large-v1"]
+    assert found.signals["zooter"] == {"fault": fault}
+
+
+def test_the_tier_with_the_largest_probability_is_named(tmp_path: Path) -> None:
+    router = FakeRouter(tmp_path)
+    plugin = ClassifierPlugin(tmp_path, tiers={"small": "SIMPLE", "tiny": "SIMPLE", "large": "COMPLEX"}, router=router)
+    assert asyncio.run(plugin.classify(context("one for large", []))) == "COMPLEX"
+    assert asyncio.run(plugin.classify(context("unsure", []))) == "SIMPLE"  # 0.45 + 0.05 against 0.5: the first named
+    assert asyncio.run(plugin.classify(context("one for tiny", []))) == "SIMPLE"
+    assert asyncio.run(plugin.classify(context("broken", []))) is None
+
+
+def test_a_candidate_that_the_export_does_not_have_is_refused(tmp_path: Path) -> None:
+    plugin = RoutingPlugin(tmp_path, models={"smal": "openai/small-v1"}, router=FakeRouter(tmp_path))
+    with pytest.raises(ConfigError, match=r"found \['smal'\]"):
+        run(plugin, "hello", [])
+
+
+def test_litellms_own_router_routes_with_the_plugin(tmp_path: Path) -> None:
+    litellm = pytest.importorskip("litellm", minversion="1.109")
+    from litellm.types.router import ClassifierPlugin as ClassifierInterface
+    from litellm.types.router import RoutingPlugin as RoutingInterface
+
+    plugin = RoutingPlugin(tmp_path, models=MODELS, router=FakeRouter(tmp_path))
+    assert isinstance(plugin, RoutingInterface)
+    assert isinstance(ClassifierPlugin(tmp_path), ClassifierInterface)
+    deployments = [
+        {"model_name": "any", "litellm_params": {"model": model, "api_key": "none", "mock_response": f"I am {name}"}}
+        for name, model in MODELS.items()
+    ]
+    router = litellm.Router(model_list=deployments, plugins=[plugin])
+
+    async def ask(text: str) -> str:
+        answer = await router.acompletion(model="any", messages=[{"role": "user", "content": text}])
+        return str(answer.choices[0].message.content)
+
+    async def all_of_them() -> list[str]:
+        return [await ask(text) for text in ["one for large", "one for small"] * 3]
+
+    assert asyncio.run(all_of_them()) == ["I am large", "I am small"] * 3
+
+
+def test_litellms_complexity_router_takes_the_tier_of_the_plugin(tmp_path: Path) -> None:
+    litellm = pytest.importorskip("litellm", minversion="1.109")
+    plugin = ClassifierPlugin(tmp_path, tiers={"small": "SIMPLE", "large": "COMPLEX"}, router=FakeRouter(tmp_path))
+    named = {"cheap": "I am small", "dear": "I am large"}
+    deployments: list[dict[str, Any]] = [
+        {"model_name": name, "litellm_params": {"model": f"openai/{name}", "api_key": "none", "mock_response": text}}
+        for name, text in named.items()
+    ]
+    config = {
+        "tiers": {"SIMPLE": "cheap", "MEDIUM": "cheap", "COMPLEX": "dear", "REASONING": "dear"},
+        "classifier_type": "custom",
+        "classifier_plugin": plugin,
+    }
+    deployments.append(
+        {
+            "model_name": "auto",
+            "litellm_params": {
+                "model": "auto_router/complexity_router",
+                "complexity_router_config": config,
+                "complexity_router_default_model": "cheap",
+            },
+        }
+    )
+    router = litellm.Router(model_list=deployments)
+
+    async def ask(text: str) -> str:
+        answer = await router.acompletion(model="auto", messages=[{"role": "user", "content": text}])
+        return str(answer.choices[0].message.content)
+
+    async def both() -> list[str]:
+        return [await ask("one for large"), await ask("one for small")]
+
+    assert asyncio.run(both()) == ["I am large", "I am small"]
