@@ -1,6 +1,6 @@
 """Route with an export: `python infer.py export=DIR/export queries=FILE.jsonl out=FILE.jsonl`, or `query="…"`.
 
-`python infer.py mode=serve export=DIR/export pool=FILE.yaml` serves it; its settings are those of conf/serve.yaml.
+`python infer.py mode=serve export=DIR/export pool_file=FILE.yaml` serves it; its settings are those of conf/serve.yaml.
 """
 
 import sys

@@ -11,5 +11,5 @@ from zooter.serve.settings import Settings
 
 if __name__ == "__main__":
     told = json.loads(sys.argv[1])
-    folders = {name: Path(told[name]) for name in ("export", "pool") if name in told}
+    folders = {name: Path(told[name]) for name in ("export", "pool_file") if name in told}
     run.run(Settings(**{**told, **folders}), fake_router.load)

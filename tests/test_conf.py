@@ -72,6 +72,11 @@ def test_infer_binds() -> None:
     assert settings.queries == Path("some.jsonl")
 
 
+def test_serve_binds_and_its_defaults_are_those_of_its_class() -> None:
+    settings = entry.build(composed("serve", ["export=some", "pool_file=some.yaml"]))
+    assert settings == type(settings)(Path("some"), Path("some.yaml"))
+
+
 def test_presets_of_reward_models_ask_for_no_code() -> None:
     presets = [path.stem for path in OPTIONS if path.parent.name == "rewarder"]
     found = {name: composed("train", [f"rewarder={name}", *GIVEN])["rewarder"] for name in presets}

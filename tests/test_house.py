@@ -22,8 +22,8 @@ FLOORS = [
     ["distill", "export", "plot", "plan", "crossfit", "drift", "graph"],
     ["selector", "portable"],
     ["replay", "flight"],
-    ["report", "sweep", "begin", "infer"],
-    ["pipeline"],
+    ["report", "sweep", "begin", "infer", "serve"],
+    ["pipeline", "command"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

@@ -187,10 +187,17 @@ def in_front(folder: Path, behaves: dict[str, Behave | None] | None = None, **gi
         up = {name: stack.enter_context(serving(name, behave)) for name, behave in wanted.items() if behave}
         urls = {name: up[name].url if name in up else f"http://127.0.0.1:{free_port()}/v1" for name in wanted}
         pool = {"candidates": {name: {"url": url, "model": f"{name}-v1", "timeout": 0.5} for name, url in urls.items()}}
-        if "pool" not in given:
+        if "pool_file" not in given:
             (folder / "pool.yaml").write_text(yaml.safe_dump(pool))
         settings = Settings(
-            **{"export": export, "pool": folder / "pool.yaml", "port": 0, "access_log": None, "deadline": 0.3, **given}
+            **{
+                "export": export,
+                "pool_file": folder / "pool.yaml",
+                "port": 0,
+                "access_log": None,
+                "deadline": 0.3,
+                **given,
+            }
         )
         server = uvicorn.Server(run.config(settings, fake_router.load))
         thread = threading.Thread(target=server.run, daemon=True)

@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _add_serve(commands: Any) -> None:
     serve = commands.add_parser("serve", help="an OpenAI-compatible server in front of the candidates")
     serve.add_argument("export", type=Path, metavar="DIR", help="an export's folder")
-    serve.add_argument("--pool", type=Path, metavar="FILE.yaml", help="how candidates are reached, as in conf/pool")
+    serve.add_argument(
+        "--pool", dest="pool_file", type=Path, metavar="FILE.yaml", help="how candidates are reached, as in conf/pool"
+    )
     serve.add_argument("--host", help="where to listen; other than loopback needs keys (127.0.0.1)")
     serve.add_argument("--port", type=int, help="where to listen (8080)")
     serve.add_argument("--config", type=Path, metavar="FILE.yaml", help="any setting of conf/serve.yaml")
@@ -39,7 +41,9 @@ def _serve(told: argparse.Namespace) -> None:
     from zooter.serve.settings import Settings
 
     values: dict[str, Any] = _read(told.config) if told.config else {}
-    values |= {name: value for name in ("export", "pool", "host", "port") if (value := getattr(told, name)) is not None}
+    values |= {
+        name: value for name in ("export", "pool_file", "host", "port") if (value := getattr(told, name)) is not None
+    }
     run.run(Settings(**entry.bind(Settings, values, "the settings")), run.load)
 
 

@@ -30,7 +30,7 @@ def test_route_tells_the_decision_and_asks_nobody(tmp_path: Path) -> None:
 
 
 def test_without_a_pool_file_the_server_only_decides(tmp_path: Path) -> None:
-    with in_front(tmp_path, pool=None) as front:
+    with in_front(tmp_path, pool_file=None) as front:
         assert front.client.post("/route", json={"query": "one for large"}).json()["candidate"] == "large"
         answer = front.chat()
     assert answer.status_code == 503
@@ -40,7 +40,7 @@ def test_without_a_pool_file_the_server_only_decides(tmp_path: Path) -> None:
 def test_a_candidate_without_a_url_is_never_asked(tmp_path: Path) -> None:
     with upstreams.serving("tiny", upstreams.well) as one:
         (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": {"tiny": {"url": one.url}, "large": None}}))
-        with in_front(tmp_path, pool=tmp_path / "pool.yaml") as front:
+        with in_front(tmp_path, pool_file=tmp_path / "pool.yaml") as front:
             assert front.chat("one for large").headers["x-zooter-candidate"] == "tiny"
             assert [one["id"] for one in front.client.get("/v1/models").json()["data"]] == ["zooter", "tiny"]
 
@@ -61,7 +61,7 @@ def test_a_candidate_without_a_url_is_never_asked(tmp_path: Path) -> None:
 )
 def test_a_pool_file_that_does_not_fit_is_refused(tmp_path: Path, pool: str, words: str) -> None:
     (tmp_path / "pool.yaml").write_text(pool)
-    with pytest.raises(ConfigError, match=words), in_front(tmp_path, pool=tmp_path / "pool.yaml", default="small"):
+    with pytest.raises(ConfigError, match=words), in_front(tmp_path, pool_file=tmp_path / "pool.yaml", default="small"):
         pass
 
 

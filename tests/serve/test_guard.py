@@ -39,7 +39,6 @@ def test_with_keys_only_those_who_have_one_come_in(tmp_path: Path, monkeypatch: 
             "Bearer one-key,",
             "one-key",
             "Basic one-key",
-            "Bearer one-key\x7f",
         ):
             for path in ("/v1/chat/completions", "/v1/models", "/metrics", "/route"):
                 assert status(path, wrong) == 401, (wrong, path)
@@ -89,7 +88,7 @@ def test_an_upstreams_key_reaches_it_and_nobody_else(
             json.dumps({"candidates": {"large": {"url": one.url, "key_env": "LARGE_KEY"}}})
         )
         log = tmp_path / "access.jsonl"
-        given: dict[str, Any] = {"pool": tmp_path / "pool.yaml", "access_log": str(log), "log_text": True}
+        given: dict[str, Any] = {"pool_file": tmp_path / "pool.yaml", "access_log": str(log), "log_text": True}
         with in_front(tmp_path, decisions=tmp_path / "decisions", **given) as front:
             answers = [front.chat("one for large")]
             for behaviour in (says(http(echo, 500)), says(http(upstreams.reply(key))), says(stream)):

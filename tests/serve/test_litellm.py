@@ -33,7 +33,9 @@ def test_the_likeliest_of_the_models_at_hand_is_left(tmp_path: Path) -> None:
     assert run(plugin, "one for tiny", ["another", "and another"]).candidate_models == ["another", "and another"]
 
 
-@pytest.mark.parametrize(("text", "fault"), [("", "no text"), ([], "no text"), ("broken", "failed"), ("slow", "deadline")])
+@pytest.mark.parametrize(
+    ("text", "fault"), [("", "no text"), ([], "no text"), ("broken", "failed"), ("slow", "deadline")]
+)
 def test_without_a_decision_litellm_chooses_as_it_would_without(tmp_path: Path, text: Any, fault: str) -> None:
     plugin = RoutingPlugin(tmp_path, models=MODELS, router=FakeRouter(tmp_path))
     found = run(plugin, text, ["openai/small-v1", "openai/large-v1"])

@@ -71,7 +71,13 @@ def process(folder: Path, up: list[Upstream], **given: Any) -> Iterator[tuple[su
     fake_router.write(export)
     (folder / "pool.yaml").write_text(json.dumps({"candidates": {one.name: {"url": one.url} for one in up}}))
     port = upstreams.free_port()
-    settings = {"export": str(export), "pool": str(folder / "pool.yaml"), "port": port, "access_log": None, **given}
+    settings = {
+        "export": str(export),
+        "pool_file": str(folder / "pool.yaml"),
+        "port": port,
+        "access_log": None,
+        **given,
+    }
     path = os.pathsep.join([str(TESTS), *sys.path])
     running = subprocess.Popen(
         [sys.executable, str(TESTS / "serve_process.py"), json.dumps(settings)],

@@ -159,7 +159,9 @@ def build(settings: Settings, load: Load, found: Found | None = None) -> Door:
         ZooterError: the export, the pool file or a setting cannot be used.
     """
     server = Server(settings, load, found or service.read(settings, load))
-    app = FastAPI(title="zooter", lifespan=server.living, redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="zooter", lifespan=server.living, redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None
+    )
     _add_routes(app, server)
     page = importlib.resources.files("zooter.serve").joinpath("page.html").read_text(encoding="utf-8")
     app.add_api_route("/", lambda: HTMLResponse(page, headers=openapi.PAGE_HEADERS), include_in_schema=False)

@@ -20,9 +20,20 @@ Looked = tuple[Floats, Floats]
 class Router(Protocol):
     """What the server needs of a loaded export."""
 
-    pool: Pool
-    folder: Path
-    tag_names: tuple[str, ...]
+    @property
+    def pool(self) -> Pool:
+        """The candidates, in column order."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """The export."""
+        ...
+
+    @property
+    def tag_names(self) -> tuple[str, ...]:
+        """The tags whose probabilities `look` gives."""
+        ...
 
     def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
         """Choices of n texts, and the probabilities (n, t) of the tags that the export knows."""

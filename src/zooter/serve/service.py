@@ -65,7 +65,7 @@ def read(settings: Settings, load: Load) -> Found:
         ZooterError: something is missing, changed or does not fit.
     """
     router = load(settings)
-    pool = reached(router.pool, settings.pool)
+    pool = reached(router.pool, settings.pool_file)
     keys = {candidate.name: key_of(candidate) for candidate in pool.candidates if candidate.url is not None}
     path = router.folder / REFERENCE
     reference = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

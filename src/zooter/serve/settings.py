@@ -18,7 +18,7 @@ class Settings:
 
     Attributes:
         export: an export's folder.
-        pool: YAML file that says how candidates are reached (`candidates: {NAME: {url: …, key_env: …}}`, as in
+        pool_file: YAML file that says how candidates are reached (`candidates: {NAME: {url: …, key_env: …}}`, as in
             conf/pool); without one the server only decides.
         host, port: where to listen; port 0 takes a free one.
         precision: of the router's network: "auto", "int8" or "float32".
@@ -57,7 +57,7 @@ class Settings:
     """
 
     export: Path
-    pool: Path | None = None
+    pool_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8080
     precision: str = "auto"

@@ -63,7 +63,7 @@ class Keeper:
             seen = now
 
     def _signature(self) -> Signature:
-        paths = [*self.settings.export.rglob("*"), *([self.settings.pool] if self.settings.pool else [])]
+        paths = [*self.settings.export.rglob("*"), *([self.settings.pool_file] if self.settings.pool_file else [])]
         return tuple(sorted(found for path in paths if (found := _state(path)) is not None))
 
 

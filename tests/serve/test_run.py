@@ -1,0 +1,69 @@
+"""Starting the server: from the command line, with nothing of what trains routers."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zooter import command
+from zooter.errors import ConfigError
+from zooter.serve.settings import Settings
+
+WITHOUT = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "transformers", "lightning", "pytorch_lightning", "hydra", "omegaconf",
+                                  "scipy", "sklearn", "matplotlib", "rich", "openai", "litellm"}:
+            raise ImportError(f"{name} is not part of zooter[serve]")
+
+sys.meta_path.insert(0, Refuse())
+import zooter.command
+import zooter.serve.litellm
+import zooter.serve.run
+from zooter import entry
+from zooter.serve.settings import Settings
+
+entry.bind(Settings, {"export": "some"}, "the settings")
+"""
+
+
+def test_the_server_needs_nothing_of_what_trains_routers() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_says_what_is_wrong_with_an_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["serve", str(tmp_path)]) == 2
+    assert "ExportError: expected an export in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("porrt: 80", r"found \['porrt'\]"),
+        ("- port", "settings in"),
+        ("port: [", "a YAML file at"),
+        ("port: eighty", "of type int"),
+    ],
+)
+def test_the_command_refuses_a_wrong_config(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    (tmp_path / "serve.yaml").write_text(text)
+    assert command.main(["serve", str(tmp_path), "--config", str(tmp_path / "serve.yaml")]) == 2
+    told = capsys.readouterr().err
+    assert re.search(words, told), told
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"reads": "some"}, {"sticky": "yes"}, {"port": -1}, {"deadline": 0.0}, {"sure": 2.0}, {"tries": 0}, {"watch": 0.0},
+     {"retry_share": -1.0}, {"largest_body": 0}],
+)  # fmt: skip
+def test_a_setting_out_of_range_is_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}:"):
+        Settings(tmp_path, **wrong)  # type: ignore[arg-type]
