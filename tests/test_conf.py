@@ -1,6 +1,5 @@
 """Every YAML binds to what it configures, with and without being chosen."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +60,10 @@ def test_every_selector_binds_and_builds(name: str) -> None:
         assert set(entry.bind(entry.locate(inner[entry.TARGET], path), values, path)) == set(values)
     built = entry.build(node)
     assert isinstance(built.needs, Needs)
-    module = type(built).__module__
-    assert module == f"zooter.selector.{name}"
-    given = {key: value for key, value in node.items() if not isinstance(value, dict) and key != entry.TARGET}
-    assert built == replace(type(built)(), **given), f"conf and {type(built).__name__} disagree"
+    assert type(built).__module__.startswith("zooter.selector.")
+    default = type(built)()
+    for key in {key for key, value in node.items() if not isinstance(value, dict)} - {entry.TARGET}:
+        assert getattr(built, key) == getattr(default, key), f"conf and {type(built).__name__} disagree on {key}"
 
 
 def test_infer_binds() -> None:

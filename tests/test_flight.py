@@ -161,3 +161,16 @@ def test_rewards_without_a_rewarder_are_refused() -> None:
 def test_no_query_in_flight_is_refused() -> None:
     with pytest.raises(ConfigError, match="in_flight of 1 or more"):
         flight(Candidates(), in_flight=0)
+
+
+def test_several_samples_of_greedy_candidates_are_refused() -> None:
+    @dataclass(frozen=True)
+    class Sampling3:
+        needs: ClassVar[Needs] = Needs(samples=3)
+
+        async def select(self, query: Query, ask: Ask) -> Selection:
+            return Selection((await ask("a", 3))[0])
+
+    greedy = Candidates(sampling=Sampling(temperature=0.0))
+    with pytest.raises(ConfigError, match="temperature above 0 for the 3 samples of Sampling3"):
+        asyncio.run(flight(greedy).run(Sampling3(), QUERIES))

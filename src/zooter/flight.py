@@ -97,6 +97,12 @@ class Flight:
         Raises:
             ResponderError: no call can succeed: a wrong key, a model that does not exist.
         """
+        if selector.needs.samples > 1 and self.responder.sampling.temperature == 0:
+            raise ConfigError(
+                expected=f"a temperature above 0 for the {selector.needs.samples} samples of {type(selector).__name__}",
+                found="0, which gives the same response every time",
+                do="set responder.sampling.temperature=1.0",
+            )
         free = asyncio.Semaphore(self.in_flight)
 
         async def one(query: Query) -> Decided:

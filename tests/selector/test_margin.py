@@ -53,7 +53,7 @@ def test_the_stream_starts_anew_with_each_copy_and_not_with_each_run() -> None:
     replay = Replay(table([0.5]))
     assert [whose(replay.run(selector)) for _ in range(2)] == [["small"], ["large"]]
     assert whose(replay.run(selector.at(4.0, 1))) == ["large"]
-    assert selector.at(4.0, 1).started == []
+    assert selector.at(4.0, 1).started == {}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ Where the answer is one of a few labels, ask with `responder.sampling.labels`, s
 first tokens; the responder refuses labels that share one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -39,6 +40,7 @@ class MarginSelector:
         budget: US dollars per query on average; None has the threshold's share decide alone.
         queries: length of the stream. With a budget, it is then never exceeded.
         prices, means: candidate → US dollars of one call on average, and mean reward, on training rows; from `fit`.
+        own: candidate → its fixed threshold, for `follow`; from `held_each`.
     """
 
     order: tuple[str, ...] = ()
@@ -49,7 +51,8 @@ class MarginSelector:
     queries: int | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
     means: Mapping[str, float] = field(default_factory=dict)
-    started: list[Stream] = field(default_factory=list, init=False, repr=False, compare=False)
+    own: Mapping[str, float] = field(default_factory=dict)
+    started: dict[str, Stream] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", tuple(self.order))  # YAML has lists
@@ -82,6 +85,14 @@ class MarginSelector:
         """With fixed thresholds that pass on a share of the validation rows at each tier."""
         threshold = replace(self.threshold, share=share).fitted(self.scores(validation))
         return replace(self, threshold=threshold)
+
+    def held_each(self, validation: Recorded, share: float) -> "MarginSelector":
+        """With a fixed threshold for each candidate, which passes on a share of all its validation rows."""
+        names = validation.pool.names
+        columns = replace(self, order=(*names, "")).scores(validation).T
+        rule = replace(self.threshold, share=share)
+        own = {name: rule.fitted(column[:, None]).fixed for name, column in zip(names, columns, strict=True)}
+        return replace(self, own={name: fixed[0] for name, fixed in own.items() if fixed})
 
     def settings(self, validation: Recorded) -> Sequence["MarginSelector"]:
         """Shares that go on, from none to all."""
@@ -156,11 +167,34 @@ class MarginSelector:
                         break
         return Selection(kept, confidence, "every call failed" if kept is None else f"tier {tier + 1}")
 
+    async def follow(self, query: Query, ask: Ask, order: Sequence[str]) -> Selection:
+        """The selection with tiers in this order, whatever it is for other queries; without a budget."""
+        kept, confidence = None, None
+        for place, name in enumerate(order):
+            response = (await ask(name))[0]
+            if response.error is not None:
+                continue
+            kept = response
+            if place + 1 == len(order):
+                break
+            margin = self.score(response)
+            confidence = None if margin != margin else margin
+            if not self._of(name).turn().goes_on(0, margin):
+                break
+        return Selection(kept, confidence, "every call failed" if kept is None else f"tier {place + 1}")
+
+    def _of(self, name: str) -> Stream:
+        """The stream of one candidate, which has a next one or has not."""
+        if name not in self.started:
+            fixed = None if self.threshold.running else (self.own[name],) if name in self.own else None
+            self.started[name] = replace(self.threshold, fixed=fixed).stream((math.nan, math.nan))
+        return self.started[name]
+
     def _stream(self, ask: Ask) -> Stream:
-        if not self.started:
+        if "" not in self.started:
             refuse_unknown("margin", self.order, ask.pool, least=2)
             prices = [self.prices[name] if name in self.prices else ask.price(name) for name in self.order]
             known = all(name in self.means for name in self.order)
             means = [self.means[name] for name in self.order] if known else None
-            self.started.append(self.threshold.stream(prices, self.budget, self.queries, means))
-        return self.started[0]
+            self.started[""] = self.threshold.stream(prices, self.budget, self.queries, means)
+        return self.started[""]

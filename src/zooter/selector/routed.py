@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from zooter import manifest
 from zooter.errors import ConfigError
 from zooter.pool import Pool
 from zooter.recorded import Recorded
@@ -30,7 +31,7 @@ class Routes(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RouterEstimator:
-    """A router as an `Estimator`; it is loaded at first use.
+    """A router as an `Estimator`; it is loaded at first use, in its ONNX form where it has one.
 
     Attributes:
         export: its folder; or
@@ -57,6 +58,10 @@ class RouterEstimator:
             raise ConfigError(
                 expected="selector.export, the folder of a trained router", found="none", do="give export=RUN/export"
             )
+        if (self.export / manifest.PARITY).is_file():
+            from zooter.runtime import Router as Runtime
+
+            return Runtime.load(self.export)
         from zooter.router import Router
 
         return Router.load(self.export)
