@@ -1,13 +1,17 @@
 """Route with an export: `python infer.py export=DIR/export queries=FILE.jsonl out=FILE.jsonl`, or `query="…"`.
 
 `python infer.py mode=serve export=DIR/export pool_file=FILE.yaml` serves it; its settings are those of conf/serve.yaml.
+`python infer.py mode=evaluate selectors=[routed,margin] records=FILE run_dir=DIR` compares selectors.
 """
 
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from zooter import entry
 from zooter import infer as inference
@@ -15,28 +19,48 @@ from zooter.errors import ConfigError
 
 # A query is any text at all; Hydra would read commas, quotes or ${…} in it as its own grammar.
 TEXTS = [argument.removeprefix("query=") for argument in sys.argv[1:] if argument.startswith("query=")]
-SERVES = "mode=serve" in sys.argv[1:]
+# Modes with settings of their own.
+MODE = next((mode for mode in ("serve", "evaluate") if f"mode={mode}" in sys.argv[1:]), "infer")
+SELECTORS = Path(__file__).parent / "conf" / "selector"
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="serve" if SERVES else "infer")
+@hydra.main(version_base="1.3", config_path="conf", config_name=MODE)
 def infer(config: DictConfig) -> None:
-    """Print or write one decision per query, or serve."""
+    """Print or write one decision per query, or serve, or compare selectors."""
     with entry.errors_for_people():
         for key in sorted(OmegaConf.missing_keys(config)):
             raise ConfigError(expected=f"a value for {key}", found="none", do=f"add {key}=… to the command")
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         if TEXTS:
             values["query"] = TEXTS[-1].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        if SERVES:
+        if MODE == "serve":
             from zooter.serve import run as server  # its dependencies are an extra
 
             server.run(entry.build(values), server.load)
-            return
-        for line in inference.run(entry.build(values)):
-            sys.stdout.write(line + "\n")
+        elif MODE == "evaluate":
+            evaluate(values)
+        else:
+            for line in inference.run(entry.build(values)):
+                sys.stdout.write(line + "\n")
+
+
+def evaluate(values: dict[str, Any]) -> None:
+    """Print how selectors compare."""
+    from zooter import board, compare  # routing a query should not wait for what draws
+
+    values["run_dir"] = HydraConfig.get().runtime.output_dir
+    found = compare.run(entry.build(values), {**values, "overrides": list(HydraConfig.get().overrides.task)})
+    console = Console()
+    console.print(board.table(found))
+    for sentence in board.sentences(found):
+        console.print(sentence, markup=False)
+    console.print(f"report, plots and decisions: {values['run_dir']}", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    sys.argv = [argument for argument in sys.argv if not argument.startswith("query=") and argument != "mode=serve"]
-    infer()
+    with entry.errors_for_people():
+        sys.argv = [a for a in sys.argv if not a.startswith("query=") and a != f"mode={MODE}"]
+        if MODE == "evaluate":
+            sys.argv = entry.selectors(sys.argv, SELECTORS)
+        infer()
     sys.exit(entry.exit_code())

@@ -76,6 +76,15 @@ def test_serve_binds_and_its_defaults_are_those_of_its_class() -> None:
     assert settings == type(settings)(Path("some"), Path("some.yaml"))
 
 
+def test_evaluate_binds_with_several_selectors_and_changes_to_one() -> None:
+    chosen = [f"+selector@selectors.{name}={name}" for name in ("margin", "knn")]
+    changed = ["selectors.margin.signal=logit", "+selector@selectors.other=margin"]
+    settings = entry.build(composed("evaluate", [*chosen, *changed, "records=some", "run_dir=some"]))
+    assert list(settings.selectors) == ["margin", "knn", "other"]
+    assert [settings.selectors[name].signal for name in ("margin", "other")] == ["logit", "probability"]
+    assert settings.split == type(settings.split)()
+
+
 def test_presets_of_reward_models_ask_for_no_code() -> None:
     presets = [path.stem for path in OPTIONS if path.parent.name == "rewarder"]
     found = {name: composed("train", [f"rewarder={name}", *GIVEN])["rewarder"] for name in presets}

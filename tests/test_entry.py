@@ -149,3 +149,31 @@ def test_an_interrupt_is_said_and_ends_with_its_own_code(capsys: pytest.CaptureF
         raise KeyboardInterrupt
     assert caught.value.code == 130
     assert "interrupted; finished results and caches are kept" in capsys.readouterr().err
+
+
+# -- selectors by name
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Path:
+    for name in ("margin", "random", "knn", "_part"):
+        (tmp_path / f"{name}.yaml").write_text("")
+    return tmp_path
+
+
+def test_each_named_selector_chooses_its_file_and_two_always_stand_beside(options: Path) -> None:
+    found = entry.selectors(["infer.py", "selectors=[margin, knn]", "records=FILE"], options)
+    assert found == [
+        "infer.py", "records=FILE", "+selector@selectors.margin=margin", "+selector@selectors.knn=knn",
+        "+selector@selectors.random=random",
+    ]  # fmt: skip
+    assert entry.selectors(["infer.py"], options)[1:] == [f"+selector@selectors.{n}={n}" for n in ("random", "knn")]
+    assert entry.selectors(["selectors=margin"], options)[0] == "+selector@selectors.margin=margin"
+
+
+@pytest.mark.parametrize("name", ["margn", "_part"])
+def test_a_name_without_a_file_is_refused(options: Path, name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"expected selectors among \['knn', 'margin', 'random'\]; found \['{name}'\]"
+    ):
+        entry.selectors([f"selectors=[margin,{name}]"], options)

@@ -15,21 +15,25 @@ FLOORS = [
     ["types", "pool", "entry", "skills"],
     ["ledger"],
     ["split", "store", "tables", "label", "metric", "margin", "curve", "manifest", "surface", "tokens", "quantise"],
-    ["records", "recorded", "encoder", "objective", "baseline", "cells", "progress", "runtime"],
+    ["records", "recorded", "encoder", "objective", "baseline", "tasks", "cells", "progress", "runtime"],
     ["responder", "reader"],
     ["net", "tagger", "rewarder", "ask"],
     ["batches", "router", "start", "evaluate", "live", "labelled"],
     ["distill", "export", "plot", "plan", "crossfit", "drift", "graph"],
     ["selector", "portable"],
-    ["replay", "flight"],
-    ["report", "sweep", "begin", "infer", "serve"],
+    ["replay", "flight", "account"],
+    ["contest"],
+    ["standing"],
+    ["report", "chart", "sweep", "begin", "infer", "serve"],
+    ["board"],
+    ["compare"],
     ["pipeline", "command"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 WITHOUT_TORCH = ({room for floor in FLOORS[:4] for room in floor} - {"skills"}) | {
     "records", "baseline", "evaluate", "plot", "report", "cells", "progress", "ask", "live", "plan", "labelled",
-    "ledger", "recorded", "runtime", "replay", "flight",
+    "ledger", "recorded", "runtime", "replay", "flight", "tasks", "account", "contest", "standing", "chart", "board",
 }  # fmt: skip
 
 

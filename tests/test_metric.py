@@ -261,3 +261,7 @@ def test_the_arena_score_is_a_weighted_harmonic_mean_of_quality_and_cheapness(qu
 
 def test_arena_scores_of_many_are_taken_at_once() -> None:
     assert metric.arena_score(np.array([0.5, 0.0]), np.array([1.0, 200.0])).shape == (2,)
+
+
+def test_without_a_price_there_is_no_arena_score() -> None:
+    assert math.isnan(metric.arena_score(0.5, NAN))

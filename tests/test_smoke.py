@@ -77,6 +77,23 @@ def test_infer_prints_one_query_whatever_is_in_it(home: Path, trained: str) -> N
     assert json.loads(done.stdout)["query"] == QUERY
 
 
+def test_evaluate_compares_selectors_and_leaves_every_decision(home: Path, trained: str) -> None:
+    compare = ["mode=evaluate", "records=table.parquet", "call_prices={calculator: 0.001, poet: 0.002, lawyer: 0.003}"]
+    done = run(home, "infer.py", *compare, "selectors=[per_tag_best]", "run_dir=compared")
+    assert done.returncode == 0, done.stderr
+    for name in ("oracle", "per_tag_best", "knn", "best_single", "random"):
+        assert name in done.stdout
+    assert "per_tag_best is better than the best single candidate" in done.stdout.replace("\n", " ")
+    report = json.loads((home / "compared" / "report.json").read_text())
+    assert report["selectors"]["per_tag_best"]["quality"]["mean"] > 0.8
+    for name in ("report.md", "decisions.parquet", "plots/selectors.png", "plots/quality_price.png"):
+        assert (home / "compared" / name).exists()
+    done = run(home, "infer.py", *compare, "selectors=[margin]", "run_dir=lacking")
+    assert done.returncode == 2
+    assert "expected margins or first tokens of" in done.stderr
+    assert not (home / "lacking" / "report.md").exists()
+
+
 def test_a_sweep_leaves_one_table_one_csv_and_one_plot(home: Path, trained: str) -> None:
     shards = sorted((home / "cache").rglob("*.parquet"))
     done = run(

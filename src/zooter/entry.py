@@ -9,7 +9,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from zooter.errors import ConfigError, ZooterError
 
 TARGET, PARTIAL = "_target_", "_partial_"
 TRUSTED = ("zooter.", "pytorch_lightning.")
+BESIDE = ("random", "knn")  # selectors that every comparison has
 
 _failures: list[str] = []
 
@@ -98,6 +99,28 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         wanted = " or ".join("null" if o is types.NoneType else o.__name__ for o in options)
         raise ConfigError(expected=f"{path} of type {wanted}", found=repr(value), do="correct the value")
     return value
+
+
+def selectors(arguments: Sequence[str], folder: Path) -> list[str]:
+    """Arguments for Hydra in which `selectors=[routed,margin]` chooses a file of `folder` for each name.
+
+    `random` and `knn` always stand beside those that are asked for.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    known = sorted(path.stem for path in folder.glob("[!_]*.yaml"))
+    rest, names = [], []
+    for argument in arguments:
+        if argument.startswith("selectors="):
+            names += [name.strip() for name in argument.removeprefix("selectors=").strip("[]").split(",")]
+        else:
+            rest.append(argument)
+    names = list(dict.fromkeys([*filter(None, names), *(name for name in BESIDE if name in known)]))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(expected=f"selectors among {known}", found=f"{unknown}", do="correct selectors=[…]")
+    return [*rest, *(f"+selector@selectors.{name}={name}" for name in names)]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from zooter import baseline, metric
 from zooter.label import Prior, align, tag_reward_means
+from zooter.tasks import by_tag, number
 from zooter.types import Floats, Ints, Labels, Rewards, Tags
 
 METHODS = ("routed", "random", "best_single", "per_tag_best", "knn", "oracle")
@@ -137,26 +138,29 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     means = columns.mean(axis=1)
     low, high = metric.paired_bootstrap(columns, statistics)
     point = statistics(*means)
-    interval = [[_number(a), _number(b)] for a, b in zip(low, high, strict=True)]
+    interval = [[number(a), number(b)] for a, b in zip(low, high, strict=True)]
     gap, over_single, over_knn = len(names), len(names) + 1, len(names) + 2
-    of_tags = _by_tag(outcome)
+    of_tags = by_tag(outcome.rewards, outcome.test, outcome.tags)
+    for ranks in (of_tags["mean_task_rank"], of_tags["uplift"]):
+        for bound in ("random", "oracle"):
+            del ranks[bound]
     return {
         "queries": len(outcome.choices),
-        **{name: _number(mean) for name, mean in zip(names, means, strict=True)},
+        **{name: number(mean) for name, mean in zip(names, means, strict=True)},
         "best_single_name": Counter(outcome.best_single).most_common(1)[0][0],
         "knn_neighbours": list(outcome.k),
         "intervals": dict(zip(names, interval, strict=False)),
-        "gap_closed": _number(point[gap]),
+        "gap_closed": number(point[gap]),
         "gap_closed_ci": interval[gap],
-        "over_best_single": {"mean": _number(point[over_single]), "ci": interval[over_single]},
-        "over_knn": {"mean": _number(point[over_knn]), "ci": interval[over_knn]},
+        "over_best_single": {"mean": number(point[over_single]), "ci": interval[over_single]},
+        "over_knn": {"mean": number(point[over_knn]), "ci": interval[over_knn]},
         "gap_closed_by": {
-            name: _number(metric.gap_closed(mean, means[names.index("best_single")], means[names.index("oracle")]))
+            name: number(metric.gap_closed(mean, means[names.index("best_single")], means[names.index("oracle")]))
             for name, mean in zip(names, means, strict=True)
         },
         **of_tags,
         "candidates": {
-            name: {"reward": _number(reward), "share": float(np.mean(outcome.choices == j))}
+            name: {"reward": number(reward), "share": float(np.mean(outcome.choices == j))}
             for j, (name, reward) in enumerate(zip(outcome.test.candidates, outcome.test.column_means(), strict=True))
         },
         "missing_cells": int((~outcome.test.observed).sum()),
@@ -187,38 +191,6 @@ def _statistics(names: tuple[str, ...], *means: Floats) -> Floats:
     )
 
 
-def _by_tag(outcome: Outcome) -> dict[str, Any]:
-    """Mean rewards per tag and ZOOTER's two ranks over tags; without tags, all queries are one tag."""
-    tagged = outcome.tags.membership.nnz > 0
-    names = outcome.tags.names if tagged else ("all",)
-    membership = outcome.tags.membership if tagged else np.ones((len(outcome.choices), 1))
-    counts = np.asarray(membership.sum(axis=0)).ravel()
-    present = np.flatnonzero(counts)
-    observed = outcome.test.observed.astype(float)
-    totals = np.asarray(membership.T @ np.nan_to_num(outcome.test.values))
-    cells = np.asarray(membership.T @ observed)
-    of_candidates = np.divide(totals, cells, out=np.full(totals.shape, np.nan), where=cells > 0)[present]
-    of_method = {
-        name: np.asarray(membership.T @ rewards).ravel()[present] / counts[present]
-        for name, rewards in outcome.rewards.items()
-    }
-    rows = [
-        {
-            "tag": names[j],
-            "queries": int(counts[j]),
-            **{name: _number(values[i]) for name, values in of_method.items()},
-            "candidates": [_number(x) for x in of_candidates[i]],
-        }
-        for i, j in enumerate(present)
-    ]
-    ranked = [name for name in of_method if name not in ("random", "oracle")]
-    return {
-        "tags": sorted(rows, key=lambda row: -int(row["queries"])),
-        "mean_task_rank": {n: float(metric.task_ranks(of_method[n], of_candidates).mean()) for n in ranked},
-        "uplift": {n: metric.uplift(of_method[n], of_candidates) for n in ranked},
-    }
-
-
 def _calibration(outcome: Outcome) -> dict[str, Any]:
     found = metric.calibration(outcome.probs, outcome.best)
     return {
@@ -238,10 +210,5 @@ def _entropy(outcome: Outcome, bins: int = 8) -> dict[str, Any]:
     return {
         "bits": [float(bits[part].mean()) for part in parts],
         **{name: [float(rewards[part].mean()) for part in parts] for name, rewards in series.items()},
-        "spearman": {name: _number(metric.spearman(bits, rewards)) for name, rewards in series.items()},
+        "spearman": {name: number(metric.spearman(bits, rewards)) for name, rewards in series.items()},
     }
-
-
-def _number(value: Any) -> float | None:
-    """A float for JSON, which has no NaN: None where the number is not defined."""
-    return None if np.isnan(value) else float(value)

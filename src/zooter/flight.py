@@ -137,7 +137,10 @@ class Flight:
         for place, request in unique.items():
             if (found := known.get(keys[place])) is not None:
                 given = request.candidate.name, request.query.id, request.sample
-                settle(place, replace(found, candidate=given[0], query_id=given[1], sample=given[2]))
+                # Today's prices; the kept cost where they are not known.
+                cost = request.candidate.cost(found.input_tokens, found.output_tokens)
+                cost = found.cost if cost is None else cost
+                settle(place, replace(found, candidate=given[0], query_id=given[1], sample=given[2], cost=cost))
         absent = [request for place, request in unique.items() if keys[place] not in known]
         try:
             if absent:

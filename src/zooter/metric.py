@@ -198,7 +198,7 @@ def arena_score(quality: Floats, price: Floats) -> Floats:
     beta, low, high = ARENA
     c = np.log2(high / np.clip(price, low, high)) / np.log2(high / low)
     below = beta * np.asarray(quality, dtype=float) + c
-    return np.divide((1 + beta) * quality * c, below, out=np.zeros_like(below), where=below > 0)
+    return np.divide((1 + beta) * quality * c, below, out=np.zeros_like(below), where=below != 0)
 
 
 def spearman(x: Floats, y: Floats) -> float:

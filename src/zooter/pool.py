@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from zooter.errors import ConfigError
@@ -112,7 +113,7 @@ class Pool:
                 raise ConfigError(expected="prices of 0 or more", found=f"None for {name!r}", do="correct it")
         return cls(tuple(Candidate(name, prices.get(name)) for name in names))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The column names, in order."""
         return tuple(candidate.name for candidate in self.candidates)

@@ -47,8 +47,12 @@ class Replay:
             RecordsError: the table lacks what the selector needs; nothing has run.
         """
         self.refuse_lack(selector)
+        return self.stream(selector, range(len(self.recorded.queries)) if order is None else order)
+
+    def stream(self, selector: Selector, order: Sequence[int]) -> list[Decided]:
+        """`run` for a selector whose needs were checked already: many settings of one need one check."""
         decided = []
-        for row in range(len(self.recorded.queries)) if order is None else order:
+        for row in order:
             ask = ReplayedAsk(self, row)
             query = self.recorded.queries[row]
             decided.append(Decided(query, finished(selector.select(query, ask)), ask.ledger))

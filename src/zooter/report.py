@@ -50,17 +50,17 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
         (
             row["tag"],
             str(row["queries"]),
-            *(_show(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")),
+            *(show(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")),
         )
         for row in test["tags"]
     ]
-    choices = [(name, _show(row["reward"]), f"{row['share']:.1%}") for name, row in test["candidates"].items()]
+    choices = [(name, show(row["reward"]), f"{row['share']:.1%}") for name, row in test["candidates"].items()]
     lines = [
         "# Report",
         "",
-        _plain(sentence(test)),
+        plain(sentence(test)),
         "",
-        *_table(heading, _rows(test)),
+        *lines_of_table(heading, _rows(test)),
         "",
         *_notes(report),
         "",
@@ -68,11 +68,11 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
         "",
         "## Candidates",
         "",
-        *_table(("candidate", "mean reward", "share chosen"), choices),
+        *lines_of_table(("candidate", "mean reward", "share chosen"), choices),
         "",
         "## Tags",
         "",
-        *_table(tag_heading, tag_rows),
+        *lines_of_table(tag_heading, tag_rows),
         "",
         "## Settings",
         "",
@@ -86,8 +86,8 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
 def sentence(test: dict[str, Any]) -> str:
     """The result in words; nothing is called better when the interval of the difference covers 0."""
     return " ".join(
-        f"Routing is {_verdict(test[key]['ci'])} {name} (difference {test[key]['mean']:+.4f}, "
-        f"95 % interval {_interval(test[key]['ci'])})."
+        f"Routing is {verdict(test[key]['ci'])} {name} (difference {test[key]['mean']:+.4f}, "
+        f"95 % interval {interval(test[key]['ci'])})."
         for key, name in (
             ("over_best_single", f"the best single model, {test['best_single_name']}"),
             ("over_knn", "kNN"),
@@ -98,7 +98,7 @@ def sentence(test: dict[str, Any]) -> str:
 def card(report: dict[str, Any]) -> str:
     """The README of an export."""
     test, settings, data = report["test"], report["settings"], report["data"]
-    candidates = "\n".join(f"- {_plain(name)}" for name in test["candidates"])
+    candidates = "\n".join(f"- {plain(name)}" for name in test["candidates"])
     return f"""# Router
 
 Chooses one of {len(test["candidates"])} language models for a query, from the text of the query alone.
@@ -106,9 +106,9 @@ Chooses one of {len(test["candidates"])} language models for a query, from the t
 {candidates}
 
 Made by distilling smoothed rewards (ZOOTER, arXiv 2311.08692) of {data["queries"]:,} queries. Measured on
-{test["queries"]:,} queries that training never saw: mean reward {_show(test["routed"])}, best single model
-{_show(test["best_single"])} ({_plain(test["best_single_name"])}), oracle {_show(test["oracle"])}; share of the gap
-closed {_percent(test["gap_closed"])}, 95 % interval {_interval(test["gap_closed_ci"], percent=True)}.
+{test["queries"]:,} queries that training never saw: mean reward {show(test["routed"])}, best single model
+{show(test["best_single"])} ({plain(test["best_single_name"])}), oracle {show(test["oracle"])}; share of the gap
+closed {percent(test["gap_closed"])}, 95 % interval {interval(test["gap_closed_ci"], percent=True)}.
 
 ```python
 from zooter.router import Router
@@ -139,9 +139,9 @@ def _rows(test: dict[str, Any]) -> list[tuple[str, ...]]:
         rows.append(
             (
                 TITLES.get(name, name),
-                _show(test[name]),
-                _interval(test["intervals"][name]),
-                _percent(test["gap_closed_by"][name]),
+                show(test[name]),
+                interval(test["intervals"][name]),
+                percent(test["gap_closed_by"][name]),
                 "" if rank is None else f"{rank:.2f}",
                 "" if uplift is None else f"{uplift:.0%}",
             )
@@ -153,8 +153,8 @@ def _notes(report: dict[str, Any]) -> list[str]:
     test, data = report["test"], report["data"]
     spearman = test["entropy"]["spearman"]
     return [
-        f"- Share of the best-single→oracle gap closed: {_percent(test['gap_closed'])}, 95 % interval "
-        f"{_interval(test['gap_closed_ci'], percent=True)} (paired bootstrap over queries).",
+        f"- Share of the best-single→oracle gap closed: {percent(test['gap_closed'])}, 95 % interval "
+        f"{interval(test['gap_closed_ci'], percent=True)} (paired bootstrap over queries).",
         "- Best single and best per tag are chosen on training queries; best per tag is told the tags of test queries.",
         f"- kNN averages the rewards of {_numbers(test['knn_neighbours'])} neighbours, chosen on training queries.",
         "- Mean task rank: 1 + how many single candidates have a higher mean reward, averaged over tags; ties share "
@@ -162,27 +162,29 @@ def _notes(report: dict[str, Any]) -> list[str]:
         f"- Calibration error {test['calibration']['error']:.3f} ({test['calibration']['error_before']:.3f} before "
         "temperature scaling): mean distance between a candidate's probability and how often it is the best (ties "
         "shared), in bins of equal count.",
-        f"- Label entropy against the best response's reward: Spearman {_show(spearman['oracle'])}; against the routed "
-        f"response's: {_show(spearman['routed'])}.",
+        f"- Label entropy against the best response's reward: Spearman {show(spearman['oracle'])}; against the routed "
+        f"response's: {show(spearman['routed'])}.",
         f"- {data['queries']:,} queries, {data['dropped']} dropped for want of any reward, {data['missing_cells']:,} "
         f"of {data['cells']:,} cells missing. A method whose choice has no reward takes its next choice that has.",
     ]
 
 
-def _verdict(ci: list[float | None]) -> str:
+def verdict(ci: list[float | None]) -> str:
+    """What the interval of a difference allows to say."""
     low, high = ci
     if low is not None and low > 0:
         return "better than"
     return "worse than" if high is not None and high < 0 else "not distinguishable from"
 
 
-def _table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    escaped = [[_plain(cell) for cell in row] for row in rows]
+def lines_of_table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A Markdown table; all but the first column to the right."""
+    escaped = [[plain(cell) for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(heading) - 1)]
     return ["| " + " | ".join(cells) + " |" for cells in [heading, rule, *escaped]]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line: names of candidates and tags come from anywhere."""
     return re.sub(r"([\\`*<|\[\]])", r"\\\1", " ".join(text.split()))
 
@@ -191,14 +193,16 @@ def _numbers(values: list[int]) -> str:
     return " or ".join(map(str, sorted(set(values))))
 
 
-def _show(value: float | None) -> str:
+def show(value: float | None) -> str:
+    """Three places; a dash for what is not defined."""
     return "–" if value is None else f"{value:.3f}"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """One place; a dash for what is not defined."""
     return "–" if value is None else f"{value:.1%}"
 
 
-def _interval(ci: list[float | None], percent: bool = False) -> str:
-    show = _percent if percent else _show
-    return f"{show(ci[0])}…{show(ci[1])}"
+def interval(ci: list[float | None], percent: bool = False) -> str:
+    """Both ends."""
+    return "…".join("–" if end is None else f"{end:.1%}" if percent else f"{end:.3f}" for end in ci)
