@@ -1,5 +1,6 @@
 """Every YAML binds to what it configures, with and without being chosen."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ def test_every_selector_binds_and_builds(name: str) -> None:
     built = entry.build(node)
     assert isinstance(built.needs, Needs)
     assert type(built).__module__.startswith("zooter.selector.")
-    default = type(built)()
+    # Prompts have no default: they stand in the YAML alone.
+    given = {f.name: getattr(built, f.name) for f in fields(built) if f.default is f.default_factory is MISSING}
+    default = type(built)(**given)
     for key in {key for key, value in node.items() if not isinstance(value, dict)} - {entry.TARGET}:
         assert getattr(built, key) == getattr(default, key), f"conf and {type(built).__name__} disagree on {key}"
 
