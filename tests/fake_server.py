@@ -52,6 +52,7 @@ class Server:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    connections: int = 0
     at_once: int = 0
     most_at_once: int = 0
 
@@ -63,6 +64,7 @@ def serving(answer: Answer) -> Iterator[Server]:
     loop = asyncio.new_event_loop()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.connections += 1
         try:
             while await _one(reader, writer, answer, server):
                 pass

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Generic, TypeVar
@@ -16,7 +16,7 @@ from zooter.cells import Cells, response_keys, told
 from zooter.errors import ConfigError
 from zooter.ledger import Fee, Ledger
 from zooter.pool import Pool
-from zooter.responder.protocol import Request, Responder
+from zooter.responder.protocol import Request, Responder, Stays
 from zooter.rewarder.protocol import Rewarder
 from zooter.selector.protocol import Decided, Estimator, Scorer, Selector, Want
 from zooter.types import Floats, Query, Response, query_id
@@ -112,13 +112,15 @@ class Flight:
                 advance(1, float(np.nan_to_num(decided.ledger.cost)), decided.ledger.failed)
                 return decided
 
+        stay = self.responder.staying() if isinstance(self.responder, Stays) else nullcontext()
         with progress.bar("selecting", len(queries)) as advance:
-            tasks = [asyncio.create_task(one(query)) for query in queries]
-            try:
-                return await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
+            async with stay:
+                tasks = [asyncio.create_task(one(query)) for query in queries]
+                try:
+                    return await asyncio.gather(*tasks)
+                finally:
+                    for task in tasks:
+                        task.cancel()
 
     async def _respond(self, requests: list[Request], futures: list[asyncio.Future[Response]]) -> None:
         waiting: dict[tuple[str, str, int], list[asyncio.Future[Response]]] = defaultdict(list)

@@ -346,3 +346,72 @@ def test_the_identity_holds_what_can_change_an_answer_and_nothing_else() -> None
         identity({"sampling": Sampling(stop=("x",))}), identity({"sampling": Sampling(message="{query}!")}),
     ):  # fmt: skip
         assert other != plain
+
+
+async def several(responder: OpenAIResponder, url: str, calls: int, n: int, apart: float = 0.0) -> list[Response]:
+    """So many overlapping `respond`, each of n queries, one started so many seconds after the other."""
+    who = Candidate("small", url=url)
+
+    async def one(call: int) -> list[Response]:
+        await asyncio.sleep(call * apart)
+        requests = [Request(Query(f"{call}-{i}", "query"), who) for i in range(n)]
+        return [response async for response in responder.respond(requests)]
+
+    return [response for part in await asyncio.gather(*(one(call) for call in range(calls))) for response in part]
+
+
+def test_calls_that_overlap_share_the_limit_and_the_connections() -> None:
+    responder = OpenAIResponder(concurrency=4)
+    with serving(lambda body, number: chat("good", delay=0.02)) as server:
+        found = asyncio.run(several(responder, server.url, calls=5, n=4))
+    assert len({response.query_id for response in found}) == 20
+    assert not [response for response in found if response.error is not None]
+    assert (server.most_at_once, server.connections) == (4, 4)
+    assert not responder.shared
+
+
+def test_a_rate_limit_that_one_call_meets_holds_back_those_that_overlap() -> None:
+    async def warmed_up(responder: OpenAIResponder, url: str) -> list[Response]:
+        async with responder.staying():
+            await several(responder, url, calls=1, n=1)
+            return await several(responder, url, calls=2, n=1, apart=0.15)
+
+    with serving(in_turn(chat("warm"), complaint(429, "slow down", retry_after="0.6"))) as server:
+        found = asyncio.run(warmed_up(OpenAIResponder(), server.url))
+    assert [response.text for response in found] == ["good", "good"]
+    assert all(moment - server.times[1] >= 0.6 for moment in server.times[2:])
+
+
+def test_connections_stay_for_later_calls_only_inside_staying() -> None:
+    async def twice(responder: OpenAIResponder, url: str) -> None:
+        for _ in range(2):
+            await several(responder, url, calls=1, n=1)
+
+    async def staying(responder: OpenAIResponder, url: str) -> None:
+        async with responder.staying():
+            await twice(responder, url)
+
+    for ask_twice, connections in ((twice, 2), (staying, 1)):
+        with serving(in_turn()) as server:
+            asyncio.run(ask_twice(OpenAIResponder(), server.url))
+        assert server.connections == connections
+
+
+def test_a_wrong_key_that_one_call_meets_leaves_nothing_open() -> None:
+    responder = OpenAIResponder(**QUICK)
+    with serving(lambda body, number: complaint(401, "wrong key")) as server, pytest.raises(ResponderError):
+        asyncio.run(several(responder, server.url, calls=3, n=2))
+    assert not responder.shared
+
+
+def test_a_server_that_nobody_asked_for_long_has_not_been_silent() -> None:
+    async def after_a_pause(responder: OpenAIResponder, url: str) -> list[Response]:
+        async with responder.staying():
+            await several(responder, url, calls=1, n=1)
+            await asyncio.sleep(0.3)
+            return await several(responder, url, calls=1, n=1)
+
+    replies = in_turn(chat("good"), complaint(429, "slow down", retry_after="0.1"))
+    with serving(replies) as server:
+        found = asyncio.run(after_a_pause(OpenAIResponder(patience=0.2), server.url))
+    assert [response.text for response in found] == ["good"]

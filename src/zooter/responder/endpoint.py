@@ -4,7 +4,8 @@ import asyncio
 import os
 import random
 import re
-from collections.abc import Set
+from collections.abc import AsyncIterator, Set
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -34,11 +35,18 @@ class Verdict(Enum):
 
 @dataclass
 class Endpoint:
-    """A server during one stage. Times are those of the running loop, in seconds."""
+    """A server while anybody asks it. Times are those of the running loop, in seconds.
+
+    Attributes:
+        free: lets so many calls at a time through, of all that ask.
+        busy: calls under way.
+    """
 
     url: str
     key_env: str | None
     timeout: float
+    free: asyncio.Semaphore
+    busy: int = 0
     successes: int = 0
     strikes: int = 0  # rate limits in a row
     resume_at: float = 0.0
@@ -54,7 +62,7 @@ class Endpoint:
         self.quiet_since = asyncio.get_running_loop().time()
 
     @classmethod
-    def of(cls, candidate: Candidate, timeout: float) -> "Endpoint":
+    def of(cls, candidate: Candidate, timeout: float, concurrency: int) -> "Endpoint":
         """Where a candidate is reached.
 
         Raises:
@@ -66,7 +74,7 @@ class Endpoint:
                 found="none",
                 do=f"set pool.candidates.{candidate.name}.url to its server, such as http://localhost:8000/v1",
             )
-        return cls(candidate.url, candidate.key_env, timeout)
+        return cls(candidate.url, candidate.key_env, timeout, asyncio.Semaphore(concurrency))
 
     def _key(self) -> str | None:
         if self.key_env is None:
@@ -84,6 +92,18 @@ class Endpoint:
         """The words without this server's key, which some servers repeat in their complaints."""
         key = self._key()
         return words.replace(key, "***") if key else words
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One of the calls that the server is asked at a time, its further tries included."""
+        async with self.free:
+            if self.busy == 0:  # a server that nobody asked has not been silent
+                self.quiet_since = asyncio.get_running_loop().time()
+            self.busy += 1
+            try:
+                yield
+            finally:
+                self.busy -= 1
 
     async def wait(self) -> None:
         """Until the server's rate limit lets calls through again, spread out so that they do not come at once."""
@@ -127,6 +147,25 @@ class Endpoint:
             do=f"correct the candidate's model, url or key ({self.key_env or 'no key_env is set'}); "
             "what was answered is kept",
         )
+
+
+@dataclass
+class Servers:
+    """What all calls of one event loop share, from the first that asks to the last."""
+
+    users: int = 0
+    endpoints: dict[tuple[str | None, str | None], Endpoint] = field(default_factory=dict)
+
+    def of(self, candidate: Candidate, timeout: float, concurrency: int) -> Endpoint:
+        """The candidate's server, as others have left it."""
+        where = candidate.url, candidate.key_env
+        if where not in self.endpoints:
+            self.endpoints[where] = Endpoint.of(candidate, timeout, concurrency)
+        return self.endpoints[where]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*(endpoint.client.close() for endpoint in self.endpoints.values()))
 
 
 def words_of(error: Exception) -> str:

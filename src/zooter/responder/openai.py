@@ -4,15 +4,17 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, MutableMapping, Sequence, Set
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import openai
 
 from zooter.errors import ConfigError, ZooterError
 from zooter.pool import Candidate
-from zooter.responder.endpoint import Endpoint, Verdict, refused_parameters, retry_after, words_of
+from zooter.responder.endpoint import Endpoint, Servers, Verdict, refused_parameters, retry_after, words_of
 from zooter.responder.protocol import Request, Sampling
 from zooter.responder.reply import FIRST_TOKENS, BadReplyError, Reply, parse
 from zooter.types import Response
@@ -21,6 +23,8 @@ from zooter.types import Response
 @dataclass(frozen=True)
 class OpenAIResponder:
     """Asks over HTTP through the official client, many calls at a time.
+
+    Calls of `respond` that overlap in an event loop share connections, rate limits and the number of calls at a time.
 
     Attributes:
         sampling: how candidates are asked.
@@ -43,6 +47,9 @@ class OpenAIResponder:
     longest_pause: float = 60.0
     patience: float = 900.0
     first_tokens: int = FIRST_TOKENS
+    shared: MutableMapping[asyncio.AbstractEventLoop, Servers] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -62,38 +69,57 @@ class OpenAIResponder:
             "sampling": self.sampling.told(),
         }
 
+    @asynccontextmanager
+    async def staying(self) -> AsyncIterator[Servers]:
+        """Keeps connections, and what was learned of the servers, for calls of `respond` inside."""
+        loop = asyncio.get_running_loop()
+        servers = self.shared.setdefault(loop, Servers())
+        servers.users += 1
+        try:
+            yield servers
+        finally:
+            servers.users -= 1
+            if not servers.users:
+                del self.shared[loop]
+                await servers.close()
+
     async def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
         queues: dict[tuple[str | None, str | None], deque[Request]] = {}
         for request in requests:
             queues.setdefault((request.candidate.url, request.candidate.key_env), deque()).append(request)
-        endpoints = [Endpoint.of(queue[0].candidate, self.timeout) for queue in queues.values()]
         finished: asyncio.Queue[Response | ZooterError] = asyncio.Queue()
-        workers = [
-            asyncio.create_task(self._work(endpoint, queue, finished))
-            for endpoint, queue in zip(endpoints, queues.values(), strict=True)
-            for _ in range(min(self.concurrency, len(queue)))
-        ]
-        try:
-            for _ in requests:
-                found = await finished.get()
-                if isinstance(found, ZooterError):
-                    raise found
-                yield found
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            await asyncio.gather(*(endpoint.client.close() for endpoint in endpoints))
+        async with self.staying() as servers:
+            asked = [
+                (servers.of(queue[0].candidate, self.timeout, self.concurrency), queue) for queue in queues.values()
+            ]
+            workers = [
+                asyncio.create_task(self._work(endpoint, queue, finished))
+                for endpoint, queue in asked
+                for _ in range(min(self.concurrency, len(queue)))
+            ]
+            try:
+                for _ in requests:
+                    found = await finished.get()
+                    if isinstance(found, ZooterError):
+                        raise found
+                    yield found
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(
         self, endpoint: Endpoint, queue: deque[Request], finished: asyncio.Queue[Response | ZooterError]
     ) -> None:
         while queue:
-            try:
-                finished.put_nowait(await self._answer(endpoint, queue.popleft()))
-            except ZooterError as error:
-                finished.put_nowait(error)
-                return
+            async with endpoint.turn():
+                if not queue:  # emptied by the others while this one waited
+                    return
+                try:
+                    finished.put_nowait(await self._answer(endpoint, queue.popleft()))
+                except ZooterError as error:
+                    finished.put_nowait(error)
+                    return
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         tries = 0

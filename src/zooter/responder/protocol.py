@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from zooter.errors import ConfigError
 from zooter.pool import Candidate
@@ -106,4 +107,13 @@ class Responder(Protocol):
             ResponderError: no call can succeed: a wrong key, a model that does not exist.
             ConfigError: a candidate cannot be reached by its settings.
         """
+        ...
+
+
+@runtime_checkable
+class Stays(Protocol):
+    """A responder that can keep connections from one `respond` to the next."""
+
+    def staying(self) -> AbstractAsyncContextManager[object]:
+        """Keeps them until it is left."""
         ...

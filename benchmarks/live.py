@@ -1,0 +1,81 @@
+"""How long a live cascade takes beside the ideal: `python benchmarks/live.py`.
+
+200 queries, a small candidate and a large one behind one server, which answers after 200 ms from a process of its own
+and takes 32 calls at a time; the margins send 40 % of the queries on.
+"""
+
+import asyncio
+import math
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from fake_server import Reply, chat, serving
+
+from zooter.flight import Flight
+from zooter.pool import Candidate, Pool
+from zooter.responder.openai import OpenAIResponder
+from zooter.selector.margin import MarginSelector
+from zooter.selector.threshold import Threshold
+from zooter.types import Query
+
+QUERIES, SHARE, SECONDS, CONCURRENCY = 200, 0.4, 0.2, 32
+IDEAL = QUERIES * (1 + SHARE) * SECONDS / CONCURRENCY
+
+
+def answer(body: dict[str, Any], number: int) -> Reply:
+    """Two queries of five have a margin of 0.1, the others of 0.8."""
+    unsure = int(body["messages"][-1]["content"].split()[-1]) % 5 < 5 * SHARE
+    first, second = (0.5, 0.4) if unsure else (0.9, 0.1)
+    top = [{"token": "A", "logprob": math.log(first)}, {"token": "B", "logprob": math.log(second)}]
+    logprobs = {"content": [{"token": "A", "logprob": math.log(first), "top_logprobs": top}]}
+    return chat("A", delay=SECONDS, logprobs=logprobs)
+
+
+def _serve(address: "multiprocessing.Queue[str]") -> None:
+    with serving(answer) as server:
+        address.put(server.url)
+        time.sleep(3_600)
+
+
+def cascade(url: str) -> tuple[float, float]:
+    """Seconds of one run, and seconds of this process's processor."""
+    pool = Pool((Candidate("small", price=1.0, url=url), Candidate("large", price=5.0, url=url)))
+    flight = Flight(pool, OpenAIResponder(concurrency=CONCURRENCY))
+    selector = MarginSelector(("small", "large"), threshold=Threshold(running=False, fixed=(0.5,)))
+    queries = [Query(str(i), f"This is query {i}") for i in range(QUERIES)]
+    started, busy = time.perf_counter(), time.process_time()
+    decided = asyncio.run(flight.run(selector, queries))
+    seconds, busy = time.perf_counter() - started, time.process_time() - busy
+    calls = [one.ledger.calls.total() for one in decided]
+    if calls.count(2) != QUERIES * SHARE or any(one.ledger.failed for one in decided):
+        raise SystemExit(f"{calls.count(2)} of {QUERIES} went on")
+    return seconds, busy
+
+
+def main() -> None:
+    address: multiprocessing.Queue[str] = multiprocessing.Queue()
+    process = multiprocessing.Process(target=_serve, args=(address,), daemon=True)
+    process.start()
+    try:
+        url = address.get()
+        runs = sorted(cascade(url) for _ in range(5))
+    finally:
+        process.kill()
+    shown = Table(title=f"{QUERIES} queries through a cascade, {SHARE:.0%} go on, {CONCURRENCY} calls at a time")
+    for heading in ("of 5 runs", "seconds", "over the ideal", "bound", "processor"):
+        shown.add_column(heading, justify="left" if heading == "of 5 runs" else "right")
+    for name, (seconds, busy) in (("best", runs[0]), ("median", runs[2]), ("worst", runs[4])):
+        shown.add_row(name, f"{seconds:.2f}", f"{seconds / IDEAL:.2f}×", "≤ 1.3×", f"{busy:.2f} s")
+    shown.add_row("ideal", f"{IDEAL:.2f}", "", "", "")
+    Console().print(shown)
+
+
+if __name__ == "__main__":
+    main()
