@@ -101,7 +101,7 @@ def test_a_rate_limit_slows_down_and_loses_nothing() -> None:
             return complaint(429, "slow down", retry_after="0.05")
         return chat("good")
 
-    found, server = asked(answer, n=30, concurrency=16, retries=0)
+    found, server = asked(answer, n=30, concurrency=16, retries=0, timeout=10.0)
     assert [response.error for response in found] == [None] * 30
     assert len(server.bodies) > 30
 
