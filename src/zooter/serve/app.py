@@ -1,7 +1,6 @@
 """The application: what is answered under which path."""
 
 import asyncio
-import importlib.resources
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -13,7 +12,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from zooter.serve import conversation, guard, openapi, service, upstream
+from zooter.serve import conversation, guard, openapi, page, service, upstream
 from zooter.serve.access import AccessLog
 from zooter.serve.account import Account
 from zooter.serve.breaker import Budget
@@ -163,8 +162,8 @@ def build(settings: Settings, load: Load, found: Found | None = None) -> Door:
         title="zooter", lifespan=server.living, redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None
     )
     _add_routes(app, server)
-    page = importlib.resources.files("zooter.serve").joinpath("page.html").read_text(encoding="utf-8")
-    app.add_api_route("/", lambda: HTMLResponse(page, headers=openapi.PAGE_HEADERS), include_in_schema=False)
+    text, headers = page.read()
+    app.add_api_route("/", lambda: HTMLResponse(text, headers=headers), include_in_schema=False)
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(404, _nothing_there)
     app.add_exception_handler(405, _nothing_there)

@@ -1,4 +1,4 @@
-"""What the OpenAPI document and the page's headers say beyond what the routes tell by themselves."""
+"""What the OpenAPI document says beyond what the routes tell by themselves."""
 
 from typing import Any
 
@@ -6,13 +6,6 @@ NO_EMBEDDINGS = (
     "embeddings are not offered: a router chooses who answers a chat, and vectors of different models cannot be mixed; "
     "ask an embedding server directly"
 )
-PAGE_HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "cache-control": "no-cache",
-}
 
 _MESSAGES: dict[str, Any] = {
     "type": "array",
