@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,12 @@ class FakeRouter:
     folder: Path
     pool: Pool = field(default_factory=lambda: Pool.of(NAMES, {"small": 0.2, "large": 2.0, "tiny": 0.1}))
     tag_names: tuple[str, ...] = ("code", "chat")
+    facts: dict[str, Any] = field(default_factory=dict)
     batches: list[list[str]] = field(default_factory=list)
+
+    def route(self, texts: Sequence[str]) -> Choices:
+        """The choices alone."""
+        return self.look(texts)[0]
 
     def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
         """Probabilities of the last-named candidate's row of PROBS; "small" unless one is named."""

@@ -4,9 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zooter.errors import ConfigError, ZooterError
+
+if TYPE_CHECKING:
+    from zooter.serve.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,15 +39,23 @@ def _add_serve(commands: Any) -> None:
 
 
 def _serve(told: argparse.Namespace) -> None:
-    from zooter import entry
     from zooter.serve import run
-    from zooter.serve.settings import Settings
+
+    run.run(settings(told), run.load)
+
+
+def settings(told: argparse.Namespace) -> "Settings":
+    """The server's settings: those of `--config`, and the other options before them.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting cannot be used.
+    """
+    from zooter import entry
 
     values: dict[str, Any] = _read(told.config) if told.config else {}
-    values |= {
-        name: value for name in ("export", "pool_file", "host", "port") if (value := getattr(told, name)) is not None
-    }
-    run.run(Settings(**entry.bind(Settings, values, "the settings")), run.load)
+    given = {name: getattr(told, name) for name in ("export", "pool_file", "host", "port")}
+    values |= {name: value for name, value in given.items() if value is not None}
+    return entry.build({entry.TARGET: "zooter.serve.settings.Settings", **values})
 
 
 def _read(path: Path) -> dict[str, Any]:

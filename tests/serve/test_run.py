@@ -1,11 +1,13 @@
 """Starting the server: from the command line, with nothing of what trains routers."""
 
+import argparse
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from zooter import command
 from zooter.errors import ConfigError
@@ -57,6 +59,18 @@ def test_the_command_refuses_a_wrong_config(
     assert command.main(["serve", str(tmp_path), "--config", str(tmp_path / "serve.yaml")]) == 2
     told = capsys.readouterr().err
     assert re.search(words, told), told
+
+
+def test_selectors_are_settings_like_those_of_an_evaluation(tmp_path: Path) -> None:
+    margin = yaml.safe_load((Path(__file__).parents[2] / "conf" / "selector" / "margin.yaml").read_text())
+    margin |= {"order": ["small", "large"]}
+    margin["threshold"] |= {"running": False, "fixed": [0.5]}
+    config = tmp_path / "serve.yaml"
+    config.write_text(yaml.safe_dump({"selectors": {"margin": margin}, "port": 8081, "host": "127.0.0.1"}))
+    given = argparse.Namespace(export=tmp_path, config=config, pool_file=None, host="::1", port=None)
+    settings = command.settings(given)
+    assert (settings.export, settings.port, settings.host) == (tmp_path, 8081, "::1")
+    assert settings.selectors["margin"].threshold.fixed == (0.5,)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class Server:
 
     def models(self) -> dict[str, Any]:
         """What can be asked for as `model`."""
-        names = [ROUTED, *self.service.upstreams]
+        names = [ROUTED, *(f"{ROUTED}:{name}" for name in self.service.selectors), *self.service.upstreams]
         return {
             "object": "list",
             "data": [{"id": name, "object": "model", "created": 0, "owned_by": "zooter"} for name in names],

@@ -1,12 +1,13 @@
 """A chat request from its first byte to its last: decide, ask, pass the answer on, and count what it took."""
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zooter.serve import conversation, events, guard
+from zooter.serve import conversation, events, guard, selected
 from zooter.serve.account import Account
 from zooter.serve.choose import Chooser, Decision, read
 from zooter.serve.conversation import Conversation
@@ -80,6 +81,9 @@ class _Exchange:
         """Decide, ask and pass on."""
         account, told = self.chat_.account, self.told
         told["model"] = self.chat.model[:100]
+        if self.chat.model.startswith(f"{ROUTED}:"):
+            await self._select(self.chat.model.removeprefix(f"{ROUTED}:"))
+            return
         decision = await self._decide()
         told |= {"why": decision.why, "decision_ms": round(decision.seconds * 1e3, 2), "fault": decision.fault}
         if not decision.order or not self.service.upstreams:
@@ -105,6 +109,61 @@ class _Exchange:
             told["input_tokens"], told["output_tokens"] = seen.tokens
         self._note(upstream, decision, seen, seconds)
 
+    async def _select(self, name: str) -> None:
+        """Answer with what a selector decides."""
+        service, settings = self.service, self.chat_.settings
+        selector = service.selectors.get(name)
+        if selector is None:
+            raise self._unknown()
+        query = "\n".join(read(self.chat.texts, settings.reads))
+        if not query:
+            raise conversation.bad("a user's text to select by", "messages")
+        start = time.perf_counter()
+        try:
+            async with asyncio.timeout(settings.total):
+                selection, ask = await selected.select(
+                    selector, self.chat, query, service.pool, service.upstreams, self.chat_.relay
+                )
+        except TimeoutError as error:
+            words = f"expected the selector's answer within {settings.total:g} s"
+            raise Refusal(504, words, "server_error", "timeout") from error
+        seconds = time.perf_counter() - start
+        calls = ask.ledger.calls
+        self.chat_.account.escalations.labels(name).inc(max(0, len(calls) - 1))
+        self.told |= {"why": selection.why, "calls": dict(calls), "select_ms": round(seconds * 1e3, 2)}
+        for response in (one for part in ask.ledger.rounds for one in part if one.error is None):
+            tokens = response.input_tokens, response.output_tokens
+            known = None if None in tokens else tokens
+            self.chat_.account.used(service.upstreams[response.candidate].candidate, known)  # type: ignore[arg-type]
+        if selection.response is None:
+            await self._nothing_selected(ask, name)
+            return
+        chosen = selection.response.candidate
+        self.told["candidate"] = chosen
+        self.chat_.account.choices.labels(chosen, name).inc()
+        told = selected.completion(selection, ask)
+        decision = Decision((chosen,), f"{name}: {selection.why}", seconds)
+        body = selected.as_events(told) if self.chat.stream else json.dumps(told).encode()
+        kind = b"text/event-stream" if self.chat.stream else b"application/json"
+        await self._whole(200, [(b"content-type", kind)], body, decision, chosen)
+        if chosen in service.upstreams:
+            seen = events.Seen(keep=True)
+            seen.whole(told)
+            self._note(service.upstreams[chosen], decision, seen, seconds)
+
+    async def _nothing_selected(self, ask: selected.ServedAsk, name: str) -> None:
+        """Tell why no candidate answered a selector: in a server's words, if it is the request that is wrong."""
+        if ask.faults:
+            fault = ask.faults[-1]
+            await self._whole(fault.status or 502, fault.headers, fault.body, Decision((), name), name)
+            return
+        failed = "; ".join(f"{one.candidate}: {one.error}" for part in ask.ledger.rounds for one in part)
+        raise Refusal(502, f"no candidate answered ({failed})", "server_error", "no_candidate_answered", retry_after=1)
+
+    def _unknown(self) -> Refusal:
+        names = [ROUTED, *(f"{ROUTED}:{name}" for name in self.service.selectors), *self.service.upstreams]
+        return Refusal(404, f"expected as model one of {names}", "invalid_request_error", "model_not_found", "model")
+
     async def _decide(self) -> Decision:
         chat, service = self.chat, self.service
         if chat.model == ROUTED:
@@ -112,13 +171,7 @@ class _Exchange:
             return await self.chat_.chooser.choose(chat, service, client)
         if chat.model in service.upstreams:
             return Decision((chat.model,), "asked for")
-        raise Refusal(
-            404,
-            f"expected as model {ROUTED!r} or one of {sorted(service.upstreams)}",
-            "invalid_request_error",
-            "model_not_found",
-            "model",
-        )
+        raise self._unknown()
 
     async def _pass_on(self, upstream: Upstream, answer: Answer, decision: Decision) -> events.Seen:
         seen = events.Seen(keep=self.chat_.decisions is not None and self.chat_.settings.decisions_responses)
@@ -154,7 +207,7 @@ class _Exchange:
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]], decision: Decision, name: str) -> None:
         ours = [
             (b"x-zooter-candidate", _header(name)),
-            (b"x-zooter-why", decision.why.encode()),
+            (b"x-zooter-why", _header(decision.why)),
             (b"x-zooter-decision-ms", b"%.2f" % (decision.seconds * 1e3)),
         ]
         await self.send({"type": "http.response.start", "status": status, "headers": headers + ours})

@@ -35,6 +35,15 @@ class Router(Protocol):
         """The tags whose probabilities `look` gives."""
         ...
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the export's manifest says."""
+        ...
+
+    def route(self, texts: Sequence[str]) -> Choices:
+        """Choices of n texts."""
+        ...
+
     def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
         """Choices of n texts, and the probabilities (n, t) of the tags that the export knows."""
         ...

@@ -44,14 +44,19 @@ class Relay:
                 upstream.breaker.given_up()
                 break
             try:
-                return upstream, await self._ask(upstream, chat)
+                return upstream, await self.ask(upstream, chat)
             except UpstreamError as error:
                 if not error.again or (len(order) == 1 and error.status is not None and error.status >= 400):
                     raise
                 failed.append((name, error))
         raise self._nobody(failed, [upstreams[name] for name in order])
 
-    async def _ask(self, upstream: Upstream, chat: Conversation) -> Answer:
+    async def ask(self, upstream: Upstream, chat: Conversation) -> Answer:
+        """One call of an admitted candidate, counted, with its breaker told how it went.
+
+        Raises:
+            UpstreamError: the answer has not begun.
+        """
         name, clock = upstream.candidate.name, asyncio.get_running_loop().time
         start = clock()
         try:

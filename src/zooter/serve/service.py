@@ -13,6 +13,8 @@ import yaml
 
 from zooter.errors import ConfigError
 from zooter.pool import Candidate, Pool, live
+from zooter.selector.protocol import Selector
+from zooter.serve import selected
 from zooter.serve.breaker import Breaker
 from zooter.serve.decide import Decider, Router
 from zooter.serve.settings import Settings
@@ -33,6 +35,7 @@ class Service:
         upstreams: candidate → its server, for those that have one.
         default: the candidate that answers where there is no decision.
         reference: what the export knows of its training queries.
+        selectors: name → selector.
     """
 
     router: Router
@@ -41,6 +44,7 @@ class Service:
     upstreams: Mapping[str, Upstream]
     default: str
     reference: Mapping[str, Any]
+    selectors: Mapping[str, Selector]
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Found:
     reference: Mapping[str, Any]
     default: str
     keys: Mapping[str, str | None]
+    selectors: Mapping[str, Selector]
 
 
 def read(settings: Settings, load: Load) -> Found:
@@ -70,7 +75,9 @@ def read(settings: Settings, load: Load) -> Found:
     path = router.folder / REFERENCE
     reference = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     router.look(["Is everything there?"])
-    return Found(router, pool, reference, _default(settings.default, pool, keys, reference), keys)
+    default = _default(settings.default, pool, keys, reference)
+    selectors = selected.ready(settings.selectors, router, selected.askable(pool, keys))
+    return Found(router, pool, reference, default, keys, selectors)
 
 
 def make(
@@ -85,7 +92,7 @@ def make(
             breaker = breakers.setdefault((candidate.name, str(candidate.url)), breaker)
             upstreams[candidate.name] = Upstream(candidate, settings, breaker, session, found.keys[candidate.name])
     decider = Decider(found.router, settings.batch, settings.waiting, settings.deadline)
-    return Service(found.router, found.pool, decider, upstreams, found.default, found.reference)
+    return Service(found.router, found.pool, decider, upstreams, found.default, found.reference, found.selectors)
 
 
 def reached(pool: Pool, path: Path | None) -> Pool:

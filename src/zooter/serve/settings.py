@@ -2,8 +2,10 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from zooter.errors import ConfigError
 
@@ -25,6 +27,8 @@ class Settings:
         threads: of the router's network.
         watch: how often to look for a new export in the folder; None leaves it to SIGHUP.
         default: the candidate that answers when there is no decision; None: the one chosen most often in training.
+        selectors: name → selector, as in conf/selector; asked for as model "zooter:NAME". One that routes and names no
+            export does so with this one.
         reads: which user text decides: the "last" message, the "first", or "all" of them.
         deadline: of a decision; later than that, the default candidate answers.
         batch: most texts that are decided in one go.
@@ -64,6 +68,7 @@ class Settings:
     threads: int = 1
     watch: float | None = None
     default: str | None = None
+    selectors: Mapping[str, Any] = field(default_factory=dict)
     reads: str = "last"
     deadline: float = 0.1
     batch: int = 32
