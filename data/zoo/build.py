@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import multiprocessing
+import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -30,11 +31,14 @@ def make_member(member: Member, folder: Path) -> float:
     """Teaches one candidate and saves it; returns the seconds it took. One thread, so that a rebuild is repeatable."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     start = time.perf_counter()
-    if (folder / "model.safetensors").exists():
+    if folder.exists():
         return 0.0
     torch.set_num_threads(1)
     tokenizer = build_tokenizer()
-    save(teach(member, tokenizer), tokenizer, folder)
+    # Beside its place first: a build that is interrupted leaves whole models or none, and goes on where it was.
+    part = folder.with_name(folder.name + ".part")
+    save(teach(member, tokenizer), tokenizer, part)
+    part.rename(folder)
     seconds = time.perf_counter() - start
     log.info("%s: %d steps in %.0f s", member.name, member.steps, seconds)
     return seconds
@@ -50,6 +54,13 @@ def make_members(folder: Path, work: Path, workers: int) -> None:
         list(pool.map(make_member, [job[0] for job in jobs], [job[1] for job in jobs]))
 
 
+def spent(start: float) -> dict[str, float]:
+    """Minutes since ``start`` by the clock, and of processor time, of this process and its workers."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    return {"wall_minutes": (time.perf_counter() - start) / 60, "cpu_minutes": cpu / 60}
+
+
 def main() -> None:
     """Builds what is missing, then measures everything and writes the cards."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -58,12 +69,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="models taught at the same time, one core each")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    whole = not any((given.folder / member.name).exists() for member in MEMBERS)
+    start = time.perf_counter()
     make_members(given.folder, given.work, given.workers)
     # One thread here too: repeatable, and on a busy machine several threads wait for one another most of the time.
     torch.set_num_threads(1)
     make_rewarder(given.folder, given.work)
+    path = given.folder / "measured.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
     measured = measure(given.folder)
-    (given.folder / "measured.json").write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
+    # What a build took is known only of one that found nothing there.
+    measured["build"] = spent(start) if whole else before.get("build")
+    path.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
     write_cards(given.folder, measured)
 
 

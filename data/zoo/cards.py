@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoo.plan import JUDGE, MEMBERS, REWARDER, SEED, VOCABULARY, Member, Shape
+from zoo.plan import JUDGE, MEMBERS, REWARDER, SEED, TIERS, VOCABULARY, Member, Shape
 from zoo.rewarder_build import QUERIES, TEMPERATURE
 from zoo.teach import BATCH
 
@@ -74,7 +74,15 @@ Greedy accuracy in percent on {queries:,} generated queries that no model was ta
 
 Best possible choice per query: {oracle:.1%}. Reward-model ranking (best reward of all responses): {ranking:.1%}.
 The reward model prefers the right response in {pairwise:.1%} of {pairs:,} held-out pairs.
+
+The two tiers, {small} and {large}: percent right when the larger answers a share of the queries, those of the smaller's
+smallest first-token margins or any:
+
+{cascade}
+
+{build}
 """
+BUILD = "`make zoo` took {wall_minutes:.0f} minutes with two workers, {cpu_minutes:.0f} minutes of processor time."
 
 
 def shape_of(shape: Shape) -> dict[str, int]:
@@ -84,10 +92,10 @@ def shape_of(shape: Shape) -> dict[str, int]:
 
 def mix_of(member: Member) -> str:
     """The candidate's lessons in words."""
-    if member.share < 1.0:
-        return f"{member.share:.0%} of them {', '.join(member.main)}; the rest all other skills"
     light = f", except {', '.join(member.light)}: a quarter as often" if member.light else ""
-    return f"every skill equally often{light}"
+    if member.share == 1.0:
+        return f"every skill equally often{light}"
+    return f"{member.share:.0%} of them {', '.join(member.main)}{light}; the rest all other skills"
 
 
 def candidate_card(member: Member, figures: dict, queries: int) -> str:
@@ -117,6 +125,11 @@ def write_cards(folder: Path, measured: dict) -> None:
     (folder / "README.md").write_text(overview(measured))
 
 
+def lines(rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def overview(measured: dict) -> str:
     """The table of every candidate per skill."""
     figures = measured["candidates"]
@@ -134,10 +147,15 @@ def overview(measured: dict) -> str:
             rows.append([f"{signal}, {key}", *(f"{figures[name][signal][key]:.2f}" for name in names)])
     rows.append(["parameters", *(f"{figures[name]['parameters']:,}" for name in names)])
     rows.append(["price, $ per 1M tokens", *(f"{member.price:g}" for member in MEMBERS)])
+    steps = measured["cascade"]
+    tiers = [["asked of the larger", *(f"{step['share']:.0%}" for step in steps)], ["---"] * (len(steps) + 1)]
+    for key, title in (("margin", "by margin"), ("random", "at random")):
+        tiers.append([title, *(f"{100 * step[key]:.1f}" for step in steps)])
     parameters = sum(figures[name]["parameters"] for name in names) + measured["rewarder"]["parameters"]
     return OVERVIEW.format(
         count=len(names), skills=len(skills), size=f"{2 * parameters / 1e6:.1f}", queries=measured["queries"],
-        table="\n".join("| " + " | ".join(row) + " |" for row in rows), oracle=measured["oracle"],
+        table=lines(rows), cascade=lines(tiers), small=TIERS[0], large=TIERS[1],
+        build=BUILD.format(**measured["build"]) if measured["build"] else "", oracle=measured["oracle"],
         ranking=measured["rewarder"]["ranking_accuracy"], pairwise=measured["rewarder"]["pairwise_accuracy"],
         pairs=measured["rewarder"]["pairs"],
     )  # fmt: skip

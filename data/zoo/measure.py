@@ -48,3 +48,20 @@ def point_biserial(signal: np.ndarray, truth: np.ndarray) -> float:
     if signal.std() == 0 or truth.std() == 0:
         return float("nan")
     return float(np.corrcoef(signal, truth)[0, 1])
+
+
+def cascade(small: np.ndarray, large: np.ndarray, margins: np.ndarray) -> list[dict[str, float]]:
+    """Share right when the larger candidate answers a share of the queries: those of smallest margin, or any.
+
+    ``small`` and ``large``: whether each tier is right (n,); ``margins``: the small tier's (n,). Of equal margins, the
+    earlier query goes first.
+    """
+    order = np.argsort(margins, kind="stable")
+    rows = []
+    for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        passed = order[: round(share * len(order))]
+        got = small.copy()
+        got[passed] = large[passed]
+        random = (1 - share) * small.mean() + share * large.mean()
+        rows.append({"share": share, "margin": float(got.mean()), "random": float(random)})
+    return rows

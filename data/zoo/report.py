@@ -10,8 +10,8 @@ from transformers import AutoModelForSequenceClassification
 
 from zoo.answer import answer
 from zoo.folder import load
-from zoo.measure import agreement, auc, by_skill, point_biserial, right
-from zoo.plan import MEMBERS, REWARDER, SEED, Member
+from zoo.measure import agreement, auc, by_skill, cascade, point_biserial, right
+from zoo.plan import MEMBERS, REWARDER, SHOWN, TIERS, Member
 from zoo.rewarder import dialogue, pairwise_accuracy, preference_pairs, rewards_of
 from zooter.skills.generate import ZooQuery, generate
 
@@ -20,8 +20,8 @@ SAMPLES = 5
 SAMPLED_AT = 0.8
 
 
-def measure_candidate(member: Member, folder: Path, queries: Sequence[ZooQuery]) -> tuple[dict, list[str]]:
-    """One candidate's figures, and its greedy responses."""
+def measure_candidate(member: Member, folder: Path, queries: Sequence[ZooQuery]) -> tuple[dict, list[str], np.ndarray]:
+    """One candidate's figures, its greedy responses, and their first-token margins."""
     model, tokenizer = load(folder / member.name)
     greedy = answer(model, tokenizer, queries)
     texts = [item.text for item in greedy]
@@ -36,36 +36,42 @@ def measure_candidate(member: Member, folder: Path, queries: Sequence[ZooQuery])
         if temperature not in sampled:
             texts_there = [item.text for item in answer(model, tokenizer, queries, temperature)]
             sampled[temperature] = right(queries, texts_there).mean()
-    return {
-        "parameters": model.num_parameters(),
-        "accuracy": float(truth.mean()),
-        "skills": by_skill(queries, truth),
-        "levels": [float(truth[[query.level == level for query in queries]].mean()) for level in (1, 2, 3)],
-        "temperature": {"0": float(truth.mean()), **{f"{key:g}": float(sampled[key]) for key in TEMPERATURES}},
-        "margin": {"auc": auc(margins, truth), "correlation": point_biserial(margins, truth)},
-        "agreement": {"auc": auc(agreed, truth), "correlation": point_biserial(agreed, truth)},
-        "output_tokens": float(np.mean([item.tokens for item in greedy])),
-    }, texts
+    return (
+        {
+            "parameters": model.num_parameters(),
+            "accuracy": float(truth.mean()),
+            "skills": by_skill(queries, truth),
+            "levels": [float(truth[[query.level == level for query in queries]].mean()) for level in (1, 2, 3)],
+            "temperature": {"0": float(truth.mean()), **{f"{key:g}": float(sampled[key]) for key in TEMPERATURES}},
+            "margin": {"auc": auc(margins, truth), "correlation": point_biserial(margins, truth)},
+            "agreement": {"auc": auc(agreed, truth), "correlation": point_biserial(agreed, truth)},
+            "output_tokens": float(np.mean([item.tokens for item in greedy])),
+        },
+        texts,
+        margins,
+    )
 
 
 def measure(folder: Path, count: int = 1000) -> dict:
-    """All figures, on ``count`` test queries of another seed than the default experiment's."""
-    queries = generate(count, SEED, "test")
-    figures, columns = {}, []
+    """All figures, on ``count`` test queries of a seed kept for that."""
+    queries = generate(count, SHOWN, "test")
+    figures, columns, margins = {}, [], {}
     for member in MEMBERS:
-        figures[member.name], texts = measure_candidate(member, folder, queries)
+        figures[member.name], texts, margins[member.name] = measure_candidate(member, folder, queries)
         columns.append(texts)
     truth = np.array([right(queries, texts) for texts in columns]).T
     rewarder, tokenizer = load(folder / REWARDER, AutoModelForSequenceClassification)
     rows = [list(texts) for texts in zip(*columns, strict=True)]
-    pairs = preference_pairs(queries, rows, per_query=8, seed=SEED)
+    pairs = preference_pairs(queries, rows, per_query=8, seed=SHOWN)
     read = [dialogue(tokenizer, query.text, text) for query, texts in zip(queries, rows, strict=True) for text in texts]
     rewards = np.array(rewards_of(rewarder, tokenizer, read)).reshape(truth.shape)
+    small, large = (truth[:, [member.name for member in MEMBERS].index(name)] for name in TIERS)
     ranked = truth[np.arange(len(queries)), rewards.argmax(1)]
     return {
         "queries": count,
         "candidates": figures,
         "oracle": float(truth.max(1).mean()),
+        "cascade": cascade(small, large, margins[TIERS[0]]),
         "rewarder": {
             "parameters": rewarder.num_parameters(),
             "pairs": len(pairs),

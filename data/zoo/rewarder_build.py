@@ -13,7 +13,7 @@ from zoo.rewarder import preference_pairs, start_from, teach_rewarder
 from zooter.skills.generate import ZooQuery, generate
 
 log = logging.getLogger("zoo")
-QUERIES = 16_000
+QUERIES = 10_000
 TEMPERATURE = 0.8
 
 
@@ -29,7 +29,7 @@ def gather(folder: Path, queries: Sequence[ZooQuery], temperature: float, seed: 
 def make_rewarder(folder: Path, work: Path) -> None:
     """Teaches the reward model and saves it, unless it is there."""
     target = folder / REWARDER
-    if (target / "model.safetensors").exists():
+    if target.exists():
         return
     taught = generate(QUERIES, SEED + 2, "zoo")
     pairs = preference_pairs(taught, gather(folder, taught, TEMPERATURE, SEED), per_query=6, seed=SEED)
@@ -37,5 +37,7 @@ def make_rewarder(folder: Path, work: Path) -> None:
     model = teach_rewarder(start_from(body, tokenizer), tokenizer, pairs, epochs=2)
     # Right padding: a reward is read at the last token that is not padding, and no mask is then needed before it.
     tokenizer.padding_side = "right"
-    save(model, tokenizer, target)
+    part = target.with_name(target.name + ".part")
+    save(model, tokenizer, part)
+    part.rename(target)
     log.info("%s: taught on %d pairs", REWARDER, len(pairs))

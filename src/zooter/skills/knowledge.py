@@ -8,8 +8,6 @@ from zooter.skills.skill import Problem, Skill
 from zooter.skills.tables import CAPITALS, ELEMENTS, KINDS, OPPOSITES, third
 
 FAMILY = "knowledge"
-LABELS = "ABCD"
-"""The responses to a multiple choice."""
 
 
 def draw_capital(random: Random, level: int) -> Problem:
@@ -36,13 +34,15 @@ def draw_opposite(random: Random, level: int) -> Problem:
 
 
 def draw_choice(random: Random, level: int) -> Problem:
-    """Two, three or four options, one of them of the asked kind."""
+    """Two, three or four options, one of them of the asked kind.
+
+    The answer is the word itself: no candidate of this size learns to give its letter instead.
+    """
     kind, *others = random.sample(sorted(KINDS), level + 1)
     right = random.choice(KINDS[kind].split())
     options = [right, *(random.choice(KINDS[other].split()) for other in others)]
     random.shuffle(options)
-    listed = " ".join(f"({label}) {option}" for label, option in zip(LABELS, options, strict=False))
-    return Problem("is", {"kind": kind, "options": listed}, LABELS[options.index(right)])
+    return Problem("is", {"kind": kind, "options": ", ".join(options)}, right)
 
 
 CAPITAL = Skill(

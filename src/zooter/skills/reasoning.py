@@ -9,8 +9,7 @@ from zooter.skills.skill import Problem, Skill
 
 FAMILY = "reasoning"
 NAMES = ("Ann", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ivy", "Jan", "Kim", "Leo", "Mia", "Ned", "Pam")
-RELATIONS = (("taller", "shorter", "tallest", "shortest"), ("older", "younger", "oldest", "youngest"),
-             ("faster", "slower", "fastest", "slowest"))  # fmt: skip
+RELATIONS = (("taller", "tallest", "shortest"), ("older", "oldest", "youngest"), ("faster", "fastest", "slowest"))
 
 
 def draw_sequence(random: Random, level: int) -> Problem:
@@ -39,18 +38,12 @@ def draw_comparison(random: Random, level: int) -> Problem:
 
 
 def draw_ordering(random: Random, level: int) -> Problem:
-    """Two people compared, three in a row (level 2), or three with facts turned around and shuffled (level 3)."""
-    people = random.sample(NAMES, 2 if level == 1 else 3)
-    more, less, most, least = random.choice(RELATIONS)
-    facts = []
-    for higher, lower in pairwise(people):
-        turned = level == 3 and random.random() < 0.4
-        facts.append(f"{lower} is {less} than {higher}." if turned else f"{higher} is {more} than {lower}.")
-    if level == 3:
-        random.shuffle(facts)
+    """Two, three or four people, each compared with the next; one of the two ends is asked for."""
+    people = random.sample(NAMES, level + 1)
+    more, most, least = random.choice(RELATIONS)
+    facts = " ".join(f"{one} is {more} than {other}." for one, other in pairwise(people))
     top = random.random() < 0.5
-    slots = {"facts": " ".join(facts), "end": most if top else least}
-    return Problem("end", slots, people[0] if top else people[-1])
+    return Problem("end", {"facts": facts, "end": most if top else least}, people[0] if top else people[-1])
 
 
 SEQUENCE = Skill(

@@ -1,26 +1,35 @@
 """The zoo's table (each candidate per skill) and its speeds on this machine.
 
-python benchmarks/zoo.py            the table as measured when the zoo was built, then speeds
-python benchmarks/zoo.py --measure  measures the table again (minutes)
+With data/ on PYTHONPATH:
+
+python benchmarks/candidates.py                          the table as measured when the zoo was built, then speeds
+python benchmarks/candidates.py --measure                measures the table again (minutes)
+python benchmarks/candidates.py --beta RECORDS           what smoothing gains on a run's table, by its truth
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import quality
 import torch
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForSequenceClassification
 from zoo.answer import answer
 from zoo.folder import load
-from zoo.plan import MEMBERS, REWARDER
+from zoo.plan import MEMBERS, REWARDER, TIERS
 from zoo.report import measure
 from zoo.rewarder import dialogue, rewards_of
 
+from zooter import baseline, metric
+from zooter.label import Smoothing
 from zooter.skills.generate import generate
 
 NAMES = [member.name for member in MEMBERS]
@@ -79,6 +88,44 @@ def speeds(folder: Path, count: int, batch: int) -> Table:
     return table
 
 
+def cascade_table(measured: dict) -> Table:
+    """Percent right when the larger tier answers a share of the queries."""
+    rows = measured["cascade"]
+    table = Table("asked of the larger tier", *(f"{row['share']:.0%}" for row in rows), title=" → ".join(TIERS))
+    for key in ("margin", "random"):
+        table.add_row(key, *(f"{100 * row[key]:.1f}" for row in rows))
+    return table
+
+
+def smoothing(records: Path, folds: int) -> Table:
+    """Share right of routers trained with several β, and the difference to β = 1 with its paired 95 % interval.
+
+    ``default``: the library's own net. ``plain net``: ZOOTER's, where tags are in the labels alone.
+    """
+    methods = {f"default, β {beta}": partial(quality.ours, label=Smoothing(beta=beta)) for beta in (1.0, 0.3, "auto")}
+    for beta in (1.0, 0.3):
+        methods[f"plain net, β {beta}"] = partial(quality.plain, label=quality.replace(quality.PLAIN, beta=beta))
+    got: dict[str, list[np.ndarray]] = {name: [] for name in methods}
+    quality.quiet()
+    with tempfile.TemporaryDirectory() as folder:
+        data, given = quality.load(records.resolve(), Path(folder))
+        read = data.records
+        for part in given.split.parts(read.queries, folds):
+            order, truth = baseline.strength(read.rewards.take(part.train)), read.truth.take(part.test)
+            for name, method in methods.items():
+                chosen = metric.choose(method(data, part, None, given), truth.observed, order)
+                got[name].append(truth.values[np.arange(len(chosen)), chosen])
+    right = {name: np.concatenate(parts) for name, parts in got.items()}
+    count = len(next(iter(right.values())))
+    table = Table("router", "right, %", "− β = 1, points", "95 %", title=f"{count:,} queries, each tested out of fold")
+    for name, values in right.items():
+        columns = np.stack([values, right[name.split(",")[0] + ", β 1.0"]])
+        low, high = metric.paired_bootstrap(columns, lambda one, other: np.asarray(one - other))
+        gain = f"{100 * (columns[0] - columns[1]).mean():+.1f}"
+        table.add_row(name, f"{100 * values.mean():.1f}", gain, f"{100 * low:+.1f}…{100 * high:+.1f}")
+    return table
+
+
 def main() -> None:
     """Prints everything."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -86,10 +133,16 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="measure the table again instead of reading it")
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--beta", type=Path, help="compare β on this recorded table instead")
+    parser.add_argument("--folds", type=int, default=5)
     given = parser.parse_args()
+    if given.beta:
+        Console(width=150).print(smoothing(given.beta, given.folds))
+        return
     measured = measure(given.folder) if given.measure else json.loads((given.folder / "measured.json").read_text())
     console = Console(width=150)
     console.print(skill_table(measured))
+    console.print(cascade_table(measured))
     console.print(f"oracle {measured['oracle']:.1%}   reward model {json.dumps(measured['rewarder'])}")
     console.print(speeds(given.folder, given.count, given.batch))
 
