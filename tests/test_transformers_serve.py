@@ -9,13 +9,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiny import causal_folder
 
 from zooter.errors import ResponderError
 from zooter.pool import Candidate
+from zooter.reader.zoo import ZooReader
 from zooter.responder.huggingface import HuggingFaceResponder
 from zooter.responder.openai import OpenAIResponder
 from zooter.responder.protocol import Request, Responder, Sampling
@@ -26,33 +28,60 @@ for needed in ("fastapi", "uvicorn", "accelerate"):
 
 pytestmark = pytest.mark.slow
 START = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
-SECONDS = 120
+SECONDS = 300  # a start takes some 10 on a quiet machine
+ZOO = Path(__file__).parents[1] / "data" / "zoo"
+
+
+@dataclass(frozen=True)
+class Urls:
+    """One server that loads whichever model it is asked for, and one that has a single model."""
+
+    any: str
+    page: str
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return causal_folder(tmp_path_factory.mktemp("served"))
+def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Urls]:
+    logs = tmp_path_factory.mktemp("served")
+    with serve(logs / "any.log", []) as any_model, serve(logs / "page.log", [str(ZOO / "zoo-page")]) as page:
+        wait_for(any_model)
+        wait_for(page)
+        yield Urls(any_model.url, page.url)
 
 
-@pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}/v1"
+
+
+@contextmanager
+def serve(log: Path, model: list[str]) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", START, "serve", str(folder), "--device", "cpu", "--port", str(port)]
+    command = [sys.executable, "-c", START, "serve", *model, "--device", "cpu", "--port", str(port)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    with (folder / "serve.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
     try:
-        started = time.monotonic()
-        while not _is_up(f"http://localhost:{port}/health"):
-            assert process.poll() is None, (folder / "serve.log").read_text()
-            assert time.monotonic() - started < SECONDS, (folder / "serve.log").read_text()
-            time.sleep(0.1)
-        yield f"http://localhost:{port}/v1"
+        yield Server(process, port, log)
     finally:
         process.kill()
         process.wait()
+
+
+def wait_for(server: Server) -> None:
+    started = time.monotonic()
+    while not _is_up(f"http://localhost:{server.port}/health"):
+        assert server.process.poll() is None, server.log.read_text()
+        assert time.monotonic() - started < SECONDS, server.log.read_text()
+        time.sleep(0.1)
 
 
 def _is_up(address: str) -> bool:
@@ -63,25 +92,34 @@ def _is_up(address: str) -> bool:
         return False
 
 
-def ask(responder: Responder, candidate: Candidate, texts: list[str]) -> dict[str, Response]:
-    async def collect() -> dict[str, Response]:
-        requests = [Request(Query(text, text), candidate) for text in texts]
-        return {response.query_id: response async for response in responder.respond(requests)}
+def ask(responder: Responder, requests: list[Request]) -> dict[tuple[str, str], Response]:
+    async def collect() -> dict[tuple[str, str], Response]:
+        return {(found.candidate, found.query_id): found async for found in responder.respond(requests)}
 
     return asyncio.run(collect())
 
 
-def test_the_same_model_says_the_same_here_and_behind_the_server(folder: Path, url: str) -> None:
-    texts = ["hi", "what is 1 + 1?", "a longer query than the others"]
-    sampling = Sampling(temperature=0, max_new_tokens=8)
-    there = ask(OpenAIResponder(sampling), Candidate("tiny", model=str(folder), url=url, price=1.0), texts)
-    here = ask(HuggingFaceResponder(sampling), Candidate("tiny", model=str(folder), price=1.0), texts)
-    for text in texts:
+def candidate(name: str, url: str) -> Candidate:
+    return Candidate(name, model=str(ZOO / name), url=url, price=1.0)
+
+
+def test_the_zoos_candidates_say_the_same_here_and_behind_the_server(urls: Urls) -> None:
+    queries = [*ZooReader(40).read()[:8], Query("odd", "¿Qué? 😀\n\tа")]
+    pool = [candidate(name, urls.any) for name in ("zoo-page", "zoo-scribe", "zoo-sage")]
+    requests = [Request(query, who) for who in pool for query in queries]
+    sampling = Sampling(temperature=0, max_new_tokens=12)
+    there = ask(OpenAIResponder(sampling, concurrency=4), requests)
+    here = ask(HuggingFaceResponder(sampling, batch_size=1), requests)
+    assert len(there) == len(here) == len(requests)
+    for cell, response in here.items():
         for name in ("text", "finish_reason", "input_tokens", "output_tokens", "cost", "error"):
-            assert getattr(there[text], name) == getattr(here[text], name), name
-    assert there["hi"].margin is None  # this server gives no probabilities
+            assert getattr(there[cell], name) == getattr(response, name), (cell, name)
+        assert response.first_tokens is not None
+        assert there[cell].first_tokens is None  # this server gives no probabilities
+    assert len({response.text for response in there.values()}) > len(queries)
 
 
-def test_a_wrong_model_name_stops_at_once_with_its_words(url: str) -> None:
+def test_a_wrong_model_name_stops_at_once_with_its_words(urls: Urls) -> None:
+    wrong = Candidate("page", model="nobody/none", url=urls.page)
     with pytest.raises(ResponderError, match="requested 'nobody/none'"):
-        ask(OpenAIResponder(), Candidate("tiny", model="nobody/none", url=url), ["hi"] * 3)
+        ask(OpenAIResponder(), [Request(Query(str(i), "hi"), wrong) for i in range(3)])

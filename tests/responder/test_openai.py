@@ -3,15 +3,20 @@
 import asyncio
 import json
 import math
+import random
 import socket
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_server import Answer, Reply, Server, chat, complaint, serving
 
+from zooter.ask import Rules, respond
+from zooter.cells import Cells
 from zooter.errors import ConfigError, ResponderError
-from zooter.pool import Candidate
+from zooter.pool import Candidate, Pool
 from zooter.responder.openai import OpenAIResponder
 from zooter.responder.protocol import Request, Sampling
 from zooter.types import Query, Response
@@ -274,16 +279,43 @@ def test_a_parameter_that_stays_refused_fails_the_call() -> None:
     assert len(server.bodies) == 2
 
 
-def test_a_long_answer_and_odd_characters_arrive_whole() -> None:
-    long = "ab" * 2**20
-    odd = json.dumps({"choices": [{"message": {"content": "NUL \x00, half \ud800, 😀"}}]}).encode()
-    invalid = b'{"choices": [{"message": {"content": "caf\xe9 \xff"}}]}'
-    found, _ = asked(in_turn(chat(long), Reply(odd), Reply(invalid)), n=3, concurrency=1, timeout=5.0)
-    assert found[0].text == long
-    assert found[1].text == "NUL \x00, half �, 😀"
-    assert found[2].text == "caf� �"
-    for response in found:
+LONG = "ab" * 2**20
+ODD_REPLIES = [
+    (chat(LONG), LONG),
+    (Reply(json.dumps({"choices": [{"message": {"content": "NUL \x00, half \ud800, 😀"}}]}).encode()),
+     "NUL \x00, half �, 😀"),
+    (Reply(b'{"choices": [{"message": {"content": "caf\xe9 \xff"}}]}'), "caf� �"),
+    (Reply(b'{"choices": [{"message": {"content": "raw \x00 byte"}}]}'), "raw \x00 byte"),
+    (chat("plain"), "plain"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_a_long_answer_and_odd_characters_arrive_whole_and_where_they_belong(concurrency: int) -> None:
+    """In one body after the other, and among many at a time, whichever comes first."""
+
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        kind = int(body["messages"][-1]["content"].split()[-1]) % len(ODD_REPLIES)
+        return replace(ODD_REPLIES[kind][0], delay=random.uniform(0, 0.02))
+
+    found, server = asked(answer, n=20, concurrency=concurrency, timeout=20.0, retries=0)
+    assert [response.error for response in found] == [None] * 20
+    for i, response in enumerate(found):
+        assert response.text == ODD_REPLIES[i % len(ODD_REPLIES)][1]
         response.text.encode()  # it can be written
+    assert (server.most_at_once > 1) is (concurrency > 1)
+
+
+def test_odd_answers_of_many_calls_at_a_time_are_kept_and_read_again_as_they_came(tmp_path: Path) -> None:
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        return ODD_REPLIES[1 + int(body["messages"][-1]["content"].split()[-1]) % 3][0]
+
+    cells = Cells(tmp_path)
+    queries = [Query(str(i), f"query {i}") for i in range(12)]
+    with serving(answer) as server:
+        pool = Pool((Candidate("small", url=server.url),))
+        keys = respond(queries, pool, OpenAIResponder(**{**QUICK, "timeout": 20.0}), cells, Rules())
+    assert [found and found.text for found in cells.answers(keys["small"])] == [t for _, t in ODD_REPLIES[1:4]] * 4
 
 
 def test_an_empty_answer_is_an_answer() -> None:

@@ -37,7 +37,8 @@ def parse(body: bytes, labels: Sequence[str] = ()) -> Reply:
         ConfigError: two labels share their first token, so that the margin between them is not defined.
     """
     try:
-        found = json.loads(body.decode("utf-8", "replace"))
+        # Not strict: some servers let control characters through as they are.
+        found = json.loads(body.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError) as error:
         raise BadReplyError(f"not JSON: {quote(body.decode('utf-8', 'replace'))}") from error
     try:
