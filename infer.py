@@ -15,7 +15,6 @@ from rich.console import Console
 
 from zooter import entry
 from zooter import infer as inference
-from zooter.errors import ConfigError
 
 # A query is any text at all; Hydra would read commas, quotes or ${…} in it as its own grammar.
 TEXTS = [argument.removeprefix("query=") for argument in sys.argv[1:] if argument.startswith("query=")]
@@ -28,8 +27,7 @@ SELECTORS = Path(__file__).parent / "conf" / "selector"
 def infer(config: DictConfig) -> None:
     """Print or write one decision per query, or serve, or compare selectors."""
     with entry.errors_for_people():
-        for key in sorted(OmegaConf.missing_keys(config)):
-            raise ConfigError(expected=f"a value for {key}", found="none", do=f"add {key}=… to the command")
+        entry.refuse_missing(OmegaConf.missing_keys(config))
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         if TEXTS:
             values["query"] = TEXTS[-1].encode("utf-8", "surrogateescape").decode("utf-8", "replace")

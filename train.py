@@ -10,13 +10,12 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from zooter import entry, pipeline, plan, report
-from zooter.errors import ConfigError
+from zooter.settings import live
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """The composed settings without Hydra's types."""
-    for key in sorted(OmegaConf.missing_keys(config)):
-        raise ConfigError(expected=f"a value for {key}", found="none", do=f"add {key}=… to the command")
+    entry.refuse_missing(OmegaConf.missing_keys(config))
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
@@ -31,7 +30,7 @@ def train(config: DictConfig) -> float | None:
         console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)
         settings = entry.build(values)
         if settings.plan:
-            console.print(plan.table(plan.plan(pipeline.live(settings))))
+            console.print(plan.table(plan.plan(live(settings))))
             return None
         found = pipeline.run(settings, told)
         if found is None:

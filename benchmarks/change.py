@@ -16,7 +16,8 @@ from rich.table import Table
 
 from zooter import baseline, metric, start
 from zooter.begin import trusted
-from zooter.pipeline import Data, Settings
+from zooter.pipeline import Data
+from zooter.settings import Settings
 from zooter.types import Floats, Ints, Rewards, Tags
 
 

@@ -17,7 +17,8 @@ from rivals import knn_regression
 
 from zooter import baseline, metric, start
 from zooter.begin import trusted
-from zooter.pipeline import Data, Settings
+from zooter.pipeline import Data
+from zooter.settings import Settings
 from zooter.split import Part
 from zooter.types import Floats, Tags
 

@@ -31,7 +31,8 @@ from zooter.encoder import Encoder
 from zooter.label import Smoothing
 from zooter.net import Finetune, Frozen, features
 from zooter.objective import CrossEntropy, ExpectedReward, ForwardKL, ReverseKL
-from zooter.pipeline import Data, Settings
+from zooter.pipeline import Data
+from zooter.settings import Settings
 from zooter.split import Part, Split
 from zooter.surface import SIZE
 from zooter.tagger.cluster import ClusterTagger

@@ -24,6 +24,12 @@ def refusal(node: Any, path: str = "") -> str:
     return str(caught.value)
 
 
+def test_a_setting_that_was_left_open_is_asked_for_by_its_key() -> None:
+    entry.refuse_missing(set())
+    with pytest.raises(ConfigError, match=r"expected a value for a.b; found none; add a.b=… to the command"):
+        entry.refuse_missing({"c", "a.b"})
+
+
 # -- building
 
 

@@ -24,7 +24,7 @@ FLOORS = [
     ["replay", "flight", "account"],
     ["contest"],
     ["standing"],
-    ["report", "chart", "sweep", "begin", "infer", "serve"],
+    ["report", "chart", "sweep", "begin", "infer", "serve", "settings"],
     ["board"],
     ["compare"],
     ["pipeline", "command"],

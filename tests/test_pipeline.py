@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from fake_server import Reply, chat, complaint, serving
 from hydra import compose, initialize_config_dir
 from made_up import CANDIDATES, encoder_folder, rows, table
 from omegaconf import OmegaConf
@@ -16,6 +17,7 @@ from omegaconf import OmegaConf
 from zooter import drift, entry, infer, pipeline, records
 from zooter.errors import ConfigError, ExportError, RecordsError
 from zooter.router import Router
+from zooter.split import Split
 
 CONF = str(Path(__file__).parents[1] / "conf")
 
@@ -69,7 +71,7 @@ def test_an_export_routes_as_the_net_that_was_trained(home: Path, report: dict[s
     read = records.read(home / "table.parquet")
     choices = router.route(read.queries)
     np.testing.assert_allclose(choices.probs.sum(axis=1), 1.0)
-    test = pipeline.Split().parts(read.queries)[0].test
+    test = Split().parts(read.queries)[0].test
     column = [CANDIDATES.index(name) for name in np.array(choices.names())[test]]
     order = [read.pool.names.index(name) for name in CANDIDATES]
     got = read.rewards.values[test, np.array(order)[column]]
@@ -150,7 +152,7 @@ def test_rewards_train_and_the_truth_measures(home: Path, tmp_path: Path) -> Non
     found = train(home, "truth", f"records={tmp_path / 'truth.parquet'}", "compare_beta=[1.0]")
     read = records.read(tmp_path / "truth.parquet")
     assert read.truth is not None
-    test = pipeline.Split().parts(read.queries)[0].test
+    test = Split().parts(read.queries)[0].test
     assert found["test"]["oracle"] == pytest.approx(read.truth.values[test].max(axis=1).mean())
     ranked = read.truth.values[test, np.argmax(read.rewards.values[test], axis=1)].mean()
     assert found["test"]["ranking"] == pytest.approx(ranked, abs=0.15)  # ties go to the strongest, not to the first
@@ -182,6 +184,47 @@ def test_wandb_offline_needs_neither_key_nor_network(
 
     assert wandb.run is None, "the run was left open"
     assert list((home / "wandb").glob("wandb/offline-run-*"))
+
+
+CANARY = "canary-77aa31f0"
+
+
+def scolding(body: dict[str, Any], number: int) -> Reply:
+    """A server that repeats the key in one complaint, and else says the first word of what it is asked."""
+    text = body["messages"][-1]["content"]
+    return complaint(400, f"key {CANARY} may not ask this") if "number 7" in text else chat(text.split()[0])
+
+
+def test_no_file_of_a_live_run_with_wandb_holds_a_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Weights & Biases gets all settings and looks at the process by itself: everything written is searched."""
+    import wandb
+
+    wandb.teardown()  # its service has the environment that it was started with
+    for name in ("CANARY_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, CANARY)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lines = [{"query": f"{['left', 'right'][i % 2]} number {i}", "reference": "left"} for i in range(60)]
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with serving(scolding) as server:
+        who = f"{{url: '{server.url}', key_env: CANARY_KEY, model: told-by-its-name}}"
+        train(
+            home, "records-not-used", "records=null", "reader=file", f"queries={tmp_path / 'queries.jsonl'}",
+            "pool=any", f"+pool.candidates.one={who}", f"+pool.candidates.two={who}", "responder=openai",
+            "responder.backoff=0.001", "cells.max_failures=0.5", "rewarder=verify", "rewarder.method=exact",
+            "logger=wandb", f"run_dir={tmp_path / 'run'}", f"cache_dir={tmp_path / 'cache'}", "net.epochs=1",
+        )  # fmt: skip
+        assert server.headers[0]["authorization"] == f"Bearer {CANARY}"
+    wandb.teardown()
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    tables = "".join(str(pq.read_table(path).to_pylist()) for path in files if path.suffix == ".parquet")
+    assert "key *** may not ask this" in tables
+    (logged,) = [data for path, data in files.items() if path.suffix == ".wandb"]
+    assert b"told-by-its-name" in logged, "the settings are not in the file, or not as plain text"
+    assert not [path for path, data in files.items() if CANARY.encode() in data]
+    assert CANARY not in tables
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,6 +63,30 @@ class Distiller(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+class Last(ModelCheckpoint):
+    """Each epoch's weights over the last one's: Lightning's `save_last` only keeps those of the last improvement."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """There is nothing to go on with."""
+
+
+class Best(ModelCheckpoint):
+    """The best weights; a run that goes on in another folder takes those so far along, which Lightning forgets."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        before = Path(state_dict["best_model_path"])
+        if self.dirpath is not None and state_dict["dirpath"] != self.dirpath and before.is_file():
+            here = str(Path(self.dirpath) / before.name)
+            Path(self.dirpath).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before, here)
+            score = state_dict["best_model_score"]
+            state_dict = {
+                **state_dict, "dirpath": self.dirpath, "best_model_path": here, "last_model_path": "",
+                "kth_best_model_path": here, "kth_value": score, "best_k_models": {here: score},
+            }  # fmt: skip
+        super().load_state_dict(state_dict)
+
+
 @dataclass(frozen=True)
 class Fit:
     """How a training ended: the best validation loss and its epoch, epochs done, optimiser steps.
@@ -102,11 +127,10 @@ def distill(
         raise ConfigError(expected="ckpt_path to be a file", found=str(ckpt_path), do="give a last.ckpt, or null")
     pl.seed_everything(seed, workers=True, verbose=False)
     monitor = f"{prefix}val/loss"
-    best = ModelCheckpoint(
-        folder, "best", monitor=monitor, save_last=True, auto_insert_metric_name=False, enable_version_counter=False
-    )
+    best = Best(folder, "best", monitor=monitor, auto_insert_metric_name=False, enable_version_counter=False)
     callbacks: list[Callback] = [
         best,
+        Last(folder, "last", enable_version_counter=False),  # after `best`, whose state it holds
         EarlyStopping(monitor, patience=recipe.patience),
         RichProgressBar(refresh_rate=20),
     ]

@@ -9,7 +9,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -121,6 +121,16 @@ def selectors(arguments: Sequence[str], folder: Path) -> list[str]:
     if unknown:
         raise ConfigError(expected=f"selectors among {known}", found=f"{unknown}", do="correct selectors=[…]")
     return [*rest, *(f"+selector@selectors.{name}={name}" for name in names)]
+
+
+def refuse_missing(keys: Collection[str]) -> None:
+    """Refuse settings in which the values of these keys were left open.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if keys:
+        raise ConfigError(expected=f"a value for {min(keys)}", found="none", do=f"add {min(keys)}=… to the command")
 
 
 @contextmanager
