@@ -1,16 +1,27 @@
 """Tags by a model that says what the test tells it to."""
 
 import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from fake_responder import FakeResponder
+from fake_server import Reply, chat, serving
 
 from zooter.errors import ConfigError, ResponderError
 from zooter.pool import Candidate
+from zooter.responder.gather import LANDED_TOGETHER
+from zooter.responder.openai import OpenAIResponder
+from zooter.responder.protocol import Request
+from zooter.store import KEY, Store
 from zooter.tagger.instag import InstagTagger, clean, tags
-from zooter.types import Tags
+from zooter.types import Response, Tags
 
 NONE = np.empty((0, 0), dtype=np.float32)
 
@@ -140,6 +151,72 @@ def test_too_many_failures_stop_and_keep_what_was_answered(tmp_path: Path) -> No
     again = tagger(said | {"b": reply("y")}, cache_dir=tmp_path)
     fit(again, "a", "b")
     assert len(again.responder.asked) == 1  # type: ignore[attr-defined]
+
+
+class Breaking(FakeResponder):
+    """A responder whose server goes away for good after some answers."""
+
+    async def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
+        count = 0
+        async for response in super().respond(requests):
+            if count == 3:
+                raise ResponderError(expected="a server", found="none", do="start it")
+            count += 1
+            yield response
+
+
+def test_what_came_before_the_end_of_all_calls_is_kept(tmp_path: Path) -> None:
+    queries = [f"q{i}" for i in range(10)]
+    broken = InstagTagger(Breaking(lambda text: reply("x")), Candidate("tagger"), cache_dir=tmp_path, least=1)
+    with pytest.raises(ResponderError, match="expected a server"):
+        fit(broken, *queries)
+    again = tagger(dict.fromkeys(queries, reply("x")), cache_dir=tmp_path)
+    fit(again, *queries)
+    assert len(again.responder.asked) == 7  # type: ignore[attr-defined]
+
+
+def test_a_server_that_answers_nothing_is_left_after_fifty_calls() -> None:
+    queries = [f"q{i}" for i in range(500)]
+    made = tagger(dict.fromkeys(queries, RuntimeError("no route")))
+    with pytest.raises(ResponderError, match="found 50 of 50, most often: no route"):
+        fit(made, *queries)
+    assert len(made.responder.asked) == 50  # type: ignore[attr-defined]
+
+
+MANY, ATONCE = 700, 8
+
+
+def says(body: dict[str, Any], number: int) -> Reply:
+    return chat(reply(f"topic {len(body['messages'][-1]['content']) % 7}"), delay=0.004)
+
+
+def tag_many(url: str, cache: Path) -> list[list[str]]:
+    """What the child process does, and the parent in the end."""
+    made = InstagTagger(OpenAIResponder(concurrency=ATONCE), Candidate("tagger", url=url), cache_dir=cache, least=1)
+    queries = [f"{'long ' * (i % 9)}query {i}" for i in range(MANY)]
+    return tagged(fit(made, *queries), *queries)
+
+
+def test_killed_it_goes_on_where_it_was_and_asks_no_more_than_a_batch_again(tmp_path: Path) -> None:
+    """`kill -9` of a real process, after its first replies have landed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "test_instag"])
+    with serving(says) as server:
+        store = Store(tmp_path / "killed" / "tags")
+        child = context.Process(target=tag_many, args=(server.url, tmp_path / "killed"))
+        child.start()
+        assert child.pid is not None
+        while not len(store.table([KEY])):
+            assert child.is_alive()
+            time.sleep(0.01)
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        landed, asked = len(store.table([KEY])), len(server.bodies)
+        assert 0 < landed < MANY, "it was killed in the middle"
+        assert asked <= landed + LANDED_TOGETHER + ATONCE
+        found = tag_many(server.url, tmp_path / "killed")
+        assert len(server.bodies) - asked == MANY - landed
+        assert found == tag_many(server.url, tmp_path / "whole")
 
 
 @pytest.mark.parametrize("settings", [{"instruction": "tag it"}, {"least": 0}, {"similarity": 0.0}])

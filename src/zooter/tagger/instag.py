@@ -127,7 +127,7 @@ class InstagTagger:
 
     def _names(self, queries: Sequence[str]) -> list[list[str]]:
         """The cleaned tags of each query, each once."""
-        replies = Replies(self.responder, self.candidate, self._folder, self.max_failures, self.replies)
+        replies = Replies(self.responder, self.candidate, self._folder, self.max_failures, "tagging", self.replies)
         texts = [self.instruction.replace("{query}", query) for query in queries]
         names = [tags(reply) if reply is not None else None for reply in replies.to(texts)]
         unread = sum(found is None for found in names)
