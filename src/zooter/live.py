@@ -94,9 +94,11 @@ class Live:
             truths = self._rewards(self.truth, queries, keys)
         self._write(out, queries, keys, rewards, truths)
 
-    def answers(self, queries: Sequence[Query], name: str, keys: Sequence[str]) -> Iterator[tuple[Query, Response]]:
+    def answers(
+        self, queries: Sequence[Query], name: str, keys: Sequence[str], whole: bool = True
+    ) -> Iterator[tuple[Query, Response]]:
         """A candidate's responses in the order of its keys, whatever it was called when it gave them."""
-        for i, found in enumerate(self.cells.answers(keys)):
+        for i, found in enumerate(self.cells.answers(keys, whole)):
             sample, row = divmod(i, len(queries))
             query = queries[row]
             missing = Response(query.id, name, sample, "", error="missing")
@@ -133,7 +135,7 @@ class Live:
         computed = 0
         with progress.bar("rewarding", sum(map(len, keys.values()))) as advance:
             for name, of_candidate in keys.items():
-                pairs = list(self.answers(queries, name, of_candidate))
+                pairs = list(self.answers(queries, name, of_candidate, whole=False))
                 rows = [i for i, (_, response) in enumerate(pairs) if response.error is None]
                 names = reward_keys(identity, *_unzipped([pairs[i] for i in rows]))
                 absent = store.missing(names)
