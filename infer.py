@@ -2,8 +2,10 @@
 
 `python infer.py mode=serve export=DIR/export pool_file=FILE.yaml` serves it; its settings are those of conf/serve.yaml.
 `python infer.py mode=evaluate selectors=[routed,margin] records=FILE run_dir=DIR` compares selectors.
+`python infer.py mode=calibrate export=DIR/export records=FILE target.mean_price=0.001` weighs prices in an export.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +21,7 @@ from zooter import infer as inference
 # A query is any text at all; Hydra would read commas, quotes or ${…} in it as its own grammar.
 TEXTS = [argument.removeprefix("query=") for argument in sys.argv[1:] if argument.startswith("query=")]
 # Modes with settings of their own.
-MODE = next((mode for mode in ("serve", "evaluate") if f"mode={mode}" in sys.argv[1:]), "infer")
+MODE = next((mode for mode in ("serve", "evaluate", "calibrate") if f"mode={mode}" in sys.argv[1:]), "infer")
 SELECTORS = Path(__file__).parent / "conf" / "selector"
 
 
@@ -37,6 +39,10 @@ def infer(config: DictConfig) -> None:
             server.run(entry.build(values), server.load)
         elif MODE == "evaluate":
             evaluate(values)
+        elif MODE == "calibrate":
+            from zooter import calibrate
+
+            sys.stdout.write(json.dumps(calibrate.run(entry.build(values)), indent=2) + "\n")
         else:
             for line in inference.run(entry.build(values)):
                 sys.stdout.write(line + "\n")

@@ -26,7 +26,7 @@ FLOORS = [
     ["standing"],
     ["report", "chart", "sweep", "begin", "infer", "serve", "settings"],
     ["board"],
-    ["compare"],
+    ["compare", "calibrate"],
     ["pipeline", "command"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

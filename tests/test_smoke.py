@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import pytest
 from made_up import CANDIDATES, encoder_folder, table
+
+from zooter import calibrate
+from zooter.errors import ExportError
+from zooter.selector.calibration import Target, load
 
 ROOT = Path(__file__).parents[1]
 QUERY = "please add ${oc.env:HOME}, 'sum' = {plus: [1, 2]} \\ \"digits\" ümlaut #?"
@@ -92,6 +97,26 @@ def test_evaluate_compares_selectors_and_leaves_every_decision(home: Path, train
     assert done.returncode == 2
     assert "expected margins or first tokens of" in done.stderr
     assert not (home / "lacking" / "report.md").exists()
+
+
+def test_calibrate_weighs_prices_for_a_target_and_only_on_the_table_of_the_training(home: Path, trained: str) -> None:
+    shutil.copytree(home / "run" / "export", home / "weighed")
+    prices = "call_prices={calculator: 0.001, poet: 0.002, lawyer: 0.003}"
+    told = ["mode=calibrate", "export=weighed", "records=table.parquet", prices, "target.mean_price=0.0015"]
+    done = run(home, "infer.py", *told)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((home / "weighed" / "calibration.json").read_text())
+    assert json.loads(done.stdout) == found
+    assert 0.001 <= found["chosen_on"]["mean_price"] <= 0.0015
+    assert found["held_out"]["kept"] == (found["held_out"]["mean_price"] <= 0.0015)
+    calibration = load(home / "weighed")
+    assert calibration is not None
+    assert calibration.price_weight == found["price_weight"] > 0.0
+    shutil.copy(home / "table.parquet", home / "other.parquet")
+    with (home / "other.parquet").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(ExportError, match=r"weighed was trained on"):
+        calibrate.run(calibrate.Settings(home / "weighed", home / "other.parquet", Target(mean_price=0.0015)))
 
 
 def test_a_sweep_leaves_one_table_one_csv_and_one_plot(home: Path, trained: str) -> None:

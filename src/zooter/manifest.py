@@ -25,6 +25,7 @@ WEIGHTS = {"float32": f"{ONNX}/float32.onnx", "int8": f"{ONNX}/int8.onnx"}
 TOKENIZER = f"{ONNX}/tokenizer.json"
 PARITY = f"{ONNX}/parity.json"
 HUGGINGFACE = "huggingface"
+CALIBRATION = "calibration.json"
 
 
 def seal(folder: Path, facts: dict[str, Any]) -> None:

@@ -106,3 +106,13 @@ def test_no_export_and_a_wrong_one_are_refused(tmp_path: Path) -> None:
         whose(RoutedSelector())
     with pytest.raises(ExportError, match="export"):
         whose(RoutedSelector(tmp_path))
+
+
+def test_fitting_chooses_the_price_weight_for_a_target() -> None:
+    rows = recorded([{name: [{**told[0], "reward": 0.5 + (name == "a") / 4}] for name, told in ROW.items()}] * 2)
+    selector = replace(RoutedSelector.of(Written()), mean_price=1.5)
+    fitted = selector.fit(rows, rows)
+    assert sum(d.ledger.cost for d in Replay(rows).run(fitted)) == 3.0  # b and c
+    assert fitted.price_weight is not None
+    assert fitted.price_weight > 0.0
+    assert RoutedSelector.of(Written()).fit(rows, rows).price_weight is None

@@ -12,6 +12,7 @@ from zooter import manifest
 from zooter.errors import ConfigError
 from zooter.pool import Pool
 from zooter.recorded import Recorded
+from zooter.selector.calibration import Calibration, Target, Trade, load
 from zooter.selector.order import by_worth, price_weights
 from zooter.selector.protocol import Ask, Needs, Selection, first_answer
 from zooter.types import Choices, Floats, Query
@@ -66,6 +67,15 @@ class RouterEstimator:
 
         return Router.load(self.export)
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """The export's own price weight, if it has one.
+
+        Raises:
+            ExportError: it belongs to another router or other data.
+        """
+        return None if self.export is None else load(self.export)
+
     def estimate(self, queries: Sequence[Query]) -> Floats:
         """(n, 2 m): probabilities of being the best, then expected rewards, of the router's m candidates; rewards are
         NaN where it has none."""
@@ -80,21 +90,26 @@ class RoutedSelector:
 
     Attributes:
         export: folder of a trained router.
-        price_weight: rewards that a US dollar is worth.
+        price_weight: rewards that a US dollar is worth; None is what the export was calibrated to, or else 0.
+        mean_price, share, no_worse_by: what `fit` chooses the price weight for on validation rows, where one of them
+            is given (`calibration.Target`).
         fee: US dollars that the router itself costs per query.
         prices: candidate → US dollars of one call on average, where what is asked does not know them.
         estimator: loads the export; given in its place, a router in memory.
     """
 
     export: Path | None = None
-    price_weight: float = 0.0
+    price_weight: float | None = None
+    mean_price: float | None = None
+    share: float | None = None
+    no_worse_by: float | None = None
     fee: float = 0.0
     prices: Mapping[str, float] = field(default_factory=dict)
     estimator: RouterEstimator | None = field(default=None, compare=False)
     needs: ClassVar[Needs] = Needs()
 
     def __post_init__(self) -> None:
-        if not (self.price_weight >= 0.0 and self.fee >= 0.0):
+        if not ((self.price_weight is None or self.price_weight >= 0.0) and self.fee >= 0.0):
             raise ConfigError(
                 expected="selector.price_weight and selector.fee of 0 or more",
                 found=f"{self.price_weight} and {self.fee}",
@@ -105,9 +120,22 @@ class RoutedSelector:
             object.__setattr__(self, "estimator", RouterEstimator(self.export, fee=self.fee))
 
     @classmethod
-    def of(cls, router: Routes, price_weight: float = 0.0, fee: float = 0.0) -> "RoutedSelector":
+    def of(cls, router: Routes, price_weight: float | None = None, fee: float = 0.0) -> "RoutedSelector":
         """With a router in memory."""
-        return cls(None, price_weight, fee, estimator=RouterEstimator(given=router, fee=fee))
+        return cls(None, price_weight, fee=fee, estimator=RouterEstimator(given=router, fee=fee))
+
+    def fit(self, training: Recorded, validation: Recorded) -> "RoutedSelector":
+        """The price weight for the target, where there is one; the router itself has been trained.
+
+        Raises:
+            ConfigError: no price weight reaches the target.
+        """
+        if (self.mean_price, self.share, self.no_worse_by) == (None, None, None):
+            return self
+        assert self.estimator is not None
+        target = Target(self.mean_price, self.share, self.no_worse_by)
+        trade = Trade.of(self.estimator.router.route(validation.texts), validation)
+        return replace(self, price_weight=trade.choose(target), prices=validation.prices)
 
     def settings(self, validation: Recorded) -> Sequence["RoutedSelector"]:
         """Price weights from the cheapest choices to the dearest."""
@@ -135,15 +163,22 @@ class RoutedSelector:
         said = await ask.estimate(self.estimator)
         columns = [names.index(name) for name in ask.pool.names]
         probs, rewards = said[columns], said[[len(names) + j for j in columns]]
-        if self.price_weight:
-            order = by_worth(ask.pool.names, rewards, self._prices(ask, rewards), self.price_weight)
+        weight, prices = self._weighed()
+        if weight:
+            order = by_worth(ask.pool.names, rewards, self._prices(ask, rewards, prices), weight)
         else:
             order = by_worth(ask.pool.names, probs, probs, 0.0)
         first = ask.pool.names.index(order[0])
         return order, float(probs[first]), f"{order[0]}: reward {rewards[first]:.2f} expected"
 
-    def _prices(self, ask: Ask, rewards: Floats) -> Floats:
-        prices = np.array([self.prices.get(name, ask.price(name)) for name in ask.pool.names])
+    def _weighed(self) -> tuple[float, Mapping[str, float]]:
+        """The price weight in use, and the prices that it was chosen with."""
+        assert self.estimator is not None
+        told = self.estimator.calibration if self.price_weight is None else None
+        return (self.price_weight or 0.0, self.prices) if told is None else (told.price_weight, told.prices)
+
+    def _prices(self, ask: Ask, rewards: Floats, known: Mapping[str, float]) -> Floats:
+        prices = np.array([known.get(name, ask.price(name)) for name in ask.pool.names])
         if np.isnan(prices).any() or np.isnan(rewards).all():
             unknown = [name for name, price in zip(ask.pool.names, prices, strict=True) if price != price]
             raise ConfigError(
