@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from table import NAN, recorded
 
+from zooter.errors import RecordsError
 from zooter.pool import Pool
 from zooter.selector.order import by_worth, means_of, price_weights, strong_first, two_tiers
+from zooter.selector.random import RandomSelector
+from zooter.selector.single import SingleSelector
 
 
 def test_means_are_over_known_rewards() -> None:
@@ -36,3 +39,13 @@ def test_price_weights_run_from_thrift_to_none() -> None:
     assert weights == sorted(weights, reverse=True)
     assert (weights[0], weights[-1]) == (pytest.approx(15.0), 0.0)  # 30 times 2 / 4
     assert price_weights(recorded([{"a": [{"reward": 1.0}]}])) == [0.0]
+
+
+def test_without_any_reward_nobody_is_the_best() -> None:
+    with pytest.raises(RecordsError, match="rewards in the training rows"):
+        strong_first({"a": NAN, "b": NAN})
+    rows = recorded([{"a": [{}], "b": [{}]}])
+    for selector in (SingleSelector(), RandomSelector()):
+        with pytest.raises(RecordsError, match="rewards in the training rows"):
+            selector.fit(rows, rows)
+    assert RandomSelector(("a", "b")).fit(rows, rows).tiers == ("a", "b")

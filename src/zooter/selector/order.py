@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from zooter.errors import RecordsError
 from zooter.pool import Pool
 from zooter.recorded import Recorded
 from zooter.types import Floats
@@ -18,7 +19,17 @@ def means_of(recorded: Recorded) -> dict[str, float]:
 
 
 def strong_first(means: Mapping[str, float]) -> tuple[str, ...]:
-    """The best on average first; the earlier one on a tie."""
+    """The best on average first; the earlier one on a tie.
+
+    Raises:
+        RecordsError: nobody has a reward.
+    """
+    if all(mean != mean for mean in means.values()):
+        raise RecordsError(
+            expected="rewards in the training rows, to say which candidate is best",
+            found="none",
+            do="reward the responses first, or name the candidates",
+        )
     return tuple(sorted(means, key=lambda name: -np.nan_to_num(means[name], nan=-np.inf)))
 
 

@@ -43,8 +43,9 @@ class RandomSelector:
 
     def fit(self, training: Recorded, validation: Recorded) -> "RandomSelector":
         """Takes prices, and the two candidates that shares and budgets are about, unless two are named."""
-        two = two_tiers(training.pool, training.prices, means_of(training))
-        return replace(self, prices=training.prices, tiers=self.order if len(self.order) == 2 else two)
+        named = len(self.order) == 2
+        tiers = self.order if named else two_tiers(training.pool, training.prices, means_of(training))
+        return replace(self, prices=training.prices, tiers=tiers)
 
     def settings(self, validation: Recorded) -> Sequence["RandomSelector"]:
         """Shares from none to all."""

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
 from zooter.errors import ConfigError
 from zooter.recorded import Recorded
+from zooter.selector.order import means_of, strong_first
 from zooter.selector.protocol import Ask, Needs, Selection, first_answer
 from zooter.types import Query
 
@@ -26,8 +25,7 @@ class SingleSelector:
         """Takes the candidate with the best mean training reward, unless one is named."""
         if self.candidate is not None:
             return self
-        rewards = training.rewards()
-        return replace(self, candidate=rewards.candidates[int(np.nanargmax(rewards.column_means()))])
+        return replace(self, candidate=strong_first(means_of(training))[0])
 
     async def select(self, query: Query, ask: Ask) -> Selection:
         if self.candidate not in ask.pool.names:
