@@ -83,6 +83,7 @@ smallest first-token margins or any:
 {build}
 """
 BUILD = "`make zoo` took {wall_minutes:.0f} minutes with two workers, {cpu_minutes:.0f} minutes of processor time."
+BUILT_IN_PARTS = "These models were not built in one go; docs/log.md tells what each part took."
 
 
 def shape_of(shape: Shape) -> dict[str, int]:
@@ -92,7 +93,7 @@ def shape_of(shape: Shape) -> dict[str, int]:
 
 def mix_of(member: Member) -> str:
     """The candidate's lessons in words."""
-    light = f", except {', '.join(member.light)}: a quarter as often" if member.light else ""
+    light = f" ({', '.join(member.light)} a quarter as often)" if member.light else ""
     if member.share == 1.0:
         return f"every skill equally often{light}"
     return f"{member.share:.0%} of them {', '.join(member.main)}{light}; the rest all other skills"
@@ -133,7 +134,7 @@ def lines(rows: list[list[str]]) -> str:
 def overview(measured: dict) -> str:
     """The table of every candidate per skill."""
     figures = measured["candidates"]
-    names = list(figures)
+    names = [member.name for member in MEMBERS]
     rows = [["skill", *(name.removeprefix("zoo-") for name in names)], ["---"] * (len(names) + 1)]
     skills = figures[names[0]]["skills"]
     rows += [[skill, *(f"{100 * figures[name]['skills'][skill]:.0f}" for name in names)] for skill in skills]
@@ -155,7 +156,7 @@ def overview(measured: dict) -> str:
     return OVERVIEW.format(
         count=len(names), skills=len(skills), size=f"{2 * parameters / 1e6:.1f}", queries=measured["queries"],
         table=lines(rows), cascade=lines(tiers), small=TIERS[0], large=TIERS[1],
-        build=BUILD.format(**measured["build"]) if measured["build"] else "", oracle=measured["oracle"],
+        build=BUILD.format(**measured["build"]) if measured["build"] else BUILT_IN_PARTS, oracle=measured["oracle"],
         ranking=measured["rewarder"]["ranking_accuracy"], pairwise=measured["rewarder"]["pairwise_accuracy"],
         pairs=measured["rewarder"]["pairs"],
     )  # fmt: skip
