@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from zoo.measure import cascade
 
 from zooter.skills.generate import generate
 
 ZOO = Path(__file__).parents[1] / "data" / "zoo"
 FOLDERS = sorted(path.parent for path in ZOO.glob("*/model.safetensors"))
 CANDIDATES = [folder for folder in FOLDERS if folder.name != "zoo-rewarder"]
+MEASURED = json.loads((ZOO / "measured.json").read_text())
 
 
 def test_there_are_at_least_six_candidates_and_a_reward_model():
@@ -84,3 +88,31 @@ def test_the_reward_model_gives_one_number_that_padding_does_not_change():
         ]
     assert together.shape == (8, 1)
     assert torch.allclose(together, torch.cat(alone), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", [folder.name for folder in CANDIDATES])
+def test_every_candidate_leads_all_others_in_some_skill(name):
+    of = {other: figures["skills"] for other, figures in MEASURED["candidates"].items()}
+    leads = [of[name][skill] - max(of[other][skill] for other in of if other != name) for skill in of[name]]
+    assert max(leads) > 0.1
+
+
+def test_all_skills_but_three_are_known_to_some_candidate():
+    best = {
+        skill: max(figures["skills"][skill] for figures in MEASURED["candidates"].values())
+        for skill in MEASURED["candidates"]["zoo-page"]["skills"]
+    }
+    assert {skill for skill, share in best.items() if share < 0.5} == {"clock", "letter_count", "weekday"}
+
+
+def test_asking_the_large_tier_where_the_small_is_unsure_beats_asking_it_at_random():
+    inner = [row for row in MEASURED["cascade"] if 0.0 < row["share"] < 1.0]
+    assert len(inner) == 4
+    assert all(row["margin"] > row["random"] + 0.02 for row in inner)
+
+
+def test_a_cascade_asks_the_large_tier_where_margins_are_smallest():
+    small, large = np.array([1.0, 0.0, 1.0, 0.0, 0.0]), np.array([0.0, 1.0, 1.0, 1.0, 0.0])
+    rows = cascade(small, large, np.array([0.9, 0.1, 0.8, 0.2, 0.5]))
+    assert [row["margin"] for row in rows] == [0.4, 0.6, 0.8, 0.8, 0.8, 0.6]
+    assert [row["random"] for row in rows] == pytest.approx([0.4, 0.44, 0.48, 0.52, 0.56, 0.6])
