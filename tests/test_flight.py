@@ -11,7 +11,7 @@ import pytest
 
 from zooter.cells import Cells
 from zooter.errors import ConfigError, ResponderError
-from zooter.flight import Flight
+from zooter.flight import Flight, LiveAsk
 from zooter.pool import Candidate, Pool
 from zooter.responder.protocol import Request, Sampling
 from zooter.selector.oracle import OracleSelector
@@ -174,3 +174,11 @@ def test_several_samples_of_greedy_candidates_are_refused() -> None:
     greedy = Candidates(sampling=Sampling(temperature=0.0))
     with pytest.raises(ConfigError, match="temperature above 0 for the 3 samples of Sampling3"):
         asyncio.run(flight(greedy).run(Sampling3(), QUERIES))
+
+
+def test_the_price_of_a_call_is_the_mean_so_far_and_before_that_what_was_told() -> None:
+    told = flight(Candidates(), prices={"a": 3.0})
+    ask = LiveAsk(told, QUERIES[0])
+    assert (ask.price("a"), np.isnan(ask.price("bb"))) == (3.0, True)
+    asyncio.run(told.run(First(), QUERIES[:2]))
+    assert ask.price("a") == 1.0

@@ -160,7 +160,10 @@ async def _live(
     assert settings.pool is not None
     assert settings.responder is not None
     cells = Cells(settings.cache_dir)
-    flight = Flight(settings.pool, settings.responder, settings.rewarder, settings.truth, cells, settings.in_flight)
+    flight = Flight(
+        settings.pool, settings.responder, settings.rewarder, settings.truth, cells, settings.in_flight,
+        replay.recorded.prices,
+    )  # fmt: skip
     test, found = replay.recorded, {}
     for name, selector in selectors.items():
         if name in (SINGLE, ORACLE):

@@ -74,6 +74,8 @@ class Flight:
         truth: says how good a response really is, for the oracle alone.
         cells: where responses are kept and looked up, as in any run; None asks anew.
         in_flight: queries at a time.
+        prices: candidate → US dollars of one call on average, as long as none has been made.
+        spent: candidate → US dollars of the calls whose cost is known, and how many.
     """
 
     pool: Pool
@@ -82,7 +84,8 @@ class Flight:
     truth: Rewarder | None = None
     cells: Cells | None = None
     in_flight: int = 256
-    costs: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list), repr=False)
+    prices: Mapping[str, float] = field(default_factory=dict)
+    spent: dict[str, tuple[float, int]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.in_flight < 1:
@@ -204,8 +207,8 @@ class LiveAsk:
         return self.flight.pool
 
     def price(self, candidate: str) -> float:
-        costs = self.flight.costs[candidate]
-        return float(np.mean(costs)) if costs else float("nan")
+        dollars, calls = self.flight.spent.get(candidate, (0.0, 0))
+        return dollars / calls if calls else self.flight.prices.get(candidate, float("nan"))
 
     async def __call__(self, candidate: str, samples: int = 1, text: str | None = None) -> list[Response]:
         return (await self.together([Want(candidate, samples, text)]))[0]
@@ -218,7 +221,8 @@ class LiveAsk:
         self.ledger.rounds.append([response for part in parts for response in part])
         for response in self.ledger.rounds[-1]:
             if response.cost is not None:
-                self.flight.costs[response.candidate].append(response.cost)
+                dollars, calls = self.flight.spent.get(response.candidate, (0.0, 0))
+                self.flight.spent[response.candidate] = dollars + response.cost, calls + 1
         return parts
 
     def _requests(self, want: Want) -> list[Request]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from table import NAN, recorded
 
-from zooter.errors import RecordsError
+from zooter.errors import ConfigError, RecordsError
 from zooter.pool import Pool
 from zooter.selector.order import by_worth, means_of, price_weights, strong_first, two_tiers
 from zooter.selector.random import RandomSelector
@@ -29,7 +29,9 @@ def test_worth_is_reward_less_price_and_what_is_unknown_comes_last() -> None:
     names, expected, prices = ("a", "b", "c"), np.array([0.9, 0.5, NAN]), np.array([4.0, 1.0, 0.0])
     assert by_worth(names, expected, prices, 0.0) == ["a", "b", "c"]
     assert by_worth(names, expected, prices, 0.2) == ["b", "a", "c"]  # .1 and .3
-    assert by_worth(names, expected, np.array([1.0, NAN, 1.0]), 0.2) == ["a", "b", "c"]
+    assert by_worth(names, expected, np.array([1.0, NAN, 1.0]), 0.0) == ["a", "b", "c"]
+    with pytest.raises(ConfigError, match=r"none of \['b'\]"):
+        by_worth(names, expected, np.array([1.0, NAN, 1.0]), 0.2)
     assert by_worth(names, np.full(3, NAN), prices, 0.0) == ["a", "b", "c"]
 
 

@@ -91,11 +91,11 @@ def test_a_candidate_that_the_router_does_not_know_is_refused() -> None:
 
 def test_weighing_without_prices_or_rewards_is_refused() -> None:
     unpriced = recorded([{"a": [{"cost": 1.0}], "b": [{}], "c": [{"cost": 1.0}]}])
-    with pytest.raises(ConfigError, match=r"no price of \['b'\]"):
+    with pytest.raises(ConfigError, match=r"none of \['b'\]"):
         whose(RoutedSelector.of(Written(), 0.1), unpriced)
     given = replace(RoutedSelector.of(Written(), 0.1), prices={"b": 0.1})
     assert whose(given, unpriced) == ["a"]
-    with pytest.raises(ConfigError, match="expects no rewards"):
+    with pytest.raises(ConfigError, match="tells none"):
         whose(RoutedSelector.of(Written(rewards=False), 0.1))
     with pytest.raises(ConfigError, match=r"price_weight and selector\.fee"):
         RoutedSelector(price_weight=-0.1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from zooter.errors import RecordsError
+from zooter.errors import ConfigError, RecordsError
 from zooter.pool import Pool
 from zooter.recorded import Recorded
 from zooter.types import Floats
@@ -45,7 +45,16 @@ def by_worth(names: Sequence[str], expected: Floats, prices: Floats, price_weigh
     Args:
         expected: (m,) NaN comes last.
         prices: (m,) US dollars of one call; looked at only with a weight above 0.
+
+    Raises:
+        ConfigError: prices are weighed and one is not known.
     """
+    if price_weight and np.isnan(prices).any():
+        raise ConfigError(
+            expected="the price of a call of every candidate, to weigh them",
+            found=f"none of {[name for name, price in zip(names, prices, strict=True) if price != price]}",
+            do="record costs, give the candidates prices, or set price_weight=0",
+        )
     worth = expected - price_weight * prices if price_weight else expected
     return [names[j] for j in np.argsort(-np.nan_to_num(worth, nan=-np.inf), kind="stable")]
 

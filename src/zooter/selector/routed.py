@@ -164,8 +164,14 @@ class RoutedSelector:
         columns = [names.index(name) for name in ask.pool.names]
         probs, rewards = said[columns], said[[len(names) + j for j in columns]]
         weight, prices = self._weighed()
+        if weight and np.isnan(rewards).all():
+            raise ConfigError(
+                expected="expected rewards, to weigh prices against", found="a router that tells none",
+                do="set selector.price_weight=0",
+            )  # fmt: skip
         if weight:
-            order = by_worth(ask.pool.names, rewards, self._prices(ask, rewards, prices), weight)
+            known = np.array([prices.get(name, ask.price(name)) for name in ask.pool.names])
+            order = by_worth(ask.pool.names, rewards, known, weight)
         else:
             order = by_worth(ask.pool.names, probs, probs, 0.0)
         first = ask.pool.names.index(order[0])
@@ -176,14 +182,3 @@ class RoutedSelector:
         assert self.estimator is not None
         told = self.estimator.calibration if self.price_weight is None else None
         return (self.price_weight or 0.0, self.prices) if told is None else (told.price_weight, told.prices)
-
-    def _prices(self, ask: Ask, rewards: Floats, known: Mapping[str, float]) -> Floats:
-        prices = np.array([known.get(name, ask.price(name)) for name in ask.pool.names])
-        if np.isnan(prices).any() or np.isnan(rewards).all():
-            unknown = [name for name, price in zip(ask.pool.names, prices, strict=True) if price != price]
-            raise ConfigError(
-                expected="expected rewards and prices of a call, to weigh them",
-                found=f"no price of {unknown}" if unknown else "a router that expects no rewards",
-                do="calibrate the export or give selector.prices" if unknown else "set selector.price_weight=0",
-            )
-        return prices
