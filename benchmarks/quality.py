@@ -2,7 +2,8 @@
 
 All methods on the same folds; 95 % intervals are paired bootstraps over queries. `--only TEXT …` runs the methods of
 that name, or with TEXT in their names; `--folds`, `--salt` choose the folds, `--finetune` adds the fine-tuned net
-(minutes per fold).
+(minutes per fold). `--keep FOLDER` keeps what each method got on each fold, so that a run that was stopped goes on, and
+one that adds methods computes only these; delete the folder when a method's code has changed.
 """
 
 import argparse
@@ -135,24 +136,45 @@ def fold_of(data: Data, part: Part, seed: int) -> Fold:
     )
 
 
-def measure(data: Data, given: Settings, chosen: dict[str, Method], folds: int) -> dict[str, tuple[Floats, float]]:
-    """Method → (n,) rewards of its choices over all folds, and seconds per fold; `oracle` and `random` too."""
-    got: dict[str, list[Floats]] = {name: [] for name in (*chosen, "random", "oracle")}
-    seconds = dict.fromkeys(got, 0.0)
+def measure(
+    data: Data, given: Settings, chosen: dict[str, Method], folds: int, keep: Path | None = None
+) -> dict[str, tuple[Floats, float]]:
+    """Method → (n,) rewards of its choices over all folds, and CPU seconds per fold; `oracle`, `random` too."""
     parts = given.split.parts(data.records.queries, folds)
-    for k, part in enumerate(parts):
-        fold = fold_of(data, part, k)
-        test, order = fold.rewards[1], baseline.strength(fold.rewards[0])
-        got["random"].append(np.nanmean(test.values, axis=1))
-        got["oracle"].append(np.nanmax(test.values, axis=1))
-        for name, method in chosen.items():
-            started = time.perf_counter()
-            preference = method(data, part, fold, given)
-            seconds[name] += (time.perf_counter() - started) / folds
-            picked = metric.choose(preference, test.observed, order)
-            got[name].append(test.values[np.arange(len(picked)), picked])
-            Console(stderr=True).print(f"fold {k + 1} of {folds}: {name}, {time.perf_counter() - started:.1f} s")
-    return {name: (np.concatenate(rewards), seconds[name]) for name, rewards in got.items()}
+    split = [fold_of(data, part, k) for k, part in enumerate(parts)]
+    tested = [fold.rewards[1].values for fold in split]
+    found = {
+        "random": (np.concatenate([np.nanmean(values, axis=1) for values in tested]), 0.0),
+        "oracle": (np.concatenate([np.nanmax(values, axis=1) for values in tested]), 0.0),
+    }
+    for name, method in chosen.items():
+        of_folds = []
+        for k, (part, fold) in enumerate(zip(parts, split, strict=True)):
+            file = keep and keep / f"{given.split.salt} {k} of {folds} {name}.npz"
+            known = file is not None and file.is_file()
+            of_folds.append(_kept(file) if known else _measured(method, data, part, fold, given, file))
+            Console(stderr=True).print(f"{name}, fold {k + 1} of {folds}, {of_folds[-1][1]:.1f} s")
+        found[name] = np.concatenate([rewards for rewards, _ in of_folds]), sum(s for _, s in of_folds) / folds
+    return found
+
+
+def _measured(
+    method: Method, data: Data, part: Part, fold: Fold, given: Settings, file: Path | None
+) -> tuple[Floats, float]:
+    """(n,) rewards of a method's choices on one fold, and its seconds; written into a file when there is one."""
+    started = time.process_time()  # one thread: what it takes however busy the machine is
+    preference = method(data, part, fold, given)
+    seconds, test = time.process_time() - started, fold.rewards[1]
+    picked = metric.choose(preference, test.observed, baseline.strength(fold.rewards[0]))
+    rewards = test.values[np.arange(len(picked)), picked]
+    if file:
+        np.savez(file, rewards=rewards, seconds=seconds)
+    return rewards, seconds
+
+
+def _kept(file: Path) -> tuple[Floats, float]:
+    with np.load(file) as found:
+        return found["rewards"], float(found["seconds"])
 
 
 def _statistics(method: Floats, single: Floats, knn: Floats, oracle: Floats) -> Floats:
@@ -163,7 +185,18 @@ def _statistics(method: Floats, single: Floats, knn: Floats, oracle: Floats) -> 
 
 def shown(found: dict[str, tuple[Floats, float]], title: str) -> Table:
     table = Table(title=title)
-    for heading in ("method", "reward", "gap closed", "95 %", "− best single", "95 %", "− kNN, points", "95 %", "s"):
+    headings = (
+        "method",
+        "reward",
+        "gap closed",
+        "95 %",
+        "− best single",
+        "95 %",
+        "− kNN, points",
+        "95 %",
+        "CPU s/fold",
+    )
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=True)
     ends = [found[name][0] for name in ("best single", "kNN regression", "oracle")]
     for name, (rewards, seconds) in sorted(found.items(), key=lambda item: float(item[1][0].mean())):
@@ -201,7 +234,10 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--salt", default="0")
     parser.add_argument("--finetune", action="store_true")
+    parser.add_argument("--keep", type=Path)
     told = parser.parse_args()
+    if told.keep:
+        told.keep.mkdir(parents=True, exist_ok=True)
     quiet()
     needed = ("best single", "kNN regression")
     every = methods(told.finetune)
@@ -213,7 +249,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         data, given = load(told.records.resolve(), Path(folder), told.salt)
-        found = measure(data, given, chosen, told.folds)
+        found = measure(data, given, chosen, told.folds, told.keep)
     queries = len(found["oracle"][0])
     Console(width=160).print(shown(found, f"{told.records.name}: {queries:,} queries, {told.folds} folds"))
 
