@@ -111,6 +111,11 @@ def test_finetuning_trains_the_encoder_and_exports_it(home: Path) -> None:
     assert sum(router.route(["please add sum plus"]).probs[0]) == pytest.approx(1.0)
 
 
+def test_finetuning_in_mixed_precision_learns_too(home: Path) -> None:
+    found = train(home, "mixed", "net=finetune", "net.epochs=2", "net.lr=1e-3", "trainer.precision=bf16-mixed")
+    assert found["test"]["gap_closed"] > 0.3
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(home: Path) -> None:
     whole = train(home, "whole", "net.epochs=4", "net.patience=9")
     train(home, "half", "net.epochs=2", "net.patience=9")

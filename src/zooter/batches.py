@@ -1,19 +1,20 @@
 """The training and validation batches of one part of the queries, as a Lightning data module."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zooter.net import Inputs
 from zooter.split import Part
 from zooter.types import Ints, Labels, Rewards
 
 Batch = tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor]
+TOGETHER = 50  # batches whose queries are sorted by length together: little padding, and still much chance
 
 
 class Rows(Dataset[Batch]):
@@ -38,17 +39,58 @@ class Rows(Dataset[Batch]):
         return self.inputs.take(rows.tolist()), self.labels[rows], self.rewards[rows], self.mask[rows]
 
 
-class Batches(pl.LightningDataModule):
-    """Shuffled training batches and ordered validation batches of `part`."""
+class ByLength(Sampler[int]):
+    """A shuffled order in which the queries of one batch are about equally long, so that little is padded.
 
-    def __init__(self, part: Part, inputs: Inputs, labels: Labels, rewards: Rewards, batch_size: int) -> None:
+    The order depends on the seed and the epoch alone: processes agree on it, and a run that goes on repeats it.
+    """
+
+    def __init__(self, lengths: Ints, batch_size: int, seed: int = 0) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order, size = rng.permutation(len(self.lengths)), TOGETHER * self.batch_size
+        batches = []
+        for i in range(0, len(order), size):
+            some = order[i : i + size]
+            some = some[np.argsort(self.lengths[some], kind="stable")]
+            batches += [some[j : j + self.batch_size] for j in range(0, len(some), self.batch_size)]
+        full = (
+            len(order) // self.batch_size
+        )  # one that is not stays the last: batches are cut from this order by number
+        for k in [*rng.permutation(full).tolist(), *range(full, len(batches))]:
+            yield from batches[k].tolist()
+
+
+class Batches(pl.LightningDataModule):
+    """Shuffled training batches, of about equally long texts where there are texts; ordered validation batches."""
+
+    def __init__(
+        self, part: Part, inputs: Inputs, labels: Labels, rewards: Rewards, batch_size: int, seed: int = 0
+    ) -> None:
         super().__init__()
         self.train = Rows(part.train, inputs, labels, rewards)
         self.val = Rows(part.val, inputs, labels, rewards)
         self.batch_size = batch_size
+        self.seed = seed
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader(self.train, self.batch_size, shuffle=True, collate_fn=_as_is)
+        lengths = self.train.inputs.lengths
+        if lengths is None:
+            return DataLoader(self.train, self.batch_size, shuffle=True, collate_fn=_as_is)
+        sampler = ByLength(lengths[self.train.rows], self.batch_size, self.seed)
+        return DataLoader(self.train, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(self.val, 4 * self.batch_size, collate_fn=_as_is)

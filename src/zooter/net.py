@@ -5,6 +5,7 @@ optimised. Both give the same thing in the end, an encoder folder and a head, so
 one form.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from transformers import get_constant_schedule_with_warmup, get_linear_schedule_
 from zooter.encoder import Encoder, pooled
 from zooter.errors import ConfigError
 from zooter.surface import SIZE, surface
+from zooter.types import Ints
 
 CLIP = 8.0  # standard deviations; farther out a feature says no more
 
@@ -128,7 +130,13 @@ def features(embeddings: NDArray[np.float32], texts: Sequence[str]) -> Tensor:
 
 
 class Inputs(Protocol):
-    """What a net reads, for all queries; `take` makes a batch of some rows."""
+    """What a net reads, for all queries; `take` makes a batch of some rows.
+
+    `lengths` (n,) are those of texts, by which batches are sorted; None where all rows are alike.
+    """
+
+    @property
+    def lengths(self) -> Ints | None: ...
 
     def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]: ...
 
@@ -169,6 +177,7 @@ class FeatureInputs:
     """Features (n, d) computed beforehand."""
 
     features: Tensor
+    lengths: None = None
 
     def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
         return (self.features[rows],)
@@ -181,6 +190,10 @@ class TokenInputs:
     surface: Tensor
     encoder: Encoder
     ids: list[list[int]]
+
+    @property
+    def lengths(self) -> Ints:
+        return np.array([len(row) for row in self.ids])
 
     def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
         return (self.surface[rows], *self.encoder.pad([self.ids[row] for row in rows]))
@@ -230,6 +243,8 @@ class Finetune:
 
     Attributes:
         lr, weight_decay: of AdamW for the encoder; ZOOTER (App. B) has 1e-5 and 5e-7 for mdeberta-v3-base.
+        decay: what the rate is multiplied by from each layer to the one below it, in (0, 1]: early layers hold what is
+            common to all tasks (Howard & Ruder 2018, §3.2).
         head_lr: of the head, which takes larger steps.
         warmup: share of the steps over which the rates rise; after that they fall to 0 in a line.
         width, dropout, epochs, patience, batch_size, clusters, threads: as in `Frozen`.
@@ -238,6 +253,7 @@ class Finetune:
     width: int = 256
     dropout: float = 0.1
     lr: float = 2e-5
+    decay: float = 0.8
     head_lr: float = 3e-5
     weight_decay: float = 0.01
     warmup: float = 0.1
@@ -259,12 +275,22 @@ class Finetune:
     def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
         assert net.backbone is not None
         groups: list[dict[str, Any]] = [
-            {"params": net.backbone.parameters(), "lr": self.lr},
+            *({"params": found, "lr": self.lr * self.decay**below} for below, found in _by_layer(net.backbone).items()),
             {"params": [p for p in net.head.parameters() if p.requires_grad], "lr": self.head_lr},
         ]
         optimizer = AdamW(groups, weight_decay=self.weight_decay)
         warm = round(self.warmup * steps)
         return optimizer, get_linear_schedule_with_warmup(optimizer, warm, steps)  # type: ignore[no-untyped-call]
+
+
+def _by_layer(backbone: nn.Module) -> dict[int, list[nn.Parameter]]:
+    """How many layers below the last → its parameters; embeddings, and what is in no layer, lie below the first."""
+    depth = int(backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+    found: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in backbone.named_parameters():
+        layer = re.search(r"\blayers?\.(\d+)\.", name)
+        found.setdefault(depth - 1 - int(layer.group(1)) if layer else depth, []).append(parameter)
+    return found
 
 
 def _check(recipe: Frozen | Finetune) -> None:
@@ -274,3 +300,5 @@ def _check(recipe: Frozen | Finetune) -> None:
             raise ConfigError(expected=f"net.{name} above 0", found=str(value), do=f"set net.{name}")
     if not 0.0 <= recipe.dropout < 1.0:
         raise ConfigError(expected="net.dropout in [0, 1)", found=str(recipe.dropout), do="set net.dropout=0.1")
+    if isinstance(recipe, Finetune) and not 0.0 < recipe.decay <= 1.0:
+        raise ConfigError(expected="net.decay in (0, 1]", found=str(recipe.decay), do="set net.decay=0.8")

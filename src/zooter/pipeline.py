@@ -114,7 +114,7 @@ def train(data: Data, part: Part, settings: Settings, logger: Logger | None = No
         table, data.embeddings, data.features, part, settings.tagger, settings.label, settings.net, settings.seed
     )
     net = settings.net.net(settings.encoder, begun.head)
-    batches = Batches(part, data.inputs, begun.labels, table.rewards, settings.net.batch_size)
+    batches = Batches(part, data.inputs, begun.labels, table.rewards, settings.net.batch_size, settings.seed)
     fit = distill(
         net, batches, settings.objective, settings.net, settings.trainer,
         folder=settings.run_dir / "checkpoints" / prefix, seed=settings.seed, logger=logger,
