@@ -1,6 +1,7 @@
 """A new task, or a new candidate, joins: `python benchmarks/change.py RECORDS [--only task|candidate]`.
 
-Task: train on the queries of all other tasks and none, 50 or 200 of the one; judged on the rest of that task.
+Task: train on the queries of all other tasks and none, 50 or 200 of the one (all but 50 of a small one); judged on the
+rest of that task.
 Candidate: rewards of one candidate on only some training queries, of the others on all; judged on one held-out fold,
 against the candidate's rewards on all queries and on none (it is then never chosen).
 """
@@ -20,13 +21,15 @@ from zooter.pipeline import Data
 from zooter.settings import Settings
 from zooter.types import Floats, Ints, Rewards, Tags
 
+LEFT = 50  # queries of a task to judge by, at least
+
 
 def scores(data: Data, given: Settings, rows: Ints, seen: Rewards, test: Ints) -> Floats:
     """(k, m) rewards expected on test queries by the default's start, or the fall-back, learned from some rows."""
     views: list[Tags] = [data.records.tags.take(rows)]
     views.append(start.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], given.seed))
     head, _, weights = trusted(data.features[rows], seen, views, given.label, given.net, given.seed)
-    if weights.gain <= 0.0:
+    if not weights.routes:
         start.fall_back(head)
     return np.asarray(head.expected(data.features[test]).detach().double().numpy())
 
@@ -46,13 +49,14 @@ def new_task(data: Data, given: Settings, sizes: list[int], most: int) -> Table:
     for j in range(len(tags.names)):
         of = np.asarray(tags.membership[:, [j]].todense()).ravel() > 0
         task = np.random.default_rng(0).permutation(np.flatnonzero(of))
-        if len(task) < max(sizes) + 50 or len(total) == most:
+        if len(task) < LEFT + min(size for size in sizes if size) or len(total) == most:
             continue
-        test, others = task[max(sizes) :], np.flatnonzero(~of)
+        first = min(max(sizes), len(task) - LEFT)
+        test, others = task[first:], np.flatnonzero(~of)
         judged = rewards.take(test)
         line = [earned(np.zeros(judged.values.shape), judged, baseline.strength(rewards.take(others)))]
         for size in sizes:
-            rows = np.concatenate([others, task[:size]])
+            rows = np.concatenate([others, task[: min(size, first)]])
             seen = rewards.take(rows)
             line.append(earned(scores(data, given, rows, seen, test), judged, baseline.strength(seen)))
         line.append(float(np.nanmax(judged.values, axis=1).mean()))
@@ -96,7 +100,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=Path)
     parser.add_argument("--only", choices=("task", "candidate"))
-    parser.add_argument("--tasks", type=int, default=100)
+    parser.add_argument("--tasks", type=int, default=100, help="at most")
+    parser.add_argument("--rewards", type=int, nargs="*", default=[100, 300, 500], help="that a new candidate has")
     told = parser.parse_args()
     quiet()
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +109,7 @@ def main() -> None:
         if told.only != "candidate":
             Console(width=140).print(new_task(data, given, [0, 50, 200], told.tasks))
         if told.only != "task":
-            Console(width=140).print(new_candidate(data, given, [100, 300, 500]))
+            Console(width=140).print(new_candidate(data, given, told.rewards))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,10 @@ def crossfit(z: Tensor, rewards: Rewards, views: Sequence[Tags], seed: int) -> O
 
 
 def trust(found: OutOfFold, rewards: Rewards, beta: float | None = None) -> Trust:
-    """Weights by non-negative least squares on differences between candidates; the penalty whose error is least.
+    """Weights by non-negative least squares on differences between candidates, less one standard error of theirs.
+
+    Of the ridge's penalties the one whose error is least. One standard error less is the rule of Breiman et al. (1984,
+    §3.4.3) against believing chance: with many queries it is next to nothing, with few it keeps to the mean rewards.
 
     Args:
         found: out-of-fold predictions of the queries that `rewards` (n, m) are of.
@@ -70,14 +73,35 @@ def trust(found: OutOfFold, rewards: Rewards, beta: float | None = None) -> Trus
     of_tags = _differences(found.of_tags - found.overall, observed)
     best, least = Trust(), np.inf
     for penalty, residual in found.residual.items():
-        columns = np.stack([of_tags.ravel(), _differences(residual, observed).ravel()], axis=1)
-        weights = np.minimum(nnls(columns, wanted.ravel())[0], (MOST_TAGS, MOST_RESIDUAL))
-        error = float(np.mean((wanted.ravel() - columns @ weights) ** 2))
+        columns = np.stack([of_tags, _differences(residual, observed)], axis=2)
+        weights = nnls(columns.reshape(-1, 2), wanted.ravel())[0]
+        left = wanted - columns @ np.minimum(weights, (MOST_TAGS, MOST_RESIDUAL))
+        error = float(np.mean(left**2))
         if error < least:
-            best, least = Trust(float(weights[0]), float(weights[1]), penalty), error
+            sure = np.clip(weights - _errors(columns, left), 0.0, (MOST_TAGS, MOST_RESIDUAL))
+            best, least = Trust(float(sure[0]), float(sure[1]), penalty), error
     best = best if beta is None else replace(best, residual=beta)
     scores = combined(found, best)
-    return replace(best, gain=_gain(scores, rewards), temperature=calibrate(scores, rewards))
+    better = (wanted**2 - (wanted - of_tags) ** 2).sum(axis=1)
+    evidence = max(_deviations(better), _deviations(_gains(scores, rewards)))
+    return replace(best, evidence=evidence, temperature=calibrate(scores, rewards))
+
+
+def _errors(columns: Floats, left: Floats) -> Floats:
+    """(k,) standard errors of k weights: columns (n, m, k), residuals (n, m); the m cells of a query go together.
+
+    The sandwich estimate (Liang & Zeger 1986).
+    """
+    scores = np.einsum("nmk,nm->nk", columns, left)
+    bread = np.linalg.pinv(np.einsum("nmk,nml->kl", columns, columns))
+    return np.sqrt(np.maximum(np.diag(bread @ (scores.T @ scores) @ bread), 0.0))
+
+
+def _deviations(values: Floats) -> float:
+    """How many standard errors the mean of n values is from 0; 0 for one value."""
+    error = float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else np.inf
+    mean = float(np.mean(values))
+    return mean / error if error > 0.0 else float(np.sign(mean)) * np.inf if mean else 0.0
 
 
 def of_tags(found: OutOfFold, rewards: Rewards, view: Tags, weights: Trust) -> dict[str, float]:
@@ -150,11 +174,12 @@ def calibrate(scores: Floats, rewards: Rewards) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=tuple(ends), method="bounded").x))
 
 
-def _gain(scores: Floats, rewards: Rewards) -> float:
+def _gains(scores: Floats, rewards: Rewards) -> Floats:
+    """(n,) rewards of choices by scores (n, m), less those of the best single model."""
     order, rows = strength(rewards), np.arange(len(scores))
     routed = choose(scores, rewards.observed, order)
     single = choose(np.zeros(scores.shape), rewards.observed, order)
-    return float(np.mean(rewards.values[rows, routed] - rewards.values[rows, single]))
+    return np.asarray(rewards.values[rows, routed] - rewards.values[rows, single])
 
 
 def _of_tags(z: Tensor, at: Tensor, rewards: Rewards, views: Sequence[Tags]) -> tuple[Floats, Floats]:

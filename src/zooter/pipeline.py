@@ -120,8 +120,8 @@ def train(data: Data, part: Part, settings: Settings, logger: Logger | None = No
         folder=settings.run_dir / "checkpoints" / prefix, seed=settings.seed, logger=logger,
         ckpt_path=settings.ckpt_path, prefix=prefix,
     )  # fmt: skip
-    if begun.weights.gain <= 0.0:
-        log.warning("%sout of fold, routing gains nothing over the best single model: always that one", prefix)
+    if not begun.weights.routes:
+        log.warning("%sno evidence out of fold that routing pays: always the best single model", prefix)
         start.fall_back(net.head)
     return Trained(net, begun.prior, begun.tags, fit, begun.weights)
 
