@@ -390,7 +390,7 @@ def test_drift_is_told_of_an_export(home: Path, report: dict[str, Any]) -> None:
 
 
 def test_drift_needs_a_file_of_queries() -> None:
-    with pytest.raises(ConfigError, match="queries=FILE with drift"):
+    with pytest.raises(ConfigError, match="queries=FILE unless it is route"):
         infer.Settings(Path("export"), query="one", mode="drift")
 
 
