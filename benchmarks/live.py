@@ -1,7 +1,8 @@
 """How long a live cascade takes beside the ideal: `python benchmarks/live.py`.
 
 200 queries, a small candidate and a large one behind one server, which answers after 200 ms from a process of its own
-and takes 32 calls at a time; the margins send 40 % of the queries on.
+and takes 32 calls at a time; the margins send 40 % of the queries on. Beside it, as many calls without any selector,
+all known from the start: what this machine can do at the moment.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from fake_server import Reply, chat, serving
 from zooter.flight import Flight
 from zooter.pool import Candidate, Pool
 from zooter.responder.openai import OpenAIResponder
+from zooter.responder.protocol import Request
 from zooter.selector.margin import MarginSelector
 from zooter.selector.threshold import Threshold
 from zooter.types import Query
@@ -59,20 +61,38 @@ def cascade(url: str) -> tuple[float, float]:
     return seconds, busy
 
 
+def plain(url: str) -> float:
+    """Seconds of as many calls, asked for at once."""
+    candidate = Candidate("small", url=url)
+    count = int(QUERIES * (1 + SHARE))
+    requests = [Request(Query(str(i), f"This is query {i}"), candidate) for i in range(count)]
+
+    async def ask() -> int:
+        return sum([one.error is None async for one in OpenAIResponder(concurrency=CONCURRENCY).respond(requests)])
+
+    started = time.perf_counter()
+    if asyncio.run(ask()) != count:
+        raise SystemExit("a call failed")
+    return time.perf_counter() - started
+
+
 def main() -> None:
     address: multiprocessing.Queue[str] = multiprocessing.Queue()
     process = multiprocessing.Process(target=_serve, args=(address,), daemon=True)
     process.start()
     try:
         url = address.get()
-        runs = sorted(cascade(url) for _ in range(5))
+        both = [(cascade(url), plain(url)) for _ in range(5)]
     finally:
         process.kill()
+    runs, calls = sorted(run for run, _ in both), sorted(run for _, run in both)
     shown = Table(title=f"{QUERIES} queries through a cascade, {SHARE:.0%} go on, {CONCURRENCY} calls at a time")
     for heading in ("of 5 runs", "seconds", "over the ideal", "bound", "processor"):
         shown.add_column(heading, justify="left" if heading == "of 5 runs" else "right")
     for name, (seconds, busy) in (("best", runs[0]), ("median", runs[2]), ("worst", runs[4])):
         shown.add_row(name, f"{seconds:.2f}", f"{seconds / IDEAL:.2f}×", "≤ 1.3×", f"{busy:.2f} s")
+    for name, seconds in (("best, calls alone", calls[0]), ("median, calls alone", calls[2])):
+        shown.add_row(name, f"{seconds:.2f}", f"{seconds / IDEAL:.2f}×", "", "")
     shown.add_row("ideal", f"{IDEAL:.2f}", "", "", "")
     Console().print(shown)
 

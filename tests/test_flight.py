@@ -13,9 +13,13 @@ from zooter.cells import Cells
 from zooter.errors import ConfigError, ResponderError
 from zooter.flight import Flight, LiveAsk
 from zooter.pool import Candidate, Pool
+from zooter.responder.openai import OpenAIResponder
 from zooter.responder.protocol import Request, Sampling
+from zooter.responder.reply import Reply
+from zooter.selector.margin import MarginSelector
 from zooter.selector.oracle import OracleSelector
 from zooter.selector.protocol import Ask, Needs, Selection, Want, first_answer
+from zooter.selector.threshold import Threshold
 from zooter.types import Floats, Query, Response
 
 QUERIES = [Query(f"q{i}", f"query {i}") for i in range(6)]
@@ -182,3 +186,41 @@ def test_the_price_of_a_call_is_the_mean_so_far_and_before_that_what_was_told() 
     assert (ask.price("a"), np.isnan(ask.price("bb"))) == (3.0, True)
     asyncio.run(told.run(First(), QUERIES[:2]))
     assert ask.price("a") == 1.0
+
+
+class Timeless(asyncio.SelectorEventLoop):
+    """A loop whose clock stands still while anything is to be done, and jumps to the next timer when nothing is."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            self.now = max(self.now, self._scheduled[0].when())  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+def test_a_live_cascade_keeps_its_server_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 queries at 200 ms a call, 40 % go on, 32 calls at a time: at most 1.3 times what 280 calls take."""
+    at_once, most = 0, 0
+
+    async def answer(self: OpenAIResponder, endpoint: object, request: Request, without: object) -> Reply:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.2)
+        at_once -= 1
+        return Reply("A", "stop", 0.1 if int(request.query.text) % 5 < 2 else 0.8, None, 1, 1)
+
+    monkeypatch.setattr(OpenAIResponder, "_try", answer)
+    pool = Pool(tuple(Candidate(name, price=1.0, url="http://localhost:1/v1") for name in ("small", "large")))
+    selector = MarginSelector(("small", "large"), threshold=Threshold(running=False, fixed=(0.5,)))
+    queries = [Query(f"q{i}", str(i)) for i in range(200)]
+    with asyncio.Runner(loop_factory=Timeless) as runner:
+        decided = runner.run(Flight(pool, OpenAIResponder(concurrency=32)).run(selector, queries))
+        seconds = runner.get_loop().time()
+    assert sum(one.ledger.calls.total() for one in decided) == 280
+    assert most == 32
+    assert seconds <= 1.3 * 280 * 0.2 / 32
