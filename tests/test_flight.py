@@ -16,9 +16,15 @@ from zooter.pool import Candidate, Pool
 from zooter.responder.openai import OpenAIResponder
 from zooter.responder.protocol import Request, Sampling
 from zooter.responder.reply import Reply
+from zooter.selector.best_of import BestOfSelector
+from zooter.selector.consistency import ConsistencySelector
+from zooter.selector.extract import Extract
 from zooter.selector.margin import MarginSelector
 from zooter.selector.oracle import OracleSelector
-from zooter.selector.protocol import Ask, Needs, Selection, Want, first_answer
+from zooter.selector.protocol import Ask, Needs, Selection, Selector, Want, first_answer
+from zooter.selector.random import RandomSelector
+from zooter.selector.self_consistency import SelfConsistencySelector
+from zooter.selector.single import SingleSelector
 from zooter.selector.threshold import Threshold
 from zooter.types import Floats, Query, Response
 
@@ -165,6 +171,32 @@ def test_rewards_without_a_rewarder_are_refused() -> None:
 def test_no_query_in_flight_is_refused() -> None:
     with pytest.raises(ConfigError, match="in_flight of 1 or more"):
         flight(Candidates(), in_flight=0)
+
+
+TEXT = Extract("string")
+
+
+@pytest.mark.parametrize(
+    ("selector", "calls"),
+    [
+        (SingleSelector("a"), {"a": 1, "bb": 1}),
+        (RandomSelector(("a", "bb"), share=0.0), {"a": 1, "bb": 1}),
+        (MarginSelector(("a", "bb")), {"a": 1, "bb": 1}),
+        (ConsistencySelector(("a", "bb"), samples=3, extract=TEXT), {"a": 3, "bb": 3}),
+        (SelfConsistencySelector("a", 3, extract=TEXT), {"a": 3, "bb": 1}),
+        (BestOfSelector(), {"a": 1, "bb": 1}),
+        (BestOfSelector(("a",), 2), {"a": 2, "bb": 1}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_selector_falls_to_the_next_candidate(selector: Selector, calls: dict[str, int]) -> None:
+    decided = asyncio.run(flight(Candidates(broken=["a"]), rewarder=Longest()).run(selector, QUERIES[:3]))
+    for d in decided:
+        assert d.selection.response is not None
+        assert d.selection.response.candidate == "bb"
+        assert (d.ledger.calls, d.ledger.failed) == (calls, calls["a"])
+    nothing = asyncio.run(flight(Candidates(broken=["a", "bb"]), rewarder=Longest()).run(selector, QUERIES[:3]))
+    assert [d.selection.response for d in nothing] == [None] * 3
 
 
 def test_several_samples_of_greedy_candidates_are_refused() -> None:

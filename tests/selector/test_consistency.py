@@ -115,10 +115,10 @@ def test_prior_weights_are_fitted_on_validation_rows() -> None:
         [{"a": "xxyy", "b": "rrss"}, {"a": "xxyy", "b": "rrst"}, {"a": "xxxx", "b": "rrrs"}], {"r": 1.0, "x": 0.0}
     )
     wrong = table([{"a": "xxyy", "b": "rrss"}], {"r": 0.0, "x": 1.0})
-    selector = ConsistencySelector(("a", "b"), 4, normaliser=None, fit_prior=True, extract=TEXT)
+    selector = ConsistencySelector(("a", "b"), samples=4, normaliser=None, fit_prior=True, extract=TEXT)
     assert selector.fit(wrong, rows).prior == (1.0, 2.0)
     assert selector.fit(rows, wrong).prior == (1.0, 1.0)  # nothing is gained
-    assert ConsistencySelector(("a", "b"), 4, extract=TEXT).fit(rows, rows).prior == ()
+    assert ConsistencySelector(("a", "b"), samples=4, extract=TEXT).fit(rows, rows).prior == ()
 
 
 def test_the_knob_is_the_number_of_samples() -> None:

@@ -98,13 +98,16 @@ def test_a_failed_call_falls_to_the_next_tier_and_a_failed_last_one_to_those_bef
     assert bought[0].ledger.calls == {"large": 1, "small": 1}
 
 
-def test_a_margin_that_a_server_does_not_tell_goes_on() -> None:
-    selector = MarginSelector(("small", "large"), signal="logit")
-    response = table([None]).cells[0]["small"][0].response
-    assert math.isnan(selector.score(response))
-    assert not Threshold().stream([1.0, 3.0]).past[0]
-    turn = Threshold().stream([1.0, 3.0]).turn()
-    assert turn.goes_on(0, math.nan)
+def test_a_margin_that_a_server_does_not_tell_goes_on_and_a_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    replay = Replay(table([None, 0.9, None]))
+    selector = MarginSelector(("small", "large"), threshold=Threshold(0.5, warm_up=0))
+    decided = replay.stream(selector, range(3))
+    assert whose(decided) == ["large", "small", "large"]
+    assert [d.selection.confidence for d in decided] == [None, 0.9, None]
+    assert selector.started[""].past[0] == [0.9]
+    assert [record.message for record in caplog.records].count(
+        "'small' tells no first tokens to take a margin from; such queries go on"
+    ) == 1
 
 
 def test_three_tiers_are_climbed_one_by_one() -> None:

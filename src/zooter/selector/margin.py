@@ -8,6 +8,7 @@ Where the answer is one of a few labels, ask with `responder.sampling.labels`, s
 first tokens; the responder refuses labels that share one.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ from zooter.selector.order import means_of, two_tiers
 from zooter.selector.protocol import Ask, Needs, Selection, refuse_unknown
 from zooter.selector.threshold import Stream, Threshold, Turn
 from zooter.types import Floats, Query, Response
+
+log = logging.getLogger(__name__)
 
 SIGNALS = ("probability", "logit")
 SHARES = tuple(i / 10 for i in range(11))
@@ -53,6 +56,7 @@ class MarginSelector:
     means: Mapping[str, float] = field(default_factory=dict)
     own: Mapping[str, float] = field(default_factory=dict)
     started: dict[str, Stream] = field(default_factory=dict, init=False, repr=False, compare=False)
+    silent: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", tuple(self.order))  # YAML has lists
@@ -134,6 +138,16 @@ class MarginSelector:
         margin = probability_margin(tokens) if self.signal == "probability" else logit_margin(tokens)
         return float("nan") if margin is None else margin
 
+    def _told(self, response: Response) -> tuple[float, float | None]:
+        """The margin, and again with None for one that is not known, of which a log tells once."""
+        margin = self.score(response)
+        if margin == margin:
+            return margin, margin
+        if response.candidate not in self.silent:
+            self.silent.add(response.candidate)
+            log.warning("%r tells no first tokens to take a margin from; such queries go on", response.candidate)
+        return margin, None
+
     async def select(self, query: Query, ask: Ask) -> Selection:
         stream = self._stream(ask)
         turn = stream.turn()
@@ -150,8 +164,7 @@ class MarginSelector:
                 kept = response
                 if tier + 1 == len(self.order):
                     break
-                margin = self.score(response)
-                confidence = None if margin != margin else margin
+                margin, confidence = self._told(response)
                 if not turn.goes_on(tier, margin):
                     break
             elif not turn.pays(tier + 1):
@@ -177,8 +190,7 @@ class MarginSelector:
             kept = response
             if place + 1 == len(order):
                 break
-            margin = self.score(response)
-            confidence = None if margin != margin else margin
+            margin, confidence = self._told(response)
             if not self._of(name).turn().goes_on(0, margin):
                 break
         return Selection(kept, confidence, "every call failed" if kept is None else f"tier {place + 1}")
