@@ -15,6 +15,7 @@ from zooter.errors import ConfigError, RecordsError
 from zooter.recorded import Recorded
 from zooter.replay import Replay
 from zooter.selector.protocol import Ask, Needs, Selection
+from zooter.selector.random import RandomSelector
 from zooter.selector.single import SingleSelector
 from zooter.types import Query
 
@@ -136,6 +137,17 @@ def test_budgets_are_tried_in_several_orders_and_their_mean_stands_at_each_query
         for place, i in enumerate(np.random.default_rng(seed).permutation(5)):
             expected[i] += (B if place < 3 else A)[i] / 3
     np.testing.assert_allclose(found.quality[row], expected)
+
+
+def test_a_selector_that_remembers_nothing_decides_the_same_in_every_order() -> None:
+    rows = table([1, 0, 1, 0, 0, 1] * 5, [1, 1, 0, 0, 1, 0] * 5)
+    selector = RandomSelector().fit(rows, rows).at(1.7, 30)
+    assert not selector.remembers
+    orders = [np.random.default_rng(seed).permutation(30).tolist() for seed in range(3)]
+    first, *others = [contest._spent(Replay(rows), selector, order, "b") for order in orders]
+    assert 0 < first[2].sum() < 30
+    for other in others:
+        np.testing.assert_array_equal(first, other)
 
 
 def test_settings_are_tried_one_by_one() -> None:

@@ -93,7 +93,7 @@ def test_an_estimator_is_asked_once_for_the_whole_table_and_charged_for_each_que
 def test_a_scorer_is_asked_once_for_each_candidates_responses_and_charged_for_each() -> None:
     replay, scorer = Replay(recorded(TWO)), Counting([])
     decided = [replay.run(Asking("score", scorer)) for _ in range(2)][1]
-    assert scorer.asked == [3, 2]
+    assert scorer.asked == [2, 2]
     assert decided[1].selection.confidence == ord("u") + ord("v")
     assert decided[1].ledger.cost == 1.0 + 3.0 + 2 * 0.5
 

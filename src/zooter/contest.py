@@ -149,7 +149,8 @@ def curve_of(replay: Replay, selector: Selector, validation: Recorded, strong: s
     n, prices = len(replay.recorded.queries), np.array(list(replay.recorded.prices.values()))
     if isinstance(selector, Budgeted) and not np.isnan(prices).any():
         allowed = curve.budgets(float(prices.min()), float(prices.max()))
-        orders = [np.random.default_rng(seed).permutation(n).tolist() for seed in range(ORDERS)]
+        tried = ORDERS if getattr(selector, "remembers", True) else 1
+        orders = [np.random.default_rng(seed).permutation(n).tolist() for seed in range(tried)]
         found = [[_spent(replay, selector.at(float(b), n), order, strong) for order in orders] for b in allowed]
         quality, cost, asked = np.mean(found, axis=1).transpose(1, 0, 2)
         return Curve(allowed, quality, cost, asked)

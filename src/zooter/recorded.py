@@ -191,6 +191,8 @@ def qualities_of(rows: Sequence[Mapping[str, tuple[Cell, ...]]], responses: Sequ
     values = np.zeros(len(rows))
     for i, (of_query, response) in enumerate(zip(rows, responses, strict=True)):
         if response is not None:
-            match = next(c for c in of_query[response.candidate] if c.response.sample == response.sample)
-            values[i] = match.quality
+            cells, sample = of_query[response.candidate], response.sample
+            if sample >= len(cells) or cells[sample].response.sample != sample:  # samples before it are missing
+                sample = next(k for k, cell in enumerate(cells) if cell.response.sample == sample)
+            values[i] = cells[sample].quality
     return values

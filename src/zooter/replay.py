@@ -36,9 +36,7 @@ class Replay:
 
     recorded: Recorded
     known: dict[int, tuple[object, Floats, float]] = field(default_factory=dict, repr=False)
-    scored: dict[tuple[int, str], tuple[object, dict[tuple[int, int], float], float]] = field(
-        default_factory=dict, repr=False
-    )
+    scored: dict[tuple[int, str, int], tuple[object, dict[int, float], float]] = field(default_factory=dict, repr=False)
 
     def run(self, selector: Selector, order: Sequence[int] | None = None) -> list[Decided]:
         """One decision per query, in the stream's `order` of rows (all, as recorded, unless given).
@@ -125,16 +123,21 @@ class Replay:
         _, values, seconds = self.known[id(who)]
         return values, seconds
 
-    def scores(self, who: Scorer, candidate: str) -> tuple[dict[tuple[int, int], float], float]:
-        """(row, sample) → score of every recorded response of a candidate, computed once, and seconds per response."""
-        if (id(who), candidate) not in self.scored:
-            cells = [(i, cell.response) for i, of in enumerate(self.recorded.cells) for cell in of.get(candidate, ())]
+    def scores(self, who: Scorer, candidate: str, sample: int) -> tuple[dict[int, float], float]:
+        """Row → score of every recorded response with this sample number, computed once; and seconds per response."""
+        key = id(who), candidate, sample
+        if key not in self.scored:
+            cells = [
+                (i, cell.response)
+                for i, of in enumerate(self.recorded.cells)
+                for cell in of.get(candidate, ())
+                if cell.response.sample == sample
+            ]
             started = time.perf_counter()
             values = who.score([self.recorded.queries[i] for i, _ in cells], [response for _, response in cells])
             each = (time.perf_counter() - started) / max(1, len(cells))
-            found = {(i, response.sample): float(v) for (i, response), v in zip(cells, values, strict=True)}
-            self.scored[id(who), candidate] = (who, found, each)
-        _, found, each = self.scored[id(who), candidate]
+            self.scored[key] = who, {i: float(v) for (i, _), v in zip(cells, values, strict=True)}, each
+        _, found, each = self.scored[key]
         return found, each
 
 
@@ -205,8 +208,8 @@ class ReplayedAsk:
         seconds = 0.0
         for i, response in enumerate(responses):
             if response.error is None:
-                of_candidate, each = self.replay.scores(scorer, response.candidate)
-                values[i] = of_candidate[self.row, response.sample]
+                of_candidate, each = self.replay.scores(scorer, response.candidate, response.sample)
+                values[i] = of_candidate[self.row]
                 seconds += each
         answered = int((~np.isnan(values)).sum())
         self.ledger.fees.append(Fee(scorer.name, scorer.fee * answered, seconds))

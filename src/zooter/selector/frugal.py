@@ -153,6 +153,11 @@ class FrugalSelector:
         return self.tiers.stream(self.threshold, self.budget, self.queries, routing=False)
 
     @property
+    def remembers(self) -> bool:
+        """Only a running threshold depends on the queries before."""
+        return self.rule == "running"
+
+    @cached_property
     def chain(self) -> Chain:
         """The best chain within the budget; the cheapest where none is.
 

@@ -192,7 +192,11 @@ class Knob(Protocol):
 
 @runtime_checkable
 class Budgeted(Protocol):
-    """A selector that keeps to a budget over a stream of queries."""
+    """A selector that keeps to a budget over a stream of queries.
+
+    One that decides each query by itself may say so with an attribute `remembers` that is False: then no order of the
+    stream changes anything, and evaluations try one.
+    """
 
     def at(self, budget: float, queries: int) -> Self:
         """A copy for a stream of so many queries, at US dollars per query on average."""

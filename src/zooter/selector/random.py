@@ -33,6 +33,7 @@ class RandomSelector:
     prices: Mapping[str, float] = field(default_factory=dict)
     tiers: tuple[str, ...] = ()
     needs: ClassVar[Needs] = Needs()
+    remembers: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", tuple(self.order))  # YAML has lists
