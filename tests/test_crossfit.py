@@ -81,13 +81,13 @@ def test_weights_stay_in_their_range(seed: int) -> None:
     assert weights.temperature > 0.0
 
 
-def test_evidence_is_the_t_statistic_of_what_choices_gain() -> None:
+def test_evidence_is_twice_the_t_statistic_of_what_choices_gain() -> None:
     rewards = Rewards(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.5, 0.4]] * 5), ("x", "y"))
     # Tags foretell the opposite of every reward; the residual outweighs them.
     left = dict.fromkeys(start.PENALTIES, 3.0 * rewards.values)
     found = crossfit.OutOfFold(np.array([0.625, 0.35]), -rewards.values, left)
     gained = np.array([0.0, 1.0, 0.0, 0.0] * 5)
-    assert crossfit.trust(found, rewards).evidence == pytest.approx(ttest_1samp(gained, 0.0).statistic)
+    assert crossfit.trust(found, rewards).evidence == pytest.approx(2.0 * ttest_1samp(gained, 0.0).statistic)
 
 
 def test_evidence_is_the_t_statistic_of_the_error_that_tags_save() -> None:

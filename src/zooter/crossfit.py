@@ -83,7 +83,8 @@ def trust(found: OutOfFold, rewards: Rewards, beta: float | None = None) -> Trus
     best = best if beta is None else replace(best, residual=beta)
     scores = combined(found, best)
     better = (wanted**2 - (wanted - of_tags) ** 2).sum(axis=1)
-    evidence = max(_deviations(better), _deviations(_gains(scores, rewards)))
+    # Less error is not yet a better choice, so that a gain counts twice.
+    evidence = max(_deviations(better), 2.0 * _deviations(_gains(scores, rewards)))
     return replace(best, evidence=evidence, temperature=calibrate(scores, rewards))
 
 

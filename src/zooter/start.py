@@ -22,7 +22,7 @@ STEPS = 40  # of L-BFGS; more changes no choice
 LEAST = 5  # training queries of a tag that a classifier learns
 MOST = 300  # tags of a view, the most frequent ones
 PENALTIES = (0.00125, 0.0025, 0.005, 0.0125, 0.025, 0.05, 0.1)  # of the ridge, in shares of the features' variance
-ENOUGH = 3.0  # standard errors: fewer than 100 queries seldom have them, 200 nearly always
+ENOUGH = 6.0  # standard errors of the error saved: 100 queries seldom have them, and chose badly; 200 have them
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Trust:
         residual: weight of the ridge on what tags leave open. This is the β of labels: a ridge fitted to rewards
             smoothed with β, β·r + (1−β)·tag's mean, is tags' mean + β·(ridge fitted to rewards − tags' mean).
         penalty: of that ridge.
-        evidence: that routing pays, in standard errors: the larger of those by which tags foretell rewards with less
-            squared error than mean rewards do, and by which out-of-fold choices earn more than the best single model.
+        evidence: that routing pays: by how many standard errors tags foretell rewards with less squared error than mean
+            rewards do, or twice those by which out-of-fold choices earn more than the best single model, the larger.
         temperature: in units of the reward; rewards divided by it are the logits of calibrated probabilities.
         of_tag: tag → weight of the residual on its queries, when every tag has its own.
     """
