@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zooter import baseline, metric, start
-from zooter.begin import trusted
+from zooter.begin import started, trusted
 from zooter.pipeline import Data
 from zooter.settings import Settings
 from zooter.types import Floats, Ints, Rewards, Tags
@@ -28,7 +28,9 @@ def scores(data: Data, given: Settings, rows: Ints, seen: Rewards, test: Ints) -
     """(k, m) rewards expected on test queries by the default's start, or the fall-back, learned from some rows."""
     views: list[Tags] = [data.records.tags.take(rows)]
     views.append(start.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], given.seed))
-    head, _, weights = trusted(data.features[rows], seen, views, given.label, given.net, given.seed)
+    head, _, weights = trusted(
+        started(views[0], data.features[rows], seen, views, given.net, given.seed), given.label, given.seed
+    )
     if not weights.routes:
         start.fall_back(head)
     return np.asarray(head.expected(data.features[test]).detach().double().numpy())

@@ -16,7 +16,7 @@ from rich.table import Table
 from rivals import knn_regression
 
 from zooter import baseline, metric, start
-from zooter.begin import trusted
+from zooter.begin import started, trusted
 from zooter.pipeline import Data
 from zooter.settings import Settings
 from zooter.split import Part
@@ -33,7 +33,7 @@ def shares(data: Data, given: Settings, part: Part, size: int, seed: int) -> dic
     seen, test = rewards.take(rows), rewards.take(part.test)
     views: list[Tags] = [data.records.tags.take(rows)]
     views.append(start.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
-    head, _, weights = trusted(data.features[rows], seen, views, given.label, given.net, seed)
+    head, _, weights = trusted(started(views[0], data.features[rows], seen, views, given.net, seed), given.label, seed)
     routed = head.expected(data.features[part.test]).detach().double().numpy()
     order = baseline.strength(seen)
     single = baseline.by_order(order, len(part.test))

@@ -1,5 +1,6 @@
 """Everything that is learned at once from the training part, before any gradient step: tags, labels and a head."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zooter import crossfit, start
+from zooter.crossfit import OutOfFold
 from zooter.label import PER_TAG, Prior, Smoothing
 from zooter.net import Head, Recipe
 from zooter.records import Records
@@ -37,40 +39,69 @@ def tagged(table: Records, embeddings: NDArray[np.float32], part: Part, tagger: 
     return fitted.tag(table.queries, embeddings, table.tags)
 
 
-def begin(
+@dataclass(frozen=True)
+class Ground:
+    """What the training rows of one part tell before there are labels, so that it is learned once for every β.
+
+    Attributes:
+        tags: (n, t) of all queries.
+        rewards: of the training rows.
+        views: the training rows' sets of tags: the table's, and clusters.
+        features: (r, d) of the training rows.
+        head: started from the views; copied before it is given weights.
+        found: what cross-fitting predicts for the training rows.
+    """
+
+    tags: Tags
+    rewards: Rewards
+    views: tuple[Tags, ...]
+    features: Tensor
+    head: Head
+    found: OutOfFold
+
+
+def ground(
     table: Records,
     embeddings: NDArray[np.float32],
     features: Tensor,
     part: Part,
     tagger: Tagger,
-    label: Smoothing,
     recipe: Recipe,
     seed: int,
-) -> Begun:
+) -> Ground:
     """Learn from the training rows of one part; embeddings (n, e) and features (n, d) are of all queries."""
     rows = part.train
-    tags, seen = tagged(table, embeddings, part, tagger), table.rewards.take(rows)
+    tags = tagged(table, embeddings, part, tagger)
     pl.seed_everything(seed, workers=True, verbose=False)  # the head's first weights
     views = [tags.take(rows)]
     if recipe.clusters:
         views.append(start.clusters([table.queries[i] for i in rows], embeddings[rows], seed))
-    head, label, weights = trusted(features[rows], seen, views, label, recipe, seed)
-    prior = label.fit(seen, tags.take(rows), weights.of_tag)
-    head.temperature = torch.tensor(float(prior.scale))
-    return Begun(tags, prior, prior.label(table.rewards, tags), head, weights)
+    return started(tags, features[rows], table.rewards.take(rows), views, recipe, seed)
 
 
-def trusted(
-    features: Tensor, rewards: Rewards, views: Sequence[Tags], label: Smoothing, recipe: Recipe, seed: int
-) -> tuple[Head, Smoothing, Trust]:
-    """A head started on training queries, and settings of labels, both as far as cross-fitting bears them out."""
+def started(tags: Tags, features: Tensor, rewards: Rewards, views: Sequence[Tags], recipe: Recipe, seed: int) -> Ground:
+    """A head started on training queries, and what cross-fitting says of it."""
     head = start.start(features, rewards, views, 1.0, recipe.width, recipe.dropout)
-    z = head.standardise(features)
-    found = crossfit.crossfit(z, rewards, views, seed)
+    found = crossfit.crossfit(head.standardise(features), rewards, views, seed)
+    return Ground(tags, rewards, tuple(views), features, head, found)
+
+
+def begin(known: Ground, table: Records, label: Smoothing, seed: int) -> Begun:
+    """Labels of all queries and a head whose weights suit them."""
+    head, label, weights = trusted(known, label, seed)
+    prior = label.fit(known.rewards, known.views[0], weights.of_tag)
+    head.temperature = torch.tensor(float(prior.scale))
+    return Begun(known.tags, prior, prior.label(table.rewards, known.tags), head, weights)
+
+
+def trusted(known: Ground, label: Smoothing, seed: int) -> tuple[Head, Smoothing, Trust]:
+    """A copy of the head, and settings of labels, both as far as cross-fitting bears them out."""
+    head, rewards, views, found = copy.deepcopy(known.head), known.rewards, known.views, known.found
     weights = crossfit.trust(found, rewards, None if isinstance(label.beta, str) else label.beta)
     if label.beta == PER_TAG and views:
         weights = replace(weights, of_tag=crossfit.of_tags(found, rewards, views[0], weights))
     if isinstance(label.temperature, str):
+        z = head.standardise(known.features)
         label = replace(label, temperature=crossfit.softness(z, rewards, views, label, seed))
-    start.trusting(head, features, rewards, views, weights)
+    start.trusting(head, known.features, rewards, views, weights)
     return head, replace(label, beta=weights.residual), weights

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zooter import evaluate, export, labelled, plot, records, report, start
 from zooter.batches import Batches
-from zooter.begin import begin, tagged
+from zooter.begin import Ground, begin, ground, tagged
 from zooter.distill import Fit, distill, look, predict, probabilities
 from zooter.label import Prior
 from zooter.manifest import digest
@@ -82,11 +82,12 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any] | None:
     outcomes = []
     for k, part in enumerate(parts):
         prefix = f"fold{k}/" if settings.folds else ""
-        trained = train(data, part, settings, logger, prefix)
+        known = learn(data, part, settings)
+        trained = train(data, part, settings, logger, prefix, known)
         others = {}
         for beta in settings.compare_beta:
             smoothing = replace(settings, label=replace(settings.label, beta=beta))
-            other = train(data, part, smoothing, None, f"{prefix}beta{beta}/")
+            other = train(data, part, smoothing, None, f"{prefix}beta{beta}/", known)
             others[f"routed, β = {beta:g}"] = predict(other.net, data.inputs, part.test)
         outcomes.append(_outcome(data, part, trained, others))
         log.info("%s%d epochs, best validation loss %.4f", prefix, trained.fit.epochs, trained.fit.val_loss)
@@ -107,12 +108,26 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def train(data: Data, part: Part, settings: Settings, logger: Logger | None = None, prefix: str = "") -> Trained:
-    """Tags, labels and distillation, all learned from the training rows of one part."""
+def learn(data: Data, part: Part, settings: Settings) -> Ground:
+    """What the training rows of one part tell before there are labels."""
+    return ground(data.records, data.embeddings, data.features, part, settings.tagger, settings.net, settings.seed)
+
+
+def train(
+    data: Data,
+    part: Part,
+    settings: Settings,
+    logger: Logger | None = None,
+    prefix: str = "",
+    known: Ground | None = None,
+) -> Trained:
+    """Tags, labels and distillation, all learned from the training rows of one part.
+
+    Args:
+        known: what `learn` has found on this part for the same tagger, net and seed.
+    """
     table = data.records
-    begun = begin(
-        table, data.embeddings, data.features, part, settings.tagger, settings.label, settings.net, settings.seed
-    )
+    begun = begin(known or learn(data, part, settings), table, settings.label, settings.seed)
     net = settings.net.net(settings.encoder, begun.head)
     batches = Batches(part, data.inputs, begun.labels, table.rewards, settings.net.batch_size, settings.seed)
     fit = distill(
@@ -132,7 +147,8 @@ def _label(table: Records, embeddings: NDArray[np.float32], part: Part, settings
         tags, labels = tagged(table, embeddings, part, settings.tagger), None
     else:
         read = features(embeddings, table.queries)
-        begun = begin(table, embeddings, read, part, settings.tagger, settings.label, settings.net, settings.seed)
+        known = ground(table, embeddings, read, part, settings.tagger, settings.net, settings.seed)
+        begun = begin(known, table, settings.label, settings.seed)
         tags, labels = begun.tags, begun.labels
     labelled.write(settings.run_dir / "labels.parquet", table, part, tags, labels)
 
