@@ -1,6 +1,7 @@
 """Train a router: `python train.py experiment=recorded records=FILE run_dir=DIR label.beta=0.3`; see README.md."""
 
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import hydra
@@ -9,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
-from zooter import entry, pipeline, plan, report
+from zooter import board, entry, pipeline, plan, report
 from zooter.settings import live
 
 
@@ -38,11 +39,16 @@ def train(config: DictConfig) -> float | None:
             return None
         console.print(report.table(found))
         console.print(report.sentence(found["test"]), markup=False)
+        if "compared" in found:
+            console.print(board.table(found["compared"]))
         console.print(f"report, plots and export: {values['run_dir']}", soft_wrap=True)
         return cast(float | None, found["test"]["gap_closed"])
     return None
 
 
 if __name__ == "__main__":
-    train()
+    with entry.errors_for_people():
+        if any(argument.startswith("selectors=") for argument in sys.argv):
+            sys.argv = entry.selectors(sys.argv, Path(__file__).parent / "conf" / "selector")
+        train()
     sys.exit(entry.exit_code())

@@ -142,6 +142,37 @@ def test_a_selector_with_messages_of_its_own_is_refused_on_a_table(tmp_path: Pat
         compare.run(given, {})
 
 
+@dataclass(frozen=True)
+class Trained(Spy):
+    """Has an export."""
+
+    export: Path = Path()
+
+
+def sealed(folder: Path, split: dict[str, Any] | None) -> Path:
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps({} if split is None else {"split": split}))
+    return folder
+
+
+@pytest.mark.parametrize("change", [{"folds": 5}, {"salt": "1"}, {"test": 0.3}])
+def test_a_router_that_was_trained_on_test_queries_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    export = sealed(tmp_path / "export", {"val": 0.1, "test": 0.4, "salt": "0", "folds": None, **change})
+    given = settings(tmp_path, records=table(tmp_path / "t.parquet"), selectors={"routed": Trained(export=export)})
+    with pytest.raises(ConfigError, match=r"expected a router that has never seen the test queries .* found routed"):
+        compare.run(given, {})
+
+
+@pytest.mark.parametrize(("test", "notes"), [(0.4, 0), (0.5, 0), (None, 1)])
+def test_a_router_that_kept_them_out_is_not_and_one_that_does_not_tell_is_noted(
+    tmp_path: Path, test: float | None, notes: int
+) -> None:
+    split = None if test is None else {"val": 0.1, "test": test, "salt": "0", "folds": None}
+    selectors = {"routed": Trained(export=sealed(tmp_path / "export", split))}
+    found = compare.run(settings(tmp_path, records=table(tmp_path / "t.parquet"), selectors=selectors), {})
+    assert len(found["notes"]) == notes
+
+
 @pytest.mark.parametrize(("given", "found"), [({}, "neither"), ({"records": Path("x"), "reader": object()}, "both")])
 def test_a_table_or_a_reader_is_wanted(tmp_path: Path, given: dict[str, Any], found: str) -> None:
     with pytest.raises(ConfigError, match=f"expected either records=FILE or a reader=…; found {found}"):

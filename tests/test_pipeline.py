@@ -66,6 +66,25 @@ def test_the_report_has_the_agreed_keys(report: dict[str, Any]) -> None:
     assert agreed | {"gap_closed", "gap_closed_ci"} <= report["test"].keys()
 
 
+def test_selectors_are_compared_with_the_exported_router_on_the_same_test_queries(home: Path) -> None:
+    selector = "+selectors.told={_target_: zooter.selector.per_tag_best.PerTagBestSelector}"
+    found = train(home, "beside", selector, "net.epochs=1")
+    compared, test = found["compared"], found["test"]
+    assert list(compared["selectors"]) == ["best_single", "oracle", "routed", "told"]
+    assert compared["queries"] == test["queries"]
+    for name, method in (("routed", "routed"), ("best_single", "best_single"), ("told", "per_tag_best")):
+        assert compared["selectors"][name]["quality"]["mean"] == pytest.approx(test[method])
+    assert (home / "beside" / "compared" / "decisions.parquet").exists()
+    assert "[Selectors compared](compared/report.md): best_single" in (home / "beside" / "report.md").read_text()
+    split = json.loads((home / "beside" / "export" / "manifest.json").read_text())["split"]
+    assert split == {"val": 0.1, "test": 0.2, "salt": "0", "folds": None}
+
+
+def test_selectors_are_not_compared_with_a_router_that_saw_all_queries(home: Path) -> None:
+    with pytest.raises(ConfigError, match="expected one split, to compare selectors with the exported router"):
+        train(home, "beside", "+selectors.one={_target_: zooter.selector.single.SingleSelector}", "folds=2")
+
+
 def test_an_export_routes_as_the_net_that_was_trained(home: Path, report: dict[str, Any]) -> None:
     router = Router.load(home / "run" / "export", device="cpu")
     read = records.read(home / "table.parquet")

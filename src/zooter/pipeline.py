@@ -14,14 +14,16 @@ from pytorch_lightning.utilities import rank_zero_only
 from scipy.special import softmax
 from torch import Tensor
 
-from zooter import evaluate, export, labelled, plot, records, report, start
+from zooter import compare, evaluate, export, labelled, plot, records, report, start
 from zooter.batches import Batches
 from zooter.begin import Ground, begin, ground, tagged
 from zooter.distill import Fit, distill, look, predict, probabilities
 from zooter.label import Prior
 from zooter.manifest import digest
 from zooter.net import Inputs, Net, features
+from zooter.pool import Pool
 from zooter.records import Records
+from zooter.selector.routed import RoutedSelector
 from zooter.settings import BEFORE_TRAINING, Settings, record
 from zooter.split import Part
 from zooter.start import Trust
@@ -217,6 +219,7 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
             "label": asdict(settings.label),
             "data": found["data"],
             "test": _headline(found["test"]),
+            "split": {**asdict(settings.split), "folds": settings.folds},
             "tags": start.learned([trained.tags.take(part.train)]),
         },
         reference=export.statistics(
@@ -229,8 +232,21 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
         embeddings=read[:, :-SIZE].contiguous().numpy(),
         card=report.card(found),
     )
+    if settings.selectors:
+        found["compared"] = _compared(settings, table, found["settings"])
     plots = plot.all_plots(found["test"], settings.run_dir / "plots")
     report.write(found, settings.run_dir, plots)
+
+
+def _compared(settings: Settings, table: Records, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The exported router beside other selectors, on the same test queries."""
+    selectors = {"routed": RoutedSelector(settings.run_dir / "export"), **settings.selectors}
+    pool = Pool.of(table.pool.names, settings.prices)
+    given = compare.Settings(
+        settings.run_dir / "compared", settings.cache_dir, selectors, settings.records, pool=pool, split=settings.split
+    )
+    found = compare.run(given, told)
+    return {key: found[key] for key in ("queries", "best_single", "selectors", "curves", "notes")}
 
 
 def _headline(test: dict[str, Any]) -> dict[str, Any]:

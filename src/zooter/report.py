@@ -66,6 +66,11 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
         "",
         *[f"![{plot.stem}](plots/{plot.name})" for plot in plots],
         "",
+        *(
+            [f"[Selectors compared](compared/report.md): {', '.join(report['compared']['selectors'])}.", ""]
+            if "compared" in report
+            else []
+        ),
         "## Candidates",
         "",
         *lines_of_table(("candidate", "mean reward", "share chosen"), choices),

@@ -19,6 +19,7 @@ from zooter.pool import Pool
 from zooter.reader.protocol import Reader
 from zooter.responder.protocol import Responder
 from zooter.rewarder.protocol import Rewarder
+from zooter.selector.protocol import Selector
 from zooter.split import Split
 from zooter.tagger.protocol import Tagger
 
@@ -40,6 +41,7 @@ class Settings:
         cache_dir: embeddings, shared by all runs.
         trainer, logger: make a Lightning trainer, and a logger that writes into a folder; None logs nothing.
         folds: None for one split; k for k parts that together test every query once.
+        selectors: name → selector; those and the trained router are compared on the test queries, into `compared/`.
         compare_beta: routers with these β are trained too, and stand beside the first in the report.
         prices: candidate → US dollars per million tokens.
         queries: of reader=file; here so that `queries=FILE` is all that has to be typed.
@@ -70,6 +72,7 @@ class Settings:
     logger: Callable[..., Logger] | None = None
     prices: Mapping[str, float] | None = None
     folds: int | None = None
+    selectors: Mapping[str, Selector] = field(default_factory=dict)
     compare_beta: Sequence[float] = ()
     seed: int = 0
     ckpt_path: Path | None = None
@@ -78,6 +81,12 @@ class Settings:
         if self.ckpt_path is not None and self.folds is not None:
             raise ConfigError(
                 expected="ckpt_path with one split", found=f"folds={self.folds}", do="set folds=null to resume"
+            )
+        if self.selectors and self.folds is not None:
+            raise ConfigError(
+                expected="one split, to compare selectors with the exported router",
+                found=f"folds={self.folds}, with which that router is trained on all queries",
+                do="set folds=null, or leave selectors out",
             )
         if self.until is not None and self.until not in STAGES:
             raise ConfigError(expected=f"until among {STAGES}", found=repr(self.until), do="correct it")
