@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -151,7 +152,9 @@ class Encoder:
         self._refuse_layers(model)
         rows: list[int] = []
         vectors: list[NDArray[np.float32]] = []
-        with Progress(transient=True) as progress, torch.inference_mode():
+        console = Console(stderr=True)
+        bar = Progress(transient=True, console=console, disable=not console.is_terminal)
+        with bar as progress, torch.inference_mode():
             task = progress.add_task("embedding", total=len(texts))
             for batch in batches([len(row) for row in ids], self.batch_tokens):
                 tokens, mask = self.pad([ids[i] for i in batch])
