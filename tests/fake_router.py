@@ -26,7 +26,6 @@ class FakeRouter:
     pool: Pool = field(default_factory=lambda: Pool.of(NAMES, {"small": 0.2, "large": 2.0, "tiny": 0.1}))
     tag_names: tuple[str, ...] = ("code", "chat")
     facts: dict[str, Any] = field(default_factory=dict)
-    batches: list[list[str]] = field(default_factory=list)
 
     def route(self, texts: Sequence[str]) -> Choices:
         """The choices alone."""
@@ -34,7 +33,6 @@ class FakeRouter:
 
     def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
         """Probabilities of the last-named candidate's row of PROBS; "small" unless one is named."""
-        self.batches.append(list(texts))
         if any("slow" in text for text in texts):
             time.sleep(0.5)
         if any("broken" in text for text in texts):

@@ -131,8 +131,8 @@ def serving(name: str, behave: Behave) -> Iterator[Upstream]:
                     upstream.hung_up += 1
                 answering.result()
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the other side left, or the test is over
         finally:
             writer.close()
 

@@ -85,7 +85,7 @@ def process(folder: Path, up: list[Upstream], **given: Any) -> Iterator[tuple[su
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: ready(url), 20)
+        until(lambda: ready(url), 60)
         yield running, url
     finally:
         running.kill()
@@ -99,7 +99,7 @@ def ready(url: str) -> bool:
         return False
 
 
-def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not holds():
@@ -195,3 +195,29 @@ def test_a_new_pool_file_moves_a_candidate_to_another_server(tmp_path: Path) -> 
         (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": pool}))
         until(lambda: front.metric("reloads_total", result="taken") == 1)
         assert "I am another" in front.chat("one for large").text
+
+
+def test_memory_does_not_grow_with_requests(tmp_path: Path) -> None:
+    def resident(pid: int) -> int:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+    async def asking(url: str, start: int, requests: int) -> None:
+        async with httpx.AsyncClient(base_url=url) as client:
+            numbers = iter(range(start, start + requests))
+
+            async def one_after_another() -> None:
+                for i in numbers:
+                    messages = [{"role": "user", "content": f"{i} " * 10_000}]
+                    body = {"model": "zooter", "stream": i % 4 == 0, "messages": messages}
+                    assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
+
+            await asyncio.gather(*(one_after_another() for _ in range(8)))
+
+    with upstreams.serving("small", upstreams.well) as up, process(tmp_path, [up], conversations=20) as (running, url):
+        asyncio.run(asking(url, 0, 100))
+        before = resident(running.pid)
+        asyncio.run(asking(url, 100, 200))
+        grown = resident(running.pid) - before
+    # If each request's text alone were kept, it would be 8,000 KiB.
+    assert grown < 4_000, f"{grown} KiB more after 200 requests"

@@ -57,12 +57,17 @@ class NoDecisionError(Exception):
 class _Asked:
     texts: Sequence[str]
     answer: asyncio.Future[Looked]
+    until: float  # the loop's time
     alone: bool = False
 
 
 @dataclass
 class Decider:
     """Micro-batches for one router: nobody waits for company, but who comes while it works goes in the next batch.
+
+    A batch is no larger than what is done before its first deadline, by the time that texts have taken lately; and who
+    cannot be served in time is passed over, so that under too much load as many decisions as possible are in time
+    instead of all of them late.
 
     Attributes:
         batch: most texts in one go.
@@ -76,6 +81,7 @@ class Decider:
     deadline: float
     _queue: deque[_Asked] = field(default_factory=deque, init=False)
     _busy: bool = field(default=False, init=False)
+    _each: float = field(default=0.0, init=False)  # seconds of a text, averaged over the latest batches
     _thread: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +97,8 @@ class Decider:
             self._forget_the_late()
         if len(self._queue) >= self.waiting:
             raise NoDecisionError("crowded")
-        asked = _Asked(texts, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        asked = _Asked(texts, loop.create_future(), loop.time() + self.deadline)
         self._queue.append(asked)
         self._start()
         try:
@@ -115,25 +122,33 @@ class Decider:
             return
         self._busy = True
         texts = [text for asked in together for text in asked.texts]
-        running = asyncio.get_running_loop().run_in_executor(self._thread, self.router.look, texts)
-        running.add_done_callback(lambda done: self._finish(together, done))
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        running = loop.run_in_executor(self._thread, self.router.look, texts)
+        running.add_done_callback(lambda done: self._finish(together, done, (loop.time() - start) / len(texts)))
 
     def _next(self) -> list[_Asked]:
         together: list[_Asked] = []
-        room = self.batch
+        now = asyncio.get_running_loop().time()
+        room = float(self.batch)
         while self._queue:
             asked = self._queue[0]
-            if asked.answer.done():  # too late already
+            in_time = now + self._each * len(asked.texts) <= asked.until
+            # The last one is tried all the same: a text may not take as long as the latest ones did.
+            if asked.answer.done() or not (in_time or together or len(self._queue) == 1):
                 self._queue.popleft()
                 continue
             if together and (asked.alone or together[0].alone or len(asked.texts) > room):
                 break
+            if not together and self._each:
+                room = min(room, (asked.until - now) / self._each)
             together.append(self._queue.popleft())
             room -= len(asked.texts)
         return together
 
-    def _finish(self, together: list[_Asked], done: asyncio.Future[Any]) -> None:
+    def _finish(self, together: list[_Asked], done: asyncio.Future[Any], each: float) -> None:
         self._busy = False
+        self._each += (each - self._each) / 4
         error = done.exception()
         if error is None:
             choices, tags = done.result()

@@ -1,0 +1,274 @@
+"""What the server adds, holds and keeps: `python benchmarks/serve.py EXPORT [REQUESTS [PRECISION]]`.
+
+In front of one upstream that answers after 50 ms, whole or as ten server-sent events 5 ms apart. Upstream, server and
+load are processes of their own on the same machine, so that all of it shares its cores. REQUESTS is how many the memory
+is watched over (100,000; 0 for none), PRECISION that of the router's network (auto).
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import uvloop
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+UPSTREAM, SERVER = 9_701, 9_702
+CONCURRENCY = (1, 16, 64, 256)
+RATES = (100, 150, 200, 250, 300, 350, 400, 500, 600, 800)
+ROUNDS = 3
+SECONDS = 10  # of each rate
+CALM = 0.25  # s: a p99 above it is a queue that grows
+ANSWER = {
+    "id": "x", "object": "chat.completion", "created": 0, "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "An answer."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 32, "completion_tokens": 10, "total_tokens": 42},
+}  # fmt: skip
+EVENT = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
+
+
+class Upstream(asyncio.Protocol):
+    """As little work as an HTTP server can have."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport, self.seen = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self.seen += data
+        head, gap, rest = self.seen.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+        if not gap or len(rest) < length:
+            return
+        self.seen = rest[length:]
+        streams = b'"stream": true' in rest[:length]
+        asyncio.get_running_loop().call_later(0.05, self.stream if streams else self.whole)
+
+    def whole(self) -> None:
+        body = json.dumps(ANSWER).encode()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        self.transport.write(head + body)
+
+    def stream(self, sent: int = 0) -> None:
+        if sent == 0:
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            self.transport.write(head)
+        event = EVENT if sent < 9 else b"data: [DONE]\n\n"
+        self.transport.write(b"%x\r\n%s\r\n" % (len(event), event) + (b"" if sent < 9 else b"0\r\n\r\n"))
+        if sent < 9:
+            asyncio.get_running_loop().call_later(0.005, self.stream, sent + 1)
+
+
+@dataclass
+class Load:
+    """Requests on connections that are kept, from one process.
+
+    Attributes:
+        seconds: of each answered request, to its last byte.
+        lost: requests that were not answered with 200.
+    """
+
+    port: int
+    stream: bool
+    seconds: list[float] = field(default_factory=list)
+    lost: int = 0
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=list)
+
+    async def ask(self, i: int) -> None:
+        started = time.perf_counter()
+        try:
+            pair = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
+            pair[1].write(_request(i, self.stream))
+            head = await pair[0].readuntil(b"\r\n\r\n")
+            told = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+            await (pair[0].readexactly(int(told)) if told else pair[0].readuntil(b"\r\n0\r\n\r\n"))
+        except (OSError, asyncio.IncompleteReadError):
+            self.lost += 1
+            return
+        self.idle.append(pair)
+        self.seconds.append(time.perf_counter() - started)
+        self.lost += b" 200 " not in head[:16]
+
+    async def closed(self, clients: int, requests: int) -> None:
+        """So many clients, each with one request after another."""
+        numbers = iter(range(requests))
+
+        async def client() -> None:
+            for i in numbers:
+                await self.ask(i)
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+
+    async def open(self, rate: float, seconds: float) -> None:
+        """A request every 1/rate seconds, whether or not earlier ones are answered."""
+        loop, tasks = asyncio.get_running_loop(), []
+        start = loop.time()
+        for i in range(int(rate * seconds)):
+            if (left := start + i / rate - loop.time()) > 0:
+                await asyncio.sleep(left)
+            tasks.append(asyncio.create_task(self.ask(i)))
+        await asyncio.gather(*tasks)
+
+    def at(self, share: float) -> float:
+        """Milliseconds, at a share of the requests."""
+        return sorted(self.seconds)[min(int(share * len(self.seconds)), len(self.seconds) - 1)] * 1e3
+
+
+def _request(i: int, stream: bool) -> bytes:
+    text = (
+        f"A shop sells pencils at {i % 97} cents and pens at {i % 53 + 90} cents. How much do {i % 7 + 2} pencils and "
+        "two pens cost together?"
+    )
+    body = json.dumps({"model": "zooter", "stream": stream, "messages": [{"role": "user", "content": text}]}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
+    return head + body
+
+
+@contextmanager
+def process(*arguments: str, port: int) -> Iterator[int]:
+    """A process that listens, and its number."""
+    running = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            time.sleep(0.1)
+            if running.poll() is not None:
+                raise SystemExit(f"{arguments} ended with {running.returncode}")
+            try:
+                asyncio.run(_connects(port))
+                break
+            except OSError:
+                continue
+        yield running.pid
+    finally:
+        running.terminate()
+        running.wait()
+
+
+async def _connects(port: int) -> None:
+    (await asyncio.open_connection("127.0.0.1", port))[1].close()
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def memory(pid: int) -> float:
+    """Resident MiB."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def defaults() -> int:
+    """Decisions that were not made in time, until now."""
+    with urllib.request.urlopen(f"http://localhost:{SERVER}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(
+        int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("zooter_decision_defaults_total")
+    )
+
+
+def added(pid: int, console: Console) -> None:
+    """Latency through the server against the upstream itself, in turns; medians of the rounds."""
+    names = ("answer", "at once", "p50 ms", "added p50", "added p99", "requests/s", "CPU ms", "to default", "lost")
+    table = Table(*names, title="Latency added")
+    for stream in (False, True):
+        for clients in CONCURRENCY:
+            requests = min(max(100, 20 * clients), 1_500)
+            p50, more50, more99, rates, used = [], [], [], [], []
+            late, lost = defaults(), 0
+            for _ in range(ROUNDS):
+                direct, through = Load(UPSTREAM, stream), Load(SERVER, stream)
+                uvloop.run(direct.closed(clients, requests))
+                start, busy = time.perf_counter(), cpu(pid)
+                uvloop.run(through.closed(clients, requests))
+                rates.append(requests / (time.perf_counter() - start))
+                used.append((cpu(pid) - busy) / requests * 1e3)
+                p50.append(through.at(0.5))
+                more50.append(through.at(0.5) - direct.at(0.5))
+                more99.append(through.at(0.99) - direct.at(0.99))
+                lost += through.lost
+            columns = [f"{median(values):.1f}" for values in (p50, more50, more99, rates, used)]
+            share = f"{(defaults() - late) / (ROUNDS * requests):.1%}"
+            table.add_row("events" if stream else "whole", str(clients), *columns, share, str(lost))
+    console.print(table)
+
+
+def sustained(pid: int, console: Console) -> None:
+    """Rates that are offered whether or not the server keeps up."""
+    table = Table("offered/s", "p50 ms", "p99 ms", "CPU, cores", "to default", "lost", title="Sustained, whole answers")
+    best = 0
+    for rate in RATES:
+        load, late, busy, start = Load(SERVER, False), defaults(), cpu(pid), time.perf_counter()
+        uvloop.run(load.open(rate, SECONDS))
+        cores = (cpu(pid) - busy) / (time.perf_counter() - start)
+        share = (defaults() - late) / (rate * SECONDS)
+        calm = load.lost == 0 and load.at(0.99) < CALM * 1e3
+        best = max(best, rate if calm else 0)
+        table.add_row(
+            str(rate), f"{load.at(0.5):.1f}", f"{load.at(0.99):.1f}", f"{cores:.2f}", f"{share:.1%}", str(load.lost)
+        )
+        if not calm:
+            break
+    console.print(table)
+    console.print(f"highest rate with nothing lost and a p99 under {CALM * 1e3:.0f} ms: {best}/s")
+
+
+def kept(pid: int, requests: int, console: Console) -> None:
+    """Resident memory over many requests."""
+    table = Table("requests", "MiB", "lost", title="Memory")
+    load = Load(SERVER, False)
+    parts = 10
+    for part in range(parts + 1):
+        table.add_row(str(part * requests // parts), f"{memory(pid):.1f}", str(load.lost))
+        if part < parts:
+            uvloop.run(load.closed(64, requests // parts))
+            load.idle.clear()
+            load.seconds.clear()
+    console.print(table)
+
+
+def main(export: Path, requests: int, precision: str) -> None:
+    console = Console(width=120)
+    names = [row["name"] for row in json.loads((export / "pool.json").read_text())["candidates"]]
+    with tempfile.TemporaryDirectory() as folder:
+        pool, config = Path(folder) / "pool.yaml", Path(folder) / "serve.yaml"
+        pool.write_text(
+            yaml.safe_dump({"candidates": {name: {"url": f"http://127.0.0.1:{UPSTREAM}/v1"} for name in names}})
+        )
+        config.write_text(yaml.safe_dump({"access_log": f"{folder}/access.jsonl", "precision": precision}))
+        serve = "import sys; from zooter.command import main; sys.exit(main(sys.argv[1:]))"
+        options = ["--pool", str(pool), "--config", str(config), "--port", str(SERVER)]
+        with (
+            process(__file__, "--upstream", port=UPSTREAM),
+            process("-c", serve, "serve", str(export), *options, port=SERVER) as pid,
+        ):
+            uvloop.run(Load(SERVER, False).closed(16, 500))
+            added(pid, console)
+            sustained(pid, console)
+            if requests:
+                kept(pid, requests, console)
+
+
+async def upstream() -> None:
+    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", UPSTREAM, backlog=2_048)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--upstream"]:
+        uvloop.run(upstream())
+    elif len(sys.argv) > 1:
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 100_000, (sys.argv[3:] or ["auto"])[0])
+    else:
+        raise SystemExit(__doc__)
