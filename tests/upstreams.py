@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import uvicorn
 import yaml
 
 from zooter.serve import run
+from zooter.serve.service import Load
 from zooter.serve.settings import Settings
 
 Behave = Callable[[dict[str, Any], "Upstream", asyncio.StreamWriter], Awaitable[None]]
@@ -199,20 +201,33 @@ def in_front(folder: Path, behaves: dict[str, Behave | None] | None = None, **gi
                 **given,
             }
         )
-        server = uvicorn.Server(run.config(settings, fake_router.load))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            thread.join(0.01)
-            assert thread.is_alive()
-        port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
-        client = stack.enter_context(httpx.Client(base_url=url, timeout=10))
+        front = stack.enter_context(running(settings, fake_router.load))
+        front.up.update(up)
+        yield front
+
+
+@contextmanager
+def running(settings: Settings, load: Load) -> Iterator[Front]:
+    """Our server, in a thread of its own."""
+    server = uvicorn.Server(run.config(settings, load))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started or not thread.is_alive(), 60)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
         try:
-            yield Front(url, up, settings, server.config.app, client)
+            yield Front(f"http://127.0.0.1:{port}", {}, settings, server.config.app, client)
         finally:
             server.should_exit = True
             thread.join(10)
+
+
+def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def free_port() -> int:

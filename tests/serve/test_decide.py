@@ -48,17 +48,18 @@ def decided(decider: Decider, texts: list[str], gap: float = 0.0) -> list[str]:
     return asyncio.run(all_of_them())
 
 
-def test_who_comes_while_the_router_works_goes_in_one_batch(tmp_path: Path) -> None:
+def test_the_more_wait_while_the_router_works_the_more_go_in_one_batch(tmp_path: Path) -> None:
     router = Timed(tmp_path, seconds=0.01)
-    names = ["small", "large", "tiny"] * 5
-    assert decided(Decider(router, batch=32, waiting=100, deadline=2.0), names) == names
-    assert router.batches == [1, 14]
+    names = ["small", "large", "tiny"] * 8
+    assert decided(Decider(router, batch=32, waiting=100, deadline=20.0), names) == names
+    assert router.batches == [1, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1]  # 1 + a text for every 8 that wait
 
 
 def test_a_batch_is_no_larger_than_allowed(tmp_path: Path) -> None:
     router = Timed(tmp_path)
-    decided(Decider(router, batch=4, waiting=100, deadline=2.0), ["large"] * 11)
-    assert router.batches == [1, 4, 4, 2]
+    decided(Decider(router, batch=2, waiting=100, deadline=20.0), ["large"] * 25)
+    assert max(router.batches) == 2
+    assert sum(router.batches) == 25
 
 
 def test_under_too_much_load_many_decisions_are_in_time_instead_of_all_late(tmp_path: Path) -> None:

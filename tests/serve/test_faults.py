@@ -34,6 +34,7 @@ BEFORE_THE_FIRST_BYTE: dict[str, Behave | None] = {
     "redirect": says(http(b"", 302, location="http://127.0.0.1:1/")),
     "no HTTP": says(b"hello\r\n\r\n", cut=True),
     "wrong chunks": says(upstreams.STREAM_HEAD + b"zz\r\nhello", cut=True),
+    "empty": says(upstreams.STREAM_HEAD + b"0\r\n\r\n"),
     "packed": says(http(BOMB, 200, content_encoding="gzip")),
 }
 

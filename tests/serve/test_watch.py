@@ -18,7 +18,7 @@ import fake_router
 import httpx
 import pytest
 import upstreams
-from upstreams import Upstream, chunk, event, in_front
+from upstreams import Upstream, chunk, event, in_front, until
 
 TESTS = Path(__file__).parents[1]
 
@@ -97,14 +97,6 @@ def ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 async def asleep(body: dict[str, Any], upstream: Upstream, writer: asyncio.StreamWriter) -> None:

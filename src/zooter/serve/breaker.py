@@ -49,7 +49,8 @@ class Breaker:
     def failed(self, retry_after: float | None = None) -> None:
         """It did not answer; `retry_after` seconds is what it asks to be left alone for."""
         self.strikes += 1
-        if self._out or self.strikes >= self.failures:
+        late = self._out and not self._probing  # asked before it was taken out: tells nothing new
+        if not late and (self._out or self.strikes >= self.failures):
             self._next_pause = min(2 * self._next_pause or self.pause, self.longest)
             self._close(self._next_pause)
         if retry_after:

@@ -31,7 +31,7 @@ class Settings:
             export does so with this one.
         reads: which user text decides: the "last" message, the "first", or "all" of them.
         deadline: of a decision; later than that, the default candidate answers.
-        batch: most texts that are decided in one go.
+        batch: most texts that are decided in one go; fewer where few wait.
         waiting: most decisions that wait for their turn; more go to the default candidate at once.
         sticky: how a conversation stays with its candidate: "memory" remembers who answered, "replay" decides anew
             from all its user texts (any number of servers agree, at the price of routing `turns` texts), "none".
@@ -71,7 +71,7 @@ class Settings:
     selectors: Mapping[str, Any] = field(default_factory=dict)
     reads: str = "last"
     deadline: float = 0.1
-    batch: int = 32
+    batch: int = 8
     waiting: int = 1_000
     sticky: str = "memory"
     sure: float = 0.2

@@ -124,7 +124,10 @@ class Upstream:
             raise UpstreamError("malformed", "a packed answer")
         if stream and response.content_type == "text/event-stream":
             pieces = self._pieces(response)
-            return Answer(headers, None, {}, await anext(pieces, b""), pieces, response.close)
+            first = await anext(pieces, b"")
+            if not first:
+                raise UpstreamError("malformed", "a stream without an event")
+            return Answer(headers, None, {}, first, pieces, response.close)
         begin = await response.content.readany()
         limit.reschedule(asyncio.get_running_loop().time() + self.settings.total)
         whole = self._clean(begin + await _read(response, self.settings.largest_reply, self.settings.idle))

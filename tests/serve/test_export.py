@@ -1,0 +1,31 @@
+"""The server on a real export."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from made_up import CANDIDATES
+from test_runtime import export as export
+from upstreams import running, serving, until, well
+
+from zooter.serve import run
+from zooter.serve.settings import Settings
+
+
+def test_a_real_export_is_served_and_half_a_copy_of_another_is_refused(export: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(export, folder)
+    name = sorted(CANDIDATES)[0]
+    with serving(name, well) as up:
+        (tmp_path / "pool.yaml").write_text(yaml.safe_dump({"candidates": {name: {"url": up.url}}}))
+        settings = Settings(folder, tmp_path / "pool.yaml", port=0, access_log=None, watch=0.2, deadline=5.0)
+        with running(settings, run.load) as front:
+            assert front.chat("What is 7 * 8?").headers["x-zooter-candidate"] == name
+            told = front.client.post("/route", json={"query": "What is 7 * 8?"}).json()
+            assert sum(told["probabilities"].values()) == pytest.approx(1.0)
+            assert set(told["probabilities"]) == set(CANDIDATES)
+            weights = folder / "onnx" / "float32.onnx"
+            weights.write_bytes(weights.read_bytes()[:-1_000])
+            until(lambda: front.metric("reloads_total", result="refused") == 1)
+            assert front.chat("What is 7 * 8?").status_code == 200
