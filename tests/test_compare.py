@@ -179,6 +179,32 @@ def test_a_table_or_a_reader_is_wanted(tmp_path: Path, given: dict[str, Any], fo
         settings(tmp_path, **given)
 
 
+def test_a_tie_everywhere_has_no_gap_and_is_told_as_such(tmp_path: Path) -> None:
+    rows = [
+        {"query": f"query {i}", "candidate": name, "reward": 1.0, "cost": 0.001, "margin": 0.5, "response": "x"}
+        for i in range(60)
+        for name in ("small", "large")
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "tied.parquet")
+    selectors = {"margin": MarginSelector(("small", "large"))}
+    found = compare.run(settings(tmp_path, records=tmp_path / "tied.parquet", selectors=selectors), {})
+    told = found["selectors"]["margin"]
+    assert (told["quality"]["mean"], told["gap_closed"]["mean"], told["over_best_single"]["ci"]) == (1.0, None, [0, 0])
+    assert found["curves"]["margin"]["budgets"] is None  # they would have no range; shares that go on instead
+    assert found["curves"]["margin"]["apgr"]["mean"] is None  # the strong candidate is not stronger
+    assert "margin is not distinguishable from" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_table_without_any_reward_or_with_too_few_queries_is_refused(tmp_path: Path) -> None:
+    row = {"query": "one", "candidate": "a", "cost": 1.0}
+    pq.write_table(pa.Table.from_pylist([{**row, "reward": None}]), tmp_path / "none.parquet")
+    with pytest.raises(RecordsError, match="expected a reward or a truth in some row"):
+        compare.run(settings(tmp_path, records=tmp_path / "none.parquet"), {})
+    pq.write_table(pa.Table.from_pylist([{**row, "reward": 1.0}]), tmp_path / "one.parquet")
+    with pytest.raises(ConfigError, match="expected at least one query in the"):
+        compare.run(settings(tmp_path, records=tmp_path / "one.parquet"), {})
+
+
 # -- live
 
 

@@ -141,13 +141,13 @@ def run(replay: Replay, selector: Selector) -> tuple[list[Decided], Floats]:
 
 
 def curve_of(replay: Replay, selector: Selector, validation: Recorded, strong: str) -> Curve | None:
-    """The selector under budgets or settings; None where it has neither, or the prices that budgets need.
+    """The selector under budgets or settings; None where it has neither. Budgets need prices that differ.
 
     Args:
         strong: the candidate whose calls are counted.
     """
     n, prices = len(replay.recorded.queries), np.array(list(replay.recorded.prices.values()))
-    if isinstance(selector, Budgeted) and not np.isnan(prices).any():
+    if isinstance(selector, Budgeted) and prices.max() > prices.min():  # never where one is NaN
         allowed = curve.budgets(float(prices.min()), float(prices.max()))
         tried = ORDERS if getattr(selector, "remembers", True) else 1
         orders = [np.random.default_rng(seed).permutation(n).tolist() for seed in range(tried)]
