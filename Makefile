@@ -31,6 +31,7 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py "$(RECORDS)"
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/selectors_speed.py
 	$(BIN)/python benchmarks/quality.py "$(RECORDS)"
 	$(BIN)/python benchmarks/little_data.py "$(RECORDS)"
 	$(BIN)/python benchmarks/change.py "$(RECORDS)"

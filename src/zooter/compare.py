@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zooter import account, board, contest, manifest, recorded, standing
+from zooter import account, board, contest, recorded, standing
 from zooter.account import Account
 from zooter.ask import Rules
 from zooter.cells import Cells
@@ -94,7 +94,7 @@ def run(settings: Settings, told: Mapping[str, Any]) -> dict[str, Any]:
     part = settings.split.parts(table.texts)[0]
     training, validation, test = (table.take(rows) for rows in (part.train, part.val, part.test))
     notes = contest.notes(test, lost, dropped)
-    notes += _refuse_leaks(settings)
+    notes += contest.refuse_leaks(settings.selectors, settings.split)
     for note in notes:
         log.warning("%s", note)
     live = settings.reader is not None
@@ -135,32 +135,6 @@ def _record(settings: Settings) -> Path:
         replace(settings.cells, samples=most), settings.split,
     ).run(path)  # fmt: skip
     return path
-
-
-def _refuse_leaks(settings: Settings) -> list[str]:
-    """Refuse exported routers that were trained on test queries; a note for each that does not tell.
-
-    Raises:
-        ConfigError: which, and how it was trained.
-    """
-    found = []
-    for name, selector in settings.selectors.items():
-        export = getattr(selector, "export", None)
-        if not isinstance(export, Path):
-            continue
-        trained = manifest.read_json(export / manifest.FILE, export).get("split")
-        if trained is None:
-            found.append(
-                f"the export of {name} does not tell which queries it was trained on: test queries may be among"
-            )
-        elif trained["folds"] or trained["salt"] != settings.split.salt or trained["test"] < settings.split.test:
-            raise ConfigError(
-                expected=f"a router that has never seen the test queries of split.test={settings.split.test} and "
-                f"split.salt={settings.split.salt!r}",
-                found=f"{name}, trained with {trained}",
-                do="give the split that it was trained with, or train it with folds=null",
-            )
-    return found
 
 
 def _fitted(settings: Settings, training: Recorded, validation: Recorded, test: Recorded) -> dict[str, Selector]:

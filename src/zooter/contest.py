@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from zooter import curve
+from zooter import curve, manifest
 from zooter.errors import ConfigError, RecordsError
 from zooter.recorded import Cell, Recorded, qualities_of
 from zooter.replay import Replay
 from zooter.selector.protocol import Budgeted, Decided, Knob, Learns, Selector
+from zooter.split import Split
 from zooter.types import Floats
 
 ORDERS = 3  # of the stream of queries, as in Margin Sampling
@@ -132,6 +133,32 @@ def refuse_lacks(selectors: Mapping[str, Selector], tables: Sequence[Recorded]) 
             found="\n  " + "\n  ".join(found),
             do="record it, or leave these selectors out of selectors=[…]",
         )
+
+
+def refuse_leaks(selectors: Mapping[str, Selector], split: Split) -> list[str]:
+    """Refuse exported routers that were trained on test queries; a note for each that does not tell.
+
+    Raises:
+        ConfigError: which, and how it was trained.
+    """
+    found = []
+    for name, selector in selectors.items():
+        export = getattr(selector, "export", None)
+        if not isinstance(export, Path):
+            continue
+        trained = manifest.read_json(export / manifest.FILE, export).get("split")
+        if trained is None:
+            found.append(
+                f"the export of {name} does not tell which queries it was trained on: test queries may be among"
+            )
+        elif trained["folds"] or trained["salt"] != split.salt or trained["test"] < split.test:
+            raise ConfigError(
+                expected=f"a router that has never seen the test queries of split.test={split.test} and "
+                f"split.salt={split.salt!r}",
+                found=f"{name}, trained with {trained}",
+                do="give the split that it was trained with, or train it with folds=null",
+            )
+    return found
 
 
 def run(replay: Replay, selector: Selector) -> tuple[list[Decided], Floats]:
