@@ -8,7 +8,7 @@ import openai
 import pyarrow.parquet as pq
 import pytest
 import upstreams
-from upstreams import Front, http, in_front, says
+from upstreams import Front, http, in_front, says, until
 
 from zooter import records
 from zooter.errors import ConfigError
@@ -82,6 +82,8 @@ def test_the_metrics_tell_what_happened(tmp_path: Path) -> None:
     with in_front(tmp_path) as front:
         for text in ("one for large", "one for large", "one for tiny"):
             front.chat(text)
+        # The last thing of a request is to be counted, which a client does not wait for.
+        until(lambda: front.metric("requests_total", route="/v1/chat/completions", status="200") == 3)
         text = front.client.get("/metrics").text
     assert 'zooter_requests_total{route="/v1/chat/completions",status="200"} 3.0' in text
     assert 'zooter_choices_total{candidate="large",why="best"} 2.0' in text
