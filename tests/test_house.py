@@ -15,7 +15,7 @@ FLOORS = [
     ["types", "pool", "entry", "skills"],
     ["ledger"],
     ["split", "store", "tables", "label", "metric", "margin", "curve", "manifest", "surface", "tokens", "quantise"],
-    ["records", "recorded", "encoder", "objective", "baseline", "tasks", "cells", "progress", "runtime"],
+    ["records", "recorded", "encoder", "objective", "baseline", "tasks", "cells", "progress", "runtime", "inspect"],
     ["responder", "reader"],
     ["net", "tagger", "rewarder", "ask"],
     ["batches", "router", "start", "evaluate", "live", "labelled"],
@@ -33,7 +33,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 WITHOUT_TORCH = ({room for floor in FLOORS[:4] for room in floor} - {"skills"}) | {
     "records", "baseline", "evaluate", "plot", "report", "cells", "progress", "ask", "live", "plan", "labelled",
-    "ledger", "recorded", "runtime", "replay", "flight", "tasks", "account", "contest", "standing", "chart", "board",
+    "ledger", "recorded", "runtime", "inspect", "replay", "flight", "tasks", "account", "contest", "standing", "chart", "board",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="zooter", description="Use a router that was trained by zooter.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
+    _add_inspect(commands)
     told = parser.parse_args(arguments)
     try:
         told.run(told)
@@ -56,6 +57,20 @@ def settings(told: argparse.Namespace) -> "Settings":
     given = {name: getattr(told, name) for name in ("export", "pool_file", "host", "port")}
     values |= {name: value for name, value in given.items() if value is not None}
     return entry.build({entry.TARGET: "zooter.serve.settings.Settings", **values})
+
+
+def _add_inspect(commands: Any) -> None:
+    inspect = commands.add_parser("inspect", help="what is in an export, and whether it is whole")
+    inspect.add_argument("export", type=Path, metavar="DIR", help="an export's folder")
+    inspect.set_defaults(run=_inspect)
+
+
+def _inspect(told: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from zooter.inspect import page
+
+    Console().print(page(told.export))
 
 
 def _read(path: Path) -> dict[str, Any]:
