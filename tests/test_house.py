@@ -1,6 +1,7 @@
 """The layers of the house: imports point strictly down, and the outside stays where it belongs."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -33,7 +34,8 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 WITHOUT_TORCH = ({room for floor in FLOORS[:4] for room in floor} - {"skills"}) | {
     "records", "baseline", "evaluate", "plot", "report", "cells", "progress", "ask", "live", "plan", "labelled",
-    "ledger", "recorded", "runtime", "inspect", "replay", "flight", "tasks", "account", "contest", "standing", "chart", "board",
+    "ledger", "recorded", "replay", "flight", "tasks", "account", "contest", "standing", "chart", "board",
+    "runtime", "inspect",
 }  # fmt: skip
 
 
@@ -88,6 +90,11 @@ def test_every_test_file_stands_for_a_module_or_a_whole() -> None:
     assert {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")} <= set(FLOOR_OF)
 
 
-def test_the_base_install_leaves_optional_services_out() -> None:
+def test_routing_and_serving_install_nothing_that_trains() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert not [name for name in project["dependencies"] if name.startswith(("wandb", "vllm", "ray", "fastapi"))]
+    extras = project["optional-dependencies"]
+    names = {re.match(r"[\w-]+", given).group() for given in [*project["dependencies"], *extras["serve"]]}  # type: ignore[union-attr]
+    trains = {re.match(r"[\w-]+", given).group() for given in extras["train"]} - {"pyarrow"}  # type: ignore[union-attr]
+    assert {"torch", "transformers", "pytorch-lightning", "hydra-core", "omegaconf"} <= trains
+    assert not names & trains
+    assert len(project["dependencies"]) < 6

@@ -33,7 +33,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(home: Path, name: str, *overrides: str) -> dict[str, Any]:
     given = [
         f"records={home / 'table.parquet'}", f"run_dir={home / name}", f"cache_dir={home / 'cache'}",
-        f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]", "trainer=cpu", "net.lr=1e-3", *overrides,
+        f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]", "trainer=cpu", "net.lr=1e-3",
+        "export.onnx=false", *overrides,
     ]  # fmt: skip
     with initialize_config_dir(CONF, version_base="1.3"):
         values = OmegaConf.to_container(compose("train", given), resolve=True)

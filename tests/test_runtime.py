@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from made_up import CANDIDATES, encoder_folder, rows, table
 from omegaconf import OmegaConf
 
-from zooter import entry, infer, pipeline
+from zooter import entry, pipeline
 from zooter.errors import ConfigError, ExportError, RecordsError
 from zooter.router import Router as Torch
 from zooter.runtime import BATCH_TOKENS, Router
@@ -37,9 +37,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values = OmegaConf.to_container(compose("train", told), resolve=True)
     assert isinstance(values, dict)
     pipeline.run(entry.build(values), values)
-    folder = home / "run" / "export"
-    assert list(infer.run(infer.Settings(export=folder, queries=home / "table.parquet", mode="export"))) == []
-    return folder
+    return home / "run" / "export"
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(home: Path, script: str, *arguments: str) -> list[str]:
-    encoder = [f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]"] if script == "train.py" else []
+    encoder = (
+        [f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]", "export.onnx=false"]
+        if script == "train.py"
+        else []
+    )
     return [sys.executable, str(ROOT / script), *arguments, *encoder]
 
 

@@ -236,6 +236,8 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
         found["compared"] = _compared(settings, table, found["settings"])
     plots = plot.all_plots(found["test"], settings.run_dir / "plots")
     report.write(found, settings.run_dir, plots)
+    unseen = part.test if len(part.test) else part.val  # with folds, all is learned from
+    settings.export.write(settings.run_dir / "export", [table.queries[i] for i in unseen])
 
 
 def _compared(settings: Settings, table: Records, told: Mapping[str, Any]) -> dict[str, Any]:

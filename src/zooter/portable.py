@@ -3,6 +3,7 @@
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from zooter import graph, manifest
-from zooter.errors import ExportError
+from zooter.errors import ConfigError, ExportError
 from zooter.quantise import quantise
 from zooter.router import Router
 from zooter.runtime import Router as Runtime
@@ -18,6 +19,33 @@ from zooter.types import Choices
 
 MOST_DIFFERENT = 0.01  # largest difference of float32 probabilities that rounding explains
 MOST_CHANGED = 0.01  # share of choices that int8 may change and still be what serves unless told otherwise
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The forms of an export beside the one that torch loads.
+
+    Attributes:
+        onnx: write the ONNX form, which routes and serves without torch.
+        compared: test queries, at most, on which it is compared with torch's.
+    """
+
+    onnx: bool = True
+    compared: int = 300
+
+    def __post_init__(self) -> None:
+        if self.compared < 1:
+            raise ConfigError(expected="export.compared of 1 or more", found=str(self.compared), do="set 300, say")
+
+    def write(self, folder: Path, texts: Sequence[str]) -> None:
+        """Give an export these forms; `texts` are queries that the router has not learned from.
+
+        Raises:
+            ExportError: the encoder cannot be said in ONNX, or what it says there differs.
+        """
+        if self.onnx:
+            spread = np.linspace(0, len(texts) - 1, min(self.compared, len(texts))).astype(int)
+            extend(folder, lambda draft, facts: add_onnx(draft, facts, [texts[i] for i in spread]))
 
 
 def extend(folder: Path, add: Callable[[Path, dict[str, Any]], None]) -> None:

@@ -16,6 +16,7 @@ from zooter.live import Live
 from zooter.net import Recipe
 from zooter.objective import Objective
 from zooter.pool import Pool
+from zooter.portable import Forms
 from zooter.reader.protocol import Reader
 from zooter.responder.protocol import Responder
 from zooter.rewarder.protocol import Rewarder
@@ -39,6 +40,7 @@ class Settings:
         reader, pool, responder, rewarder, truth, cells: those of a live run (`zooter.live`), which records one.
         run_dir: gets the report, the plots, the checkpoints and the export.
         cache_dir: embeddings, shared by all runs.
+        export: the forms of the export beside torch's.
         trainer, logger: make a Lightning trainer, and a logger that writes into a folder; None logs nothing.
         folds: None for one split; k for k parts that together test every query once.
         selectors: name → selector; those and the trained router are compared on the test queries, into `compared/`.
@@ -69,6 +71,7 @@ class Settings:
     cells: Rules = field(default_factory=Rules)
     until: str | None = None
     plan: bool = False
+    export: Forms = field(default_factory=Forms)
     logger: Callable[..., Logger] | None = None
     prices: Mapping[str, float] | None = None
     folds: int | None = None
