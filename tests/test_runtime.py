@@ -16,6 +16,7 @@ from made_up import CANDIDATES, encoder_folder, rows, table
 from omegaconf import OmegaConf
 
 from zooter import entry, pipeline
+from zooter.command import main
 from zooter.errors import ConfigError, ExportError, RecordsError
 from zooter.router import Router as Torch
 from zooter.runtime import BATCH_TOKENS, Router
@@ -135,3 +136,19 @@ def test_a_precision_or_number_of_threads_that_makes_no_sense_is_refused(export:
         Router.load(export, threads=0)
     with pytest.raises(ConfigError, match="precision='int4'"):
         Router.load(export, precision="int4")
+
+
+def test_int8_says_the_same_of_a_text_whatever_stands_beside_it(export: Path) -> None:
+    router = Router.load(export, precision="int8")
+    texts = ["please add sum", "poem", "please court judge law verse rhyme " * 9]
+    alone = np.concatenate([router.route([text]).probs for text in texts])
+    np.testing.assert_allclose(router.route(texts).probs, alone, atol=2e-2)
+
+
+def test_inspect_tells_candidates_figures_and_forms(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(export)]) == 0
+    shown = capsys.readouterr().out
+    for told in (*CANDIDATES, "whole and unchanged", "gap closed", "ONNX int8", "arithmetic"):
+        assert told in shown
+    assert main(["inspect", str(export / "onnx")]) == 2
+    assert "no manifest.json" in capsys.readouterr().err
