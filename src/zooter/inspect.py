@@ -73,7 +73,7 @@ def _lines(folder: Path, facts: dict[str, Any], reference: dict[str, Any]) -> It
         found = facts.get("onnx", {}).get(precision)
         if found:
             changed, most = _share(found["changed_choices"]), found["largest_logit_difference"]
-            yield f"ONNX {precision}", f"{changed} of {facts['onnx']['queries']:,} choices differ from torch's,"
+            yield f"ONNX {precision}", f"{changed} of {found['queries']:,} choices differ from torch's,"
             used = "; this is what serves" if facts["onnx"]["default"] == precision else ""
             yield "", f"logits by {most:.2g} at most{used}"
     yield "versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())

@@ -29,7 +29,7 @@ from zooter.split import Part
 from zooter.start import Trust
 from zooter.surface import SIZE
 from zooter.tables import files
-from zooter.types import Floats, Rewards, Tags
+from zooter.types import Choices, Floats, Rewards, Tags
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +237,8 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
     plots = plot.all_plots(found["test"], settings.run_dir / "plots")
     report.write(found, settings.run_dir, plots)
     unseen = part.test if len(part.test) else part.val  # with folds, all is learned from
-    settings.export.write(settings.run_dir / "export", [table.queries[i] for i in unseen])
+    told = Choices(probabilities(trained.net, data.inputs, unseen), table.pool.names)
+    settings.export.write(settings.run_dir / "export", [table.queries[i] for i in unseen], told)
 
 
 def _compared(settings: Settings, table: Records, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,15 +11,16 @@ import numpy as np
 import onnx_ir as ir
 
 from zooter import graph, manifest
-from zooter.errors import ConfigError, ExportError
+from zooter.errors import ExportError
 from zooter.quantise import quantise
 from zooter.router import Router
 from zooter.runtime import Router as Runtime
-from zooter.types import Choices
+from zooter.types import Choices, Floats, Ints
 
 MOST_DIFFERENT = 0.01  # largest difference of float32 probabilities that rounding explains
 MOST_CHANGED = 0.01  # share of choices that int8 may change and still be what serves unless told otherwise
 
+FEW = 100  # texts on which float32 is compared
 CALIBRATED = 24  # texts that show int8 how large activations get
 
 
@@ -29,25 +30,22 @@ class Forms:
 
     Attributes:
         onnx: write the ONNX form, which routes and serves without torch.
-        compared: test queries, at most, on which it is compared with torch's.
     """
 
     onnx: bool = True
-    compared: int = 300
 
-    def __post_init__(self) -> None:
-        if self.compared < 1:
-            raise ConfigError(expected="export.compared of 1 or more", found=str(self.compared), do="set 300, say")
+    def write(self, folder: Path, texts: Sequence[str], told: Choices | None = None) -> None:
+        """Give an export these forms.
 
-    def write(self, folder: Path, texts: Sequence[str]) -> None:
-        """Give an export these forms; `texts` are queries that the router has not learned from.
+        Args:
+            texts: queries that the router has not learned from, on which forms are compared.
+            told: what torch says of them; None asks it.
 
         Raises:
             ExportError: the encoder cannot be said in ONNX, or what it says there differs.
         """
         if self.onnx:
-            spread = np.linspace(0, len(texts) - 1, min(self.compared, len(texts))).astype(int)
-            extend(folder, lambda draft, facts: add_onnx(draft, facts, [texts[i] for i in spread]))
+            extend(folder, lambda draft, facts: add_onnx(draft, facts, texts, told))
 
 
 def extend(folder: Path, add: Callable[[Path, dict[str, Any]], None]) -> None:
@@ -67,11 +65,15 @@ def extend(folder: Path, add: Callable[[Path, dict[str, Any]], None]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str]) -> None:
+def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str], told: Choices | None = None) -> None:
     """Write the ONNX form into an export's draft, and what was found about it into `facts["onnx"]`.
+
+    int8 is compared on all texts, as its choices are to be counted. float32 is compared on some of them: its graph
+    says the same but for rounding, or something else.
 
     Args:
         texts: queries on which the forms are compared.
+        told: what torch says of them; None asks it.
 
     Raises:
         ExportError: the encoder cannot be said in ONNX, or what it says there differs.
@@ -85,28 +87,34 @@ def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str]) -> None:
     with graph.quietly():
         some = router.encoder.tokenize(texts[:CALIBRATED])
         ir.save(quantise(traced, some), folder / manifest.WEIGHTS["int8"])
-    about: dict[str, Any] = {"pool": router.pool.digest(), "tags": _tag_names(router), "queries": len(texts)}
+    about: dict[str, Any] = {"pool": router.pool.digest(), "tags": _tag_names(router)}
     manifest.write_json(folder / manifest.PARITY, {**about, "default": "float32"})
     manifest.seal(folder, facts)
-    told = router.route(texts)
-    found = {name: compare(told, Runtime.load(folder, 1, name).route(texts)) for name in manifest.WEIGHTS}
+    told = router.route(texts) if told is None else told
+    some = np.linspace(0, len(texts) - 1, min(FEW, len(texts))).astype(int)
+    rows: dict[str, Ints] = {"float32": some, "int8": np.arange(len(texts))}
+    found = {name: _found(folder, name, [texts[i] for i in rows[name]], told.probs[rows[name]]) for name in rows}
     _refuse(found["float32"])
     default = "int8" if found["int8"]["changed_choices"] <= MOST_CHANGED else "float32"
     manifest.write_json(folder / manifest.PARITY, {**about, "default": default, **found})
-    facts["onnx"] = {"default": default, "queries": len(texts), **found}
+    facts["onnx"] = {"default": default, **found}
 
 
-def compare(expected: Choices, found: Choices) -> dict[str, float]:
-    """The largest difference of two routers' logits and probabilities, and the share of choices that differ.
+def _found(folder: Path, precision: str, texts: Sequence[str], expected: Floats) -> dict[str, float]:
+    probs = Runtime.load(folder, 1, precision).route(texts).probs
+    return {"queries": len(texts), **compare(expected, probs)}
+
+
+def compare(expected: Floats, found: Floats) -> dict[str, float]:
+    """Largest difference of logits and of probabilities (n, m), and the share of choices that differ.
 
     Logits are compared as logarithms of probabilities: a constant added to all of them means nothing.
     """
-    logits = [np.log(np.maximum(choices.probs, 1e-300)) for choices in (expected, found)]
-    changed = expected.probs.argmax(axis=1) != found.probs.argmax(axis=1)
+    logits = [np.log(np.maximum(probs, 1e-300)) for probs in (expected, found)]
     return {
         "largest_logit_difference": float(np.abs(logits[0] - logits[1]).max()),
-        "largest_probability_difference": float(np.abs(expected.probs - found.probs).max()),
-        "changed_choices": float(changed.mean()),
+        "largest_probability_difference": float(np.abs(expected - found).max()),
+        "changed_choices": float((expected.argmax(axis=1) != found.argmax(axis=1)).mean()),
     }
 
 
