@@ -91,8 +91,8 @@ def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str], told: Ch
     manifest.write_json(folder / manifest.PARITY, {**about, "default": "float32"})
     manifest.seal(folder, facts)
     told = router.route(texts) if told is None else told
-    some = np.linspace(0, len(texts) - 1, min(FEW, len(texts))).astype(int)
-    rows: dict[str, Ints] = {"float32": some, "int8": np.arange(len(texts))}
+    few = np.linspace(0, len(texts) - 1, min(FEW, len(texts))).astype(int)
+    rows: dict[str, Ints] = {"float32": few, "int8": np.arange(len(texts))}
     found = {name: _found(folder, name, [texts[i] for i in rows[name]], told.probs[rows[name]]) for name in rows}
     _refuse(found["float32"])
     default = "int8" if found["int8"]["changed_choices"] <= MOST_CHANGED else "float32"
