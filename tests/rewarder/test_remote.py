@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_server import Answer, Reply, serving
-from test_classifier import ANSWERS, QUERIES, bert, llama, rows
+from reward_models import ANSWERS, QUERIES, bert, llama, rows
 
 from zooter.errors import ConfigError, RewarderError
 from zooter.rewarder.classifier import ClassifierRewarder

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from parity import ParityEncoder
+from parity import ParityEncoder, asked
 from table import recorded
-from test_predicted import asked
 
 from zooter.errors import ConfigError, RecordsError
 from zooter.recorded import Recorded

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from parity import ParityEncoder
+from parity import ParityEncoder, asked, odd_and_even
 from table import recorded
-from test_predicted import asked, odd_and_even
 
 from zooter.errors import ConfigError
 from zooter.replay import Replay

@@ -2,31 +2,12 @@
 
 import numpy as np
 import pytest
-from parity import ParityEncoder
+from parity import ParityEncoder, asked, odd_and_even
 from table import recorded
 
 from zooter.errors import ConfigError
-from zooter.recorded import Recorded
 from zooter.replay import Replay
 from zooter.selector.predicted import PredictedSelector
-from zooter.selector.protocol import Decided
-
-
-def odd_and_even(n: int = 40) -> Recorded:
-    """`small` is right on even queries, `large` on all; they cost 1 and 4."""
-    return recorded(
-        [
-            {
-                "small": [{"text": f"s{i}", "reward": float(i % 2 == 0), "cost": 1.0}],
-                "large": [{"text": f"l{i}", "reward": 1.0, "cost": 4.0}],
-            }
-            for i in range(n)
-        ]
-    )
-
-
-def asked(decided: list[Decided]) -> list[str]:
-    return [d.selection.response.candidate if d.selection.response else "nobody" for d in decided]
 
 
 def test_the_ridge_expects_what_the_query_tells() -> None:
