@@ -17,6 +17,30 @@ from zooter.types import Rewards, Tags
 
 settings.register_profile("house", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
+CONF = str(Path(__file__).parents[1] / "conf")
+
+
+@pytest.fixture(scope="session")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of a made-up table with its ONNX form. Tests that change it change a copy."""
+    # Loading torch takes seconds, which most tests do without.
+    from hydra import compose, initialize_config_dir
+    from made_up import encoder_folder, table
+    from omegaconf import OmegaConf
+
+    from zooter import entry, pipeline
+
+    home = tmp_path_factory.mktemp("home")
+    encoder_folder(home / "encoder")
+    told = [
+        f"records={table(home / 'table.parquet')}", f"run_dir={home / 'run'}", f"cache_dir={home / 'cache'}",
+        f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]", "trainer=cpu", "net.lr=1e-3", "logger=none",
+    ]  # fmt: skip
+    with initialize_config_dir(CONF, version_base="1.3"):
+        values = OmegaConf.to_container(compose("train", told), resolve=True)
+    assert isinstance(values, dict)
+    pipeline.run(entry.build(values), values)
+    return home / "run" / "export"
 
 
 @pytest.fixture

@@ -9,36 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import CANDIDATES, encoder_folder, rows, table
-from omegaconf import OmegaConf
+from made_up import CANDIDATES, rows
 
-from zooter import entry, pipeline
 from zooter.command import main
 from zooter.errors import ConfigError, ExportError, RecordsError
 from zooter.router import Router as Torch
 from zooter.runtime import BATCH_TOKENS, Router
 
-CONF = str(Path(__file__).parents[1] / "conf")
 AWKWARD = ["\x00", "👩‍👩‍👧‍👦🏳️‍🌈", "مرحبا يا عالم", "a\ud83d b", "\u202eabc", "x" * 100_000, "word " * 20_000, "\u200b"]
-
-
-@pytest.fixture(scope="module")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export of a made-up table with its ONNX form."""
-    home = tmp_path_factory.mktemp("home")
-    encoder_folder(home / "encoder")
-    told = [
-        f"records={table(home / 'table.parquet')}", f"run_dir={home / 'run'}", f"cache_dir={home / 'cache'}",
-        f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]", "trainer=cpu", "net.lr=1e-3", "logger=none",
-    ]  # fmt: skip
-    with initialize_config_dir(CONF, version_base="1.3"):
-        values = OmegaConf.to_container(compose("train", told), resolve=True)
-    assert isinstance(values, dict)
-    pipeline.run(entry.build(values), values)
-    return home / "run" / "export"
 
 
 @pytest.fixture(scope="module")

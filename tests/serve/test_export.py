@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 from made_up import CANDIDATES
-from test_runtime import export as export
 from upstreams import running, serving, until, well
 
 from zooter.serve import run
