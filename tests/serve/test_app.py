@@ -45,6 +45,14 @@ def test_a_candidate_without_a_url_is_never_asked(tmp_path: Path) -> None:
             assert [one["id"] for one in front.client.get("/v1/models").json()["data"]] == ["zooter", "tiny"]
 
 
+def test_a_url_may_end_in_a_slash(tmp_path: Path) -> None:
+    with upstreams.serving("tiny", upstreams.well) as one:
+        (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": {"tiny": {"url": f"{one.url}/"}}}))
+        with in_front(tmp_path, pool_file=tmp_path / "pool.yaml") as front:
+            front.chat()
+    assert one.heads[0].startswith("POST /v1/chat/completions HTTP/1.1")
+
+
 @pytest.mark.parametrize(
     ("pool", "words"),
     [

@@ -100,9 +100,7 @@ class Upstream:
             headers["authorization"] = f"Bearer {self.key}"
         try:
             async with asyncio.timeout(candidate.timeout or self.settings.first_byte) as limit:
-                response = await self.session.post(
-                    f"{candidate.url}/chat/completions", data=body, headers=headers, allow_redirects=False
-                )
+                response = await self.session.post(self._address(), data=body, headers=headers, allow_redirects=False)
                 try:
                     return await self._begin(response, chat.stream, limit)
                 except BaseException:
@@ -110,6 +108,9 @@ class Upstream:
                     raise
         except _BROKEN as error:
             raise _broken(error) from error
+
+    def _address(self) -> str:
+        return f"{str(self.candidate.url).rstrip('/')}/chat/completions"
 
     async def _begin(self, response: aiohttp.ClientResponse, stream: bool, limit: asyncio.Timeout) -> Answer:
         headers = [
