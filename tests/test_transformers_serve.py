@@ -1,19 +1,11 @@
 """The HTTP responder against a server that nobody here wrote: `transformers serve`."""
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from transformers_server import NEEDED, ZOO, serve, wait_for
 
 from zooter.errors import ResponderError
 from zooter.pool import Candidate
@@ -23,13 +15,10 @@ from zooter.responder.openai import OpenAIResponder
 from zooter.responder.protocol import Request, Responder, Sampling
 from zooter.types import Query, Response
 
-for needed in ("fastapi", "uvicorn", "accelerate"):
+for needed in NEEDED:
     pytest.importorskip(needed, reason="transformers[serving] is not installed")
 
 pytestmark = pytest.mark.slow
-START = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
-SECONDS = 300  # a start takes some 10 on a quiet machine
-ZOO = Path(__file__).parents[1] / "data" / "zoo"
 
 
 @dataclass(frozen=True)
@@ -47,49 +36,6 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Urls]:
         wait_for(any_model)
         wait_for(page)
         yield Urls(any_model.url, page.url)
-
-
-@dataclass(frozen=True)
-class Server:
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://localhost:{self.port}/v1"
-
-
-@contextmanager
-def serve(log: Path, model: list[str]) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", START, "serve", *model, "--device", "cpu", "--port", str(port)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
-    try:
-        yield Server(process, port, log)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_for(server: Server) -> None:
-    started = time.monotonic()
-    while not _is_up(f"http://localhost:{server.port}/health"):
-        assert server.process.poll() is None, server.log.read_text()
-        assert time.monotonic() - started < SECONDS, server.log.read_text()
-        time.sleep(0.1)
-
-
-def _is_up(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=1):
-            return True
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
 
 
 def ask(responder: Responder, requests: list[Request]) -> dict[tuple[str, str], Response]:
