@@ -34,6 +34,7 @@ def quantise(model: ir.Model, ids: Sequence[Sequence[int]]) -> ir.Model:
     graph = model.graph
     _fold_concatenated(graph)
     _mask_by_padding(graph)
+    _add_then_normalise(graph)
     head = _downstream(graph, "surface")
     encoder = [node for node in graph if node not in head]
     products = [node for node in encoder if node.op_type in ("MatMul", "Attention") and _weights(node, 1) is not None]
@@ -159,6 +160,20 @@ def _mask_by_padding(graph: ir.Graph) -> None:
         node.resize_inputs(6)
         node.replace_input_with(3, cast.outputs[0])
         node.replace_input_with(5, None)
+
+
+def _add_then_normalise(graph: ir.Graph) -> None:
+    """Sum and layer norm apart: ONNX Runtime's operator for both at once is three times slower on a CPU."""
+    for node in [node for node in graph if node.op_type == "SkipLayerNormalization"]:
+        first, second, weight, shift, bias = [*node.inputs, None][:5]
+        if bias is not None:
+            first = _insert(graph, node, "Add", [first, bias])
+        how = {"axis": -1, "epsilon": node.attributes["epsilon"].as_float()}
+        inputs = [_insert(graph, node, "Add", [first, second]), weight, shift]
+        found = ir.node("LayerNormalization", inputs, attributes=how)
+        graph.insert_before(node, found)
+        ir.convenience.replace_all_uses_with(node.outputs[0], found.outputs[0])
+        graph.remove(node)
 
 
 def _fold_concatenated(graph: ir.Graph) -> None:
