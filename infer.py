@@ -3,6 +3,7 @@
 `python infer.py mode=serve export=DIR/export pool_file=FILE.yaml` serves it; its settings are those of conf/serve.yaml.
 `python infer.py mode=evaluate selectors=[routed,margin] records=FILE run_dir=DIR` compares selectors.
 `python infer.py mode=calibrate export=DIR/export records=FILE target.mean_price=0.001` weighs prices in an export.
+`python infer.py mode=imitate export=DIR/export records=FILE` gives an export its Hugging Face form.
 """
 
 import json
@@ -21,7 +22,7 @@ from zooter import infer as inference
 # A query is any text at all; Hydra would read commas, quotes or ${…} in it as its own grammar.
 TEXTS = [argument.removeprefix("query=") for argument in sys.argv[1:] if argument.startswith("query=")]
 # Modes with settings of their own.
-MODE = next((mode for mode in ("serve", "evaluate", "calibrate") if f"mode={mode}" in sys.argv[1:]), "infer")
+MODE = next((mode for mode in ("serve", "evaluate", "calibrate", "imitate") if f"mode={mode}" in sys.argv[1:]), "infer")
 SELECTORS = Path(__file__).parent / "conf" / "selector"
 
 
@@ -43,6 +44,10 @@ def infer(config: DictConfig) -> None:
             from zooter import calibrate
 
             sys.stdout.write(json.dumps(calibrate.run(entry.build(values)), indent=2) + "\n")
+        elif MODE == "imitate":
+            from zooter import imitate
+
+            sys.stdout.write(json.dumps(imitate.run(entry.build(values)), indent=2) + "\n")
         else:
             for line in inference.run(entry.build(values)):
                 sys.stdout.write(line + "\n")

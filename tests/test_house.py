@@ -20,14 +20,14 @@ FLOORS = [
     ["responder", "reader"],
     ["net", "tagger", "rewarder", "ask"],
     ["batches", "router", "start", "evaluate", "live", "labelled"],
-    ["distill", "export", "plot", "plan", "crossfit", "drift", "graph"],
+    ["distill", "export", "plot", "plan", "crossfit", "drift", "graph", "student"],
     ["selector", "portable"],
     ["replay", "flight", "account"],
     ["contest"],
     ["standing"],
     ["report", "chart", "sweep", "begin", "infer", "serve", "settings"],
     ["board"],
-    ["compare", "calibrate"],
+    ["compare", "calibrate", "imitate"],
     ["pipeline", "command"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

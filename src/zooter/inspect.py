@@ -76,6 +76,14 @@ def _lines(folder: Path, facts: dict[str, Any], reference: dict[str, Any]) -> It
             yield f"ONNX {precision}", f"{changed} of {found['queries']:,} choices differ from torch's,"
             used = "; this is what serves" if facts["onnx"]["default"] == precision else ""
             yield "", f"logits by {most:.2g} at most{used}"
+    student = facts.get("huggingface")
+    if student:
+        yield (
+            "Hugging Face",
+            f"a student: {_share(student['same_choice'])} of {student['queries']:,} choices are the router's,",
+        )
+        ours, theirs = (_share(student[f"{name}_gap_closed"]) for name in ("router", "student"))
+        yield "", f"gap closed {theirs} against {ours}"
     yield "versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
 
 
