@@ -37,6 +37,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/change.py "$(RECORDS)"
 	$(BIN)/python benchmarks/alarms.py "$(RECORDS)"
 	$(BIN)/python benchmarks/luck.py "$(RECORDS)"
+	$(BIN)/python train.py experiment=recorded "records=$(RECORDS)" run_dir=runs/bench
+	$(BIN)/python benchmarks/decide.py runs/bench/export --long
+	$(BIN)/python benchmarks/start.py runs/bench/export
 
 # Rebuilds the embedded candidates and their reward model from nothing.
 zoo: $(READY)

@@ -116,7 +116,7 @@ Made by distilling smoothed rewards (ZOOTER, arXiv 2311.08692) of {data["queries
 closed {percent(test["gap_closed"])}, 95 % interval {interval(test["gap_closed_ci"], percent=True)}.
 
 ```python
-from zooter.router import Router
+from zooter.runtime import Router  # zooter.router without an `onnx` folder
 
 choices = Router.load("this folder").route(["a query"])
 choices.names(), choices.probs
