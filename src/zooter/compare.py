@@ -26,6 +26,7 @@ from zooter.responder.protocol import Responder
 from zooter.rewarder.protocol import Rewarder
 from zooter.selector.oracle import OracleSelector
 from zooter.selector.protocol import Decided, Selector
+from zooter.selector.sharing import sharing
 from zooter.selector.single import SingleSelector
 from zooter.split import Split
 from zooter.tables import files
@@ -146,7 +147,7 @@ def _fitted(settings: Settings, training: Recorded, validation: Recorded, test: 
     qualities = training.qualities()
     best = qualities.candidates[int(np.nanargmax(qualities.column_means()))]
     selectors: dict[str, Selector] = {SINGLE: SingleSelector(best), ORACLE: OracleSelector()}
-    for name, selector in settings.selectors.items():
+    for name, selector in sharing(settings.selectors).items():
         log.info("fitting %s", name)
         selectors[name] = contest.fitted(selector, training, validation, settings.cache_dir)
     # Which candidates it asks, a selector may have learned only now.

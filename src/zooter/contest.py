@@ -13,7 +13,8 @@ import numpy as np
 
 from zooter import curve, manifest
 from zooter.errors import ConfigError, RecordsError
-from zooter.recorded import Cell, Recorded, qualities_of
+from zooter.ledger import Ledger
+from zooter.recorded import Cell, Recorded, qualities_of, quality_of
 from zooter.replay import Replay
 from zooter.selector.protocol import Budgeted, Decided, Knob, Learns, Selector
 from zooter.split import Split
@@ -191,16 +192,23 @@ def curve_of(replay: Replay, selector: Selector, validation: Recorded, strong: s
 
 def _spent(replay: Replay, selector: Selector, order: Sequence[int], strong: str) -> Floats:
     """(3, n) quality, cost and whether the strong candidate was asked, by row."""
+    cells, quality, cost, asked = replay.recorded.cells, [], [], []
     with _without_collector():
-        decided = replay.stream(selector, order)
-    cells = replay.recorded.cells
-    found = np.empty((3, len(order)))
-    found[0] = qualities_of([cells[row] for row in order], [one.selection.response for one in decided])
-    found[1] = [one.ledger.cost for one in decided]
-    found[2] = [any(r.candidate == strong for part in one.ledger.rounds for r in part) for one in decided]
-    by_row = np.empty_like(found)
-    by_row[:, order] = found
+        for row, (selection, ledger) in zip(order, replay.each(selector, order), strict=True):
+            quality.append(quality_of(cells[row], selection.response))
+            cost.append(ledger.cost)
+            asked.append(_asked(ledger, strong))
+    by_row = np.empty((3, len(order)))
+    by_row[:, order] = quality, cost, asked
     return by_row
+
+
+def _asked(ledger: Ledger, name: str) -> bool:
+    for part in ledger.rounds:
+        for response in part:
+            if response.candidate == name:
+                return True
+    return False
 
 
 @contextmanager

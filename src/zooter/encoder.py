@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,14 @@ PACKAGE = "pkg://"
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 # Texts per shard: what a killed run has to embed again, and enough that shards stay few.
 TEXTS_PER_SHARD = 2_048
+
+
+class Embeds(Protocol):
+    """Turns texts into embeddings."""
+
+    def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
+        """(n, d), kept under `cache` unless it is None."""
+        ...
 
 
 @dataclass(frozen=True)

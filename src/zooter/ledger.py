@@ -51,7 +51,9 @@ class Ledger:
     @property
     def cost(self) -> float:
         """US dollars; NaN where an answered call's cost is not known. A failed call of unknown cost is free."""
-        total = sum(fee.cost for fee in self.fees)
+        total = 0.0
+        for fee in self.fees:
+            total += fee.cost
         for part in self.rounds:
             for response in part:
                 if response.cost is not None:

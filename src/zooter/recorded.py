@@ -52,7 +52,7 @@ class Cell:
     @property
     def quality(self) -> float:
         """What a selection is measured by: the truth, or the reward where no truth is recorded."""
-        return self.reward if np.isnan(self.truth) else self.truth
+        return self.truth if self.truth == self.truth else self.reward
 
 
 @dataclass(frozen=True)
@@ -190,9 +190,15 @@ def qualities_of(rows: Sequence[Mapping[str, tuple[Cell, ...]]], responses: Sequ
     """(n,) the quality of one response per row, of the same row's cells; 0 where there is none: it answers nothing."""
     values = np.zeros(len(rows))
     for i, (of_query, response) in enumerate(zip(rows, responses, strict=True)):
-        if response is not None:
-            cells, sample = of_query[response.candidate], response.sample
-            if sample >= len(cells) or cells[sample].response.sample != sample:  # samples before it are missing
-                sample = next(k for k, cell in enumerate(cells) if cell.response.sample == sample)
-            values[i] = cells[sample].quality
+        values[i] = quality_of(of_query, response)
     return values
+
+
+def quality_of(of_query: Mapping[str, tuple[Cell, ...]], response: Response | None) -> float:
+    """The quality of one response among its query's cells; 0 for none."""
+    if response is None:
+        return 0.0
+    cells, sample = of_query[response.candidate], response.sample
+    if sample >= len(cells) or cells[sample].response.sample != sample:  # samples before it are missing
+        sample = next(k for k, cell in enumerate(cells) if cell.response.sample == sample)
+    return cells[sample].quality

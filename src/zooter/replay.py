@@ -1,7 +1,7 @@
 """Selectors on recorded responses, by the code that also runs live."""
 
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from zooter.errors import ConfigError, RecordsError
 from zooter.ledger import Fee, Ledger
 from zooter.pool import Pool
 from zooter.recorded import Cell, Recorded
-from zooter.selector.protocol import Decided, Estimator, Scorer, Selector, Want
+from zooter.selector.protocol import Decided, Estimator, Scorer, Selection, Selector, Want
 from zooter.types import Floats, Response
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Replay:
     """
 
     recorded: Recorded
-    known: dict[int, tuple[object, Floats, float]] = field(default_factory=dict, repr=False)
+    known: dict[int, tuple[object, list[Floats], Fee]] = field(default_factory=dict, repr=False)
     scored: dict[tuple[int, str, int], tuple[object, dict[int, float], float]] = field(default_factory=dict, repr=False)
 
     def run(self, selector: Selector, order: Sequence[int] | None = None) -> list[Decided]:
@@ -49,12 +49,14 @@ class Replay:
 
     def stream(self, selector: Selector, order: Sequence[int]) -> list[Decided]:
         """`run` for a selector whose needs were checked already: many settings of one need one check."""
-        decided = []
+        queries = self.recorded.queries
+        return [Decided(queries[row], *found) for row, found in zip(order, self.each(selector, order), strict=True)]
+
+    def each(self, selector: Selector, order: Sequence[int]) -> Iterator[tuple[Selection, Ledger]]:
+        """`stream`, one selection after the other with its account: curves keep neither."""
         for row in order:
             ask = ReplayedAsk(self, row)
-            query = self.recorded.queries[row]
-            decided.append(Decided(query, finished(selector.select(query, ask)), ask.ledger))
-        return decided
+            yield finished(selector.select(self.recorded.queries[row], ask)), ask.ledger
 
     def refuse_lack(self, selector: Selector) -> None:
         """Say which row lacks what the selector needs."""
@@ -114,14 +116,15 @@ class Replay:
                 return i
         return None
 
-    def of_all(self, who: Estimator) -> tuple[Floats, float]:
-        """(n, k) what an estimator expects of every query, computed once, and its seconds per query."""
-        if id(who) not in self.known:
+    def of_all(self, who: Estimator) -> tuple[list[Floats], Fee]:
+        """n rows (k,) of what an estimator expects of every query, computed once, and what it takes for one query."""
+        known = self.known.get(id(who))
+        if known is None:
             started = time.perf_counter()
             values = who.estimate(self.recorded.queries)
-            self.known[id(who)] = (who, values, (time.perf_counter() - started) / max(1, len(values)))
-        _, values, seconds = self.known[id(who)]
-        return values, seconds
+            fee = Fee(who.name, who.fee, (time.perf_counter() - started) / max(1, len(values)))
+            known = self.known[id(who)] = (who, list(values), fee)
+        return known[1], known[2]
 
     def scores(self, who: Scorer, candidate: str, sample: int) -> tuple[dict[int, float], float]:
         """Row → score of every recorded response with this sample number, computed once; and seconds per response."""
@@ -141,7 +144,7 @@ class Replay:
         return found, each
 
 
-@dataclass
+@dataclass(slots=True)
 class ReplayedAsk:
     """One row of the table, asked by one selector."""
 
@@ -181,6 +184,8 @@ class ReplayedAsk:
         start = self.taken.get(candidate, 0)
         self.taken[candidate] = start + samples
         cells = self._cells.get(candidate, ())[start : start + samples]
+        if len(cells) == samples:
+            return [cell.response for cell in cells]
         query = self.replay.recorded.queries[self.row]
         absent = range(start + len(cells), start + samples)
         lost = [Response(query.id, candidate, i, "", error="not recorded") for i in absent]
@@ -199,21 +204,22 @@ class ReplayedAsk:
         return np.array([cells[0].quality if cells else np.nan for cells in first])
 
     async def estimate(self, estimator: Estimator) -> Floats:
-        values, seconds = self.replay.of_all(estimator)
-        self.ledger.fees.append(Fee(estimator.name, estimator.fee, seconds))
-        return np.asarray(values[self.row])
+        rows, fee = self.replay.of_all(estimator)
+        self.ledger.fees.append(fee)
+        return rows[self.row]
 
     async def score(self, scorer: Scorer, responses: Sequence[Response]) -> Floats:
-        values = np.full(len(responses), np.nan)
-        seconds = 0.0
-        for i, response in enumerate(responses):
+        values, answered, seconds = [], 0, 0.0
+        for response in responses:
+            value = float("nan")
             if response.error is None:
                 of_candidate, each = self.replay.scores(scorer, response.candidate, response.sample)
-                values[i] = of_candidate[self.row]
+                value = of_candidate[self.row]
+                answered += value == value
                 seconds += each
-        answered = int((~np.isnan(values)).sum())
+            values.append(value)
         self.ledger.fees.append(Fee(scorer.name, scorer.fee * answered, seconds))
-        return values
+        return np.array(values)
 
 
 def finished(coroutine: Coroutine[Any, Any, T]) -> T:

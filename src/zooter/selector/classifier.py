@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import torch
 from torch import nn
 
-from zooter.encoder import Encoder
+from zooter.encoder import Embeds
 from zooter.net import Head, features
 from zooter.start import fit_classifier, start
 from zooter.types import Floats, Rewards, Tags
@@ -24,12 +24,12 @@ from zooter.types import Floats, Rewards, Tags
 class Classifier:
     """Texts → the probability of yes."""
 
-    encoder: Encoder
+    encoder: Embeds
     head: Head
     linear: nn.Linear
 
     @classmethod
-    def fit(cls, encoder: Encoder, texts: Sequence[str], yes: Floats, cache: Path | None = None) -> "Classifier":
+    def fit(cls, encoder: Embeds, texts: Sequence[str], yes: Floats, cache: Path | None = None) -> "Classifier":
         """Least cross-entropy to soft labels `yes` (n,) in [0, 1]; embeddings of these texts are kept under `cache`."""
         read = features(encoder.embed(texts, cache), texts)
         head = start(read, Rewards(yes[:, None], ("yes",)), [], 1.0, width=1, dropout=0.0)

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter.encoder import Encoder
+from zooter.encoder import Embeds, Encoder
 from zooter.errors import ConfigError, RecordsError
 from zooter.recorded import Recorded
 from zooter.selector.classifier import Classifier
@@ -83,7 +83,7 @@ class FrugalSelector:
     queries: int | None = None
     good: float | None = None
     quantiles: int = 10
-    encoder: Encoder = field(default_factory=Encoder)
+    encoder: Embeds = field(default_factory=Encoder)
     cache: Path | None = None
     scorers: Mapping[str, AnswerScorer] = field(default_factory=dict)
     chains: tuple[Chain, ...] = ()

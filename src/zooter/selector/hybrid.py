@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from zooter.encoder import Encoder
+from zooter.encoder import Embeds, Encoder
 from zooter.errors import ConfigError
 from zooter.recorded import Cell, Recorded
 from zooter.selector.classifier import Classifier
@@ -63,7 +63,7 @@ class HybridSelector:
     drop: float = 0.01
     budget: float | None = None
     queries: int | None = None
-    encoder: Encoder = field(default_factory=Encoder)
+    encoder: Embeds = field(default_factory=Encoder)
     cache: Path | None = None
     tiers: Tiers | None = None
     router: GoodEnough | None = None

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from zooter.baseline import Neighbours
-from zooter.encoder import Encoder
+from zooter.encoder import Embeds, Encoder
 from zooter.errors import ConfigError
 from zooter.recorded import Recorded
 from zooter.selector.order import by_worth, price_weights
@@ -20,7 +20,7 @@ from zooter.types import Floats, Query
 class Nearest:
     """Queries → (n, m) rewards expected of the pool's candidates; an `Estimator`."""
 
-    encoder: Encoder
+    encoder: Embeds
     neighbours: Neighbours
     name: str = "knn"
     fee: float = 0.0
@@ -41,7 +41,7 @@ class KnnSelector:
     """
 
     price_weight: float = 0.0
-    encoder: Encoder = field(default_factory=Encoder)
+    encoder: Embeds = field(default_factory=Encoder)
     cache: Path | None = None
     nearest: Nearest | None = None
     needs: ClassVar[Needs] = Needs()

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from zooter.encoder import Encoder
+from zooter.encoder import Embeds, Encoder
 from zooter.errors import ConfigError
 from zooter.net import Head, features
 from zooter.recorded import Recorded
@@ -25,14 +25,14 @@ from zooter.types import Floats, Query
 class Predictor:
     """Queries → the reward expected of each candidate: a ridge on the frozen encoder's features, an `Estimator`."""
 
-    encoder: Encoder
+    encoder: Embeds
     head: Head
     candidates: tuple[str, ...]
     name: str = "predictor"
     fee: float = 0.0
 
     @classmethod
-    def fit(cls, encoder: Encoder, training: Recorded, validation: Recorded, cache: Path | None) -> "Predictor":
+    def fit(cls, encoder: Embeds, training: Recorded, validation: Recorded, cache: Path | None) -> "Predictor":
         """Fitted on training rows; of several penalties the one with the least squared error on validation rows."""
         read = features(encoder.embed(training.texts, cache), training.texts)
         rewards, wanted = training.rewards(), validation.rewards()
@@ -78,7 +78,7 @@ class PredictedSelector:
     threshold: Threshold = field(default_factory=Threshold)
     budget: float | None = None
     queries: int | None = None
-    encoder: Encoder = field(default_factory=Encoder)
+    encoder: Embeds = field(default_factory=Encoder)
     cache: Path | None = None
     tiers: Tiers | None = None
     predictor: Predictor | None = None

@@ -105,7 +105,7 @@ class Threshold:
         return replace(self, running=False, fixed=tuple(fixed))
 
 
-@dataclass
+@dataclass(slots=True)
 class Stream:
     """The state of one stream. Selectors ask it and do what it says; it calls nobody.
 
@@ -188,7 +188,7 @@ class Stream:
         return 0, True
 
 
-@dataclass
+@dataclass(slots=True)
 class Turn:
     """One query's way through the tiers.
 
@@ -216,7 +216,7 @@ class Turn:
 
 def quantile(ordered: Sequence[float], share: float) -> float:
     """The value below which `share` of the sorted values lie; infinity for all of them."""
-    place = math.floor(len(ordered) * share)
+    place = int(len(ordered) * share)
     return ordered[place] if place < len(ordered) else math.inf
 
 
