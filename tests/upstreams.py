@@ -180,7 +180,9 @@ class Front:
 
 
 @contextmanager
-def in_front(folder: Path, behaves: dict[str, Behave | None] | None = None, **given: Any) -> Iterator[Front]:
+def in_front(
+    folder: Path, behaves: dict[str, Behave | None] | None = None, timeout: float = 0.5, **given: Any
+) -> Iterator[Front]:
     """Our server with a fake router, in front of servers for "small", "large" and "tiny" (None: nothing listens)."""
     wanted: dict[str, Behave | None] = {**dict.fromkeys(fake_router.NAMES, well), **(behaves or {})}
     export = folder / "export"
@@ -188,7 +190,9 @@ def in_front(folder: Path, behaves: dict[str, Behave | None] | None = None, **gi
     with ExitStack() as stack:
         up = {name: stack.enter_context(serving(name, behave)) for name, behave in wanted.items() if behave}
         urls = {name: up[name].url if name in up else f"http://127.0.0.1:{free_port()}/v1" for name in wanted}
-        pool = {"candidates": {name: {"url": url, "model": f"{name}-v1", "timeout": 0.5} for name, url in urls.items()}}
+        pool = {
+            "candidates": {name: {"url": url, "model": f"{name}-v1", "timeout": timeout} for name, url in urls.items()}
+        }
         if "pool_file" not in given:
             (folder / "pool.yaml").write_text(yaml.safe_dump(pool))
         settings = Settings(

@@ -85,10 +85,10 @@ def test_numeric(reference: str, text: str, right: float) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["numeric", "choice", "exact"])
 def test_a_response_caught_in_a_loop_is_read_in_time(method: str, text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # whatever else the machine does
     judged(VerifyRewarder(method), text, "7" if method != "choice" else "B")
     code(text)
-    assert time.perf_counter() - started < 3.0
+    assert time.process_time() - started < 3.0
 
 
 def test_the_last_number_is_the_other_convention() -> None:

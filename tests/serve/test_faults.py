@@ -147,7 +147,7 @@ def test_a_candidate_asked_for_by_name_answers_for_itself(tmp_path: Path) -> Non
 
 def test_all_candidates_down_is_a_502_that_says_when_to_come_back_and_then_a_503(tmp_path: Path) -> None:
     down: dict[str, Behave | None] = {"small": None, "large": says(http(b"", 500)), "tiny": None}
-    with in_front(tmp_path, down, failures=1, pause=30.0) as front:
+    with in_front(tmp_path, down, timeout=10.0, failures=1, pause=30.0) as front:
         first, second = front.chat(), front.chat()
         out = [front.metric("upstream_out", candidate=name) for name in down if front.client.get("/metrics")]
     assert first.status_code == 502
