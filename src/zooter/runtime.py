@@ -66,7 +66,7 @@ class Router:
             )
         folder = Path(folder)
         _refuse_without_onnx(folder)
-        facts = manifest.verify(folder, (manifest.POOL, manifest.REFERENCE, manifest.ONNX))
+        facts = manifest.verify(folder, (manifest.POOL, manifest.REFERENCE, manifest.PARITY, manifest.TOKENIZER))
         about = manifest.read_json(folder / manifest.PARITY, folder)
         rows = manifest.read_json(folder / manifest.POOL, folder)["candidates"]
         pool = Pool(tuple(Candidate(row["name"], row["price"]) for row in rows))
@@ -77,6 +77,7 @@ class Router:
                 do="export again; all files of an export come from one run",
             )
         precision = about["default"] if precision == "auto" else precision
+        manifest.verify(folder, [manifest.WEIGHTS[precision]])
         tokenizer = Tokenizer.from_file(str(folder / manifest.TOKENIZER))
         session = _session(folder / manifest.WEIGHTS[precision], threads)
         return cls(pool, facts, folder, tuple(about["tags"]), precision, session, tokenizer)
