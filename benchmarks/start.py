@@ -69,7 +69,7 @@ def main() -> None:
         subprocess.run([scripts / "zooter", "inspect", told.export.resolve()], cwd=name, check=True)
     if found[0]["installed"]:
         raise SystemExit(f"zooter[serve] brought {found[0]['installed']} along")
-    shown = Table("what", title=f"a process of its own, zooter[serve] alone, {found[0]['precision']}, {TIMES} times")
+    shown = Table("what", title=f"a process of its own, zooter\\[serve] alone, {found[0]['precision']}, {TIMES} times")
     shown.add_column("median", justify="right")
     for key in ("import", "load", "first decision"):
         shown.add_row(f"{key}, seconds", f"{statistics.median(row[key] for row in found):.2f}")
