@@ -24,7 +24,7 @@ def test_a_real_export_is_served_and_half_a_copy_of_another_is_refused(export: P
             told = front.client.post("/route", json={"query": "What is 7 * 8?"}).json()
             assert sum(told["probabilities"].values()) == pytest.approx(1.0)
             assert set(told["probabilities"]) == set(CANDIDATES)
-            weights = folder / "onnx" / "float32.onnx"
-            weights.write_bytes(weights.read_bytes()[:-1_000])
+            for weights in (folder / "onnx").glob("*.onnx"):  # which of them serves depends on the processor
+                weights.write_bytes(weights.read_bytes()[:-1_000])
             until(lambda: front.metric("reloads_total", result="refused") == 1)
             assert front.chat("What is 7 * 8?").status_code == 200
