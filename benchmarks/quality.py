@@ -30,9 +30,10 @@ from zooter.batches import Batches
 from zooter.distill import distill, predict
 from zooter.encoder import Encoder
 from zooter.label import Smoothing
-from zooter.net import Finetune, Frozen, features
+from zooter.net import features
 from zooter.objective import CrossEntropy, ExpectedReward, ForwardKL, ReverseKL
 from zooter.pipeline import Data
+from zooter.recipe import Finetune, Frozen
 from zooter.settings import Settings
 from zooter.split import Part, Split
 from zooter.surface import SIZE

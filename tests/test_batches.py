@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zooter.batches import TOGETHER, Batches, ByLength
-from zooter.net import FeatureInputs
+from zooter.recipe import FeatureInputs
 from zooter.split import Part
-from zooter.types import Labels, Rewards
+from zooter.types import Labels, Rewards, Tags
 
 
 @given(lengths=st.lists(st.integers(1, 512), min_size=1, max_size=900), size=st.integers(1, 16))
@@ -49,3 +49,14 @@ def test_rows_without_a_text_are_shuffled() -> None:
     batches = Batches(part, FeatureInputs(torch.eye(3)), Labels(np.eye(3), rewards.candidates), rewards, 2)
     seen = torch.cat([inputs[0] for inputs, *_ in batches.train_dataloader()])
     assert seen.sum(dim=0).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_tags_of_training_rows_come_with_these_rows_and_validation_has_none() -> None:
+    rewards = Rewards(np.eye(4), ("a", "b", "c", "d"))
+    part = Part(np.array([3, 1]), np.array([0, 2]), np.arange(0))
+    views = [Tags.of([["of 3"], ["of 1"]])]  # columns in alphabetical order: of 1, of 3
+    labels = Labels(np.eye(4), rewards.candidates)
+    batches = Batches(part, FeatureInputs(torch.eye(4)), labels, rewards, 1, views=views)
+    found = {int(inputs[0].argmax()): carried[0].tolist() for inputs, *_, carried in batches.train_dataloader()}
+    assert found == {1: [[1.0, 0.0]], 3: [[0.0, 1.0]]}
+    assert [carried for *_, carried in batches.val_dataloader()] == [()]

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_constant_schedule_with_warmup
 
 from zooter import start
 from zooter.batches import Batches
 from zooter.distill import Fit, distill
-from zooter.net import FeatureInputs, Frozen, Net
+from zooter.net import Net
+from zooter.recipe import FeatureInputs, Frozen
 from zooter.split import Part
 from zooter.types import Labels, Rewards, Tags
 
@@ -74,3 +79,44 @@ def test_a_run_that_goes_on_in_another_folder_knows_its_best_so_far(
     assert (found.val_loss, found.best_epoch, found.epochs) == (pytest.approx(min(0.2, *later)), best, 4)
     assert same(weights, at_once)
     assert (tmp_path / "half" / "best.ckpt").is_file()
+
+
+class Nothing:
+    """An objective that asks for nothing, so that all that moves is moved by the tags."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        return 0.0 * logits.sum() + (0.0 if torch.is_grad_enabled() else next(self.falling))
+
+    def __init__(self) -> None:
+        self.falling = iter([1.0, 0.5])
+
+
+@dataclass(frozen=True)
+class Telling(Frozen):
+    """Trains tag classifiers alone."""
+
+    tag_weight = 0.5
+
+    def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
+        optimizer = SGD(net.head.classifiers.parameters(), lr=1.0)
+        return optimizer, get_constant_schedule_with_warmup(optimizer, 0)
+
+
+def test_tags_are_learned_beside_the_objective_by_their_weight(tmp_path: Path) -> None:
+    rewards, tags = Rewards(VALUES, NAMES), Tags.of([["right"], ["left"]] * 6)
+    net = Net(start.start(FEATURES, rewards, [tags_of_all()], temperature=1.0, width=4, dropout=0.0))
+    linear = net.head.classifiers[0]
+    assert isinstance(linear, torch.nn.Linear)
+    torch.nn.init.zeros_(linear.weight)
+    torch.nn.init.zeros_(linear.bias)
+    batches = Batches(PART, FeatureInputs(FEATURES), Labels(VALUES, NAMES), rewards, batch_size=12, views=[tags])
+    trainer = partial(pl.Trainer, accelerator="cpu", devices=1, enable_progress_bar=True, deterministic=True)
+    distill(net, batches, Nothing(), Telling(width=4, epochs=1), trainer, folder=tmp_path, seed=0)
+    # Cross-entropy at probabilities of ½ has the gradient (p − 1)·z = −½·z for a query's own tag, half of it with this
+    # weight; features are standardised to ±1/1.001, and rows are +1 "right", −1 "left" by turns.
+    assert linear.weight.detach().ravel().tolist() == pytest.approx([-0.25 / 1.001, 0.25 / 1.001], rel=1e-3)
+    assert linear.bias.detach().tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
+def tags_of_all() -> Tags:
+    return Tags.of([["right"], ["left"]] * 10)

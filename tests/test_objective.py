@@ -1,4 +1,4 @@
-"""The four losses against torch.distributions and plain loops."""
+"""The losses against torch.distributions and plain loops."""
 
 import math
 
@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Categorical, kl_divergence
 
-from zooter.objective import CrossEntropy, ExpectedReward, ForwardKL, Objective, ReverseKL, masked_log_softmax
+from zooter.objective import (
+    CrossEntropy,
+    ExpectedReward,
+    ForwardKL,
+    Objective,
+    ReverseKL,
+    masked_log_softmax,
+    tag_cross_entropy,
+)
 
 ALL = [ForwardKL(), ReverseKL(), CrossEntropy(), ExpectedReward()]
 
@@ -127,3 +135,12 @@ def test_the_masked_softmax_sums_to_one_over_what_is_observed() -> None:
     z = masked_log_softmax(logits, mask).exp()
     assert torch.allclose(z.sum(1), torch.ones(5))
     assert (z[~mask] == 0).all()
+
+
+def test_tags_of_one_query_share_it_equally_and_queries_without_any_do_not_count() -> None:
+    logits = torch.tensor([[0.0, 0.0, 0.0], [math.log(2.0), 0.0, 0.0], [9.0, 0.0, 0.0]])
+    carried = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    # −log ⅓ for the first; the second has probabilities ½, ¼, ¼: −(log ½ + log ¼)/2.
+    expected = (math.log(3.0) + 1.5 * math.log(2.0)) / 2.0
+    assert float(tag_cross_entropy(logits, carried)) == pytest.approx(expected)
+    assert float(tag_cross_entropy(logits, torch.zeros(3, 3))) == 0.0

@@ -9,20 +9,28 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from zooter.net import Inputs
+from zooter.recipe import Inputs
 from zooter.split import Part
-from zooter.types import Ints, Labels, Rewards
+from zooter.types import Ints, Labels, Rewards, Tags
 
-Batch = tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor]
+Batch = tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor, tuple[Tensor, ...]]
 TOGETHER = 50  # batches whose queries are sorted by length together: little padding, and still much chance
 
 
 class Rows(Dataset[Batch]):
-    """Some rows of the inputs with their labels, rewards and mask of observed cells; fetched a batch at a time."""
+    """Some rows of the inputs with their labels, rewards, mask of observed cells and tags; fetched a batch at a time.
 
-    def __init__(self, rows: Ints, inputs: Inputs, labels: Labels, rewards: Rewards) -> None:
+    Args:
+        rows: (r,) of the inputs, labels and rewards.
+        views: sets of tags of just these rows, (r, t) each.
+    """
+
+    def __init__(
+        self, rows: Ints, inputs: Inputs, labels: Labels, rewards: Rewards, views: Sequence[Tags] = ()
+    ) -> None:
         self.rows = rows
         self.inputs = inputs
+        self.views = [view.membership for view in views]
         self.labels = torch.from_numpy(labels.values.astype(np.float32))
         self.mask = torch.from_numpy(rewards.observed)
         self.rewards = torch.from_numpy(np.nan_to_num(rewards.values).astype(np.float32))
@@ -35,8 +43,10 @@ class Rows(Dataset[Batch]):
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         # One gather a batch: a Python call per row would take most of the time with a head this small.
-        rows = self.rows[list(positions)]
-        return self.inputs.take(rows.tolist()), self.labels[rows], self.rewards[rows], self.mask[rows]
+        some = list(positions)
+        rows = self.rows[some]
+        carried = tuple(torch.from_numpy(view[some].toarray()).float() for view in self.views)
+        return self.inputs.take(rows.tolist()), self.labels[rows], self.rewards[rows], self.mask[rows], carried
 
 
 class ByLength(Sampler[int]):
@@ -74,13 +84,24 @@ class ByLength(Sampler[int]):
 
 
 class Batches(pl.LightningDataModule):
-    """Shuffled training batches, of about equally long texts where there are texts; ordered validation batches."""
+    """Shuffled training batches, of about equally long texts where there are texts; ordered validation batches.
+
+    Args:
+        views: sets of tags of the training rows, which are learned beside the labels.
+    """
 
     def __init__(
-        self, part: Part, inputs: Inputs, labels: Labels, rewards: Rewards, batch_size: int, seed: int = 0
+        self,
+        part: Part,
+        inputs: Inputs,
+        labels: Labels,
+        rewards: Rewards,
+        batch_size: int,
+        seed: int = 0,
+        views: Sequence[Tags] = (),
     ) -> None:
         super().__init__()
-        self.train = Rows(part.train, inputs, labels, rewards)
+        self.train = Rows(part.train, inputs, labels, rewards, views)
         self.val = Rows(part.val, inputs, labels, rewards)
         self.batch_size = batch_size
         self.seed = seed

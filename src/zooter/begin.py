@@ -13,7 +13,8 @@ from torch import Tensor
 from zooter import crossfit, start
 from zooter.crossfit import OutOfFold
 from zooter.label import PER_TAG, Prior, Smoothing
-from zooter.net import Head, Recipe
+from zooter.net import Head
+from zooter.recipe import Recipe
 from zooter.records import Records
 from zooter.split import Part
 from zooter.start import Trust
@@ -23,13 +24,17 @@ from zooter.types import Labels, Rewards, Tags
 
 @dataclass(frozen=True)
 class Begun:
-    """Tags (n, t) and labels (n, m) of all queries, the prior of the labels, and a head that starts from them."""
+    """Tags (n, t) and labels (n, m) of all queries, the prior of the labels, and a head that starts from them.
+
+    `views` are the training rows' sets of tags that the head's classifiers tell.
+    """
 
     tags: Tags
     prior: Prior
     labels: Labels
     head: Head
     weights: Trust
+    views: tuple[Tags, ...]
 
 
 def tagged(table: Records, embeddings: NDArray[np.float32], part: Part, tagger: Tagger) -> Tags:
@@ -91,7 +96,9 @@ def begin(known: Ground, table: Records, label: Smoothing, seed: int) -> Begun:
     head, label, weights = trusted(known, label, seed)
     prior = label.fit(known.rewards, known.views[0], weights.of_tag)
     head.temperature = torch.tensor(float(prior.scale))
-    return Begun(known.tags, prior, prior.label(table.rewards, known.tags), head, weights)
+    return Begun(
+        known.tags, prior, prior.label(table.rewards, known.tags), head, weights, tuple(start.told(known.views))
+    )
 
 
 def trusted(known: Ground, label: Smoothing, seed: int) -> tuple[Head, Smoothing, Trust]:

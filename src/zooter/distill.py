@@ -21,15 +21,19 @@ from torch import Tensor
 
 from zooter.batches import Batch, Batches
 from zooter.errors import ConfigError
-from zooter.net import Inputs, Net, Recipe
-from zooter.objective import Objective
+from zooter.net import Net
+from zooter.objective import Objective, tag_cross_entropy
+from zooter.recipe import Inputs, Recipe
 from zooter.types import Floats, Ints
 
 log = logging.getLogger(__name__)
 
 
 class Distiller(pl.LightningModule):
-    """A net, the loss that it minimises and the recipe's optimiser. Metrics are logged under `prefix`."""
+    """A net, the loss that it minimises and the recipe's optimiser. Metrics are logged under `prefix`.
+
+    The logged losses are the objective's; what is minimised has the tags' too where batches have tags.
+    """
 
     def __init__(self, net: Net, objective: Objective, recipe: Recipe, prefix: str = "") -> None:
         super().__init__()
@@ -39,14 +43,19 @@ class Distiller(pl.LightningModule):
         self.prefix = prefix
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        return self._step(batch, "train/loss")
+        features, carried = self.net.features(*batch[0]), batch[-1]
+        loss = self._step(features, batch, "train/loss")
+        if carried:
+            pairs = zip(self.net.head.tag_logits(features), carried, strict=True)
+            loss = loss + self.recipe.tag_weight * sum(tag_cross_entropy(*pair) for pair in pairs)
+        return loss
 
     def validation_step(self, batch: Batch, index: int) -> Tensor:
-        return self._step(batch, "val/loss")
+        return self._step(self.net.features(*batch[0]), batch, "val/loss")
 
-    def _step(self, batch: Batch, name: str) -> Tensor:
-        inputs, labels, rewards, mask = batch
-        loss = self.objective(self.net(*inputs), labels, rewards, mask)
+    def _step(self, features: Tensor, batch: Batch, name: str) -> Tensor:
+        _, labels, rewards, mask, _ = batch
+        loss = self.objective(self.net.head(features), labels, rewards, mask)
         self.log(
             self.prefix + name,
             loss,
@@ -181,7 +190,7 @@ def _fit(run: pl.Trainer, module: Distiller, batches: Batches, ckpt_path: Path |
 def _loss(net: Net, batches: Batches, objective: Objective) -> float:
     """The mean validation loss of a net as it is."""
     net.eval()
-    losses = [(float(objective(net(*inputs), *rest)), len(rest[0])) for inputs, *rest in batches.val_dataloader()]
+    losses = [(float(objective(net(*inputs), *rest)), len(rest[0])) for inputs, *rest, _ in batches.val_dataloader()]
     return sum(loss * n for loss, n in losses) / sum(n for _, n in losses)
 
 

@@ -1,4 +1,4 @@
-"""What the distillation minimises: four losses over masked logits, averaged over the queries of a batch.
+"""What the distillation minimises: four losses over masked logits, averaged over the queries of a batch; and tags'.
 
 In each, z is the router's distribution (softmax of the logits over candidates with a reward), s the label and r the
 reward.
@@ -65,3 +65,13 @@ class ExpectedReward:
     def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
         z = masked_log_softmax(logits, mask).exp()
         return -(z * rewards.masked_fill(~mask, 0.0)).sum(dim=-1).mean()
+
+
+def tag_cross_entropy(logits: Tensor, carried: Tensor) -> Tensor:
+    """−Σ share·log p: logits (b, t) against the tags (b, t) that each query carries, which share it equally.
+
+    Averaged over the queries that carry any; 0 where none does.
+    """
+    counts = carried.sum(dim=-1, keepdim=True)
+    shares = carried / counts.clamp_min(1.0)
+    return -(shares * F.log_softmax(logits, dim=-1)).sum() / (counts > 0).sum().clamp_min(1)

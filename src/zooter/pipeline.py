@@ -20,8 +20,9 @@ from zooter.begin import Ground, begin, ground, tagged
 from zooter.distill import Fit, distill, look, predict, probabilities
 from zooter.label import Prior
 from zooter.manifest import digest
-from zooter.net import Inputs, Net, features
+from zooter.net import Net, features
 from zooter.pool import Pool
+from zooter.recipe import Inputs
 from zooter.records import Records
 from zooter.selector.routed import RoutedSelector
 from zooter.settings import BEFORE_TRAINING, Settings, record
@@ -131,7 +132,8 @@ def train(
     table = data.records
     begun = begin(known or learn(data, part, settings), table, settings.label, settings.seed)
     net = settings.net.net(settings.encoder, begun.head)
-    batches = Batches(part, data.inputs, begun.labels, table.rewards, settings.net.batch_size, settings.seed)
+    views = begun.views if settings.net.tag_weight else ()
+    batches = Batches(part, data.inputs, begun.labels, table.rewards, settings.net.batch_size, settings.seed, views)
     fit = distill(
         net, batches, settings.objective, settings.net, settings.trainer,
         folder=settings.run_dir / "checkpoints" / prefix, seed=settings.seed, logger=logger,

@@ -13,11 +13,11 @@ from zooter.encoder import Encoder
 from zooter.errors import ConfigError
 from zooter.label import Smoothing
 from zooter.live import Live
-from zooter.net import Recipe
 from zooter.objective import Objective
 from zooter.pool import Pool
 from zooter.portable import Forms
 from zooter.reader.protocol import Reader
+from zooter.recipe import Recipe
 from zooter.responder.protocol import Responder
 from zooter.rewarder.protocol import Rewarder
 from zooter.selector.protocol import Selector

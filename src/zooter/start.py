@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from zooter.label import tag_reward_means
 from zooter.net import Head
+from zooter.objective import tag_cross_entropy
 from zooter.tagger.cluster import ClusterTagger
 from zooter.types import Floats, Rewards, Tags
 
@@ -53,6 +54,11 @@ class Trust:
         return self.evidence > ENOUGH
 
 
+def told(views: Sequence[Tags]) -> list[Tags]:
+    """The tags of each view that a head learns to tell, and the views that have any."""
+    return [view for view in map(frequent, views) if view.names]
+
+
 def start(
     features: Tensor, rewards: Rewards, views: Sequence[Tags], temperature: float, width: int, dropout: float
 ) -> Head:
@@ -61,7 +67,7 @@ def start(
     Args:
         temperature: of the labels, in units of the reward.
     """
-    views = [view for view in map(frequent, views) if view.names]
+    views = told(views)
     d, m = features.shape[1], len(rewards.candidates)
     head = Head(d, m, [len(view.names) for view in views], width, dropout)
     head.mean = features.mean(dim=0)
@@ -120,9 +126,8 @@ def fit_classifier(linear: nn.Linear, z: Tensor, tags: Tags) -> None:
 
     Queries without a tag of the view do not count.
     """
-    carries = np.asarray(tags.membership.sum(axis=1)).ravel()
-    rows = np.flatnonzero(carries)
-    share = torch.from_numpy(tags.membership[rows].toarray() / carries[rows, None]).float()
+    rows = np.flatnonzero(np.asarray(tags.membership.sum(axis=1)).ravel())
+    carried = torch.from_numpy(tags.membership[rows].toarray()).float()
     seen = z[torch.from_numpy(rows)]
     weight, bias = linear.weight, linear.bias
     nn.init.zeros_(weight)
@@ -131,8 +136,7 @@ def fit_classifier(linear: nn.Linear, z: Tensor, tags: Tags) -> None:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        log_p = torch.log_softmax(linear(seen), dim=-1)
-        loss = -(share * log_p).sum(dim=-1).mean() + PENALTY / 2.0 * weight.square().sum()
+        loss = tag_cross_entropy(linear(seen), carried) + PENALTY / 2.0 * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -162,7 +166,7 @@ def ridge(z: Tensor, residual: Floats) -> dict[float, Floats]:
 
 def learned(views: Sequence[Tags]) -> tuple[str, ...]:
     """The names of the tags that a head started on these views tells (`Head.tags`)."""
-    return next((names for names in (frequent(view).names for view in views) if names), ())
+    return next((view.names for view in told(views)), ())
 
 
 def frequent(tags: Tags) -> Tags:

@@ -7,7 +7,8 @@ from made_up import encoder_folder
 
 from zooter.encoder import Encoder
 from zooter.errors import ConfigError
-from zooter.net import Finetune, Head
+from zooter.net import Head
+from zooter.recipe import Finetune
 
 
 def test_lower_layers_take_smaller_steps_and_the_rates_rise_and_fall(tmp_path: Path) -> None:
