@@ -89,6 +89,14 @@ def test_the_short_way_through_the_last_layer_is_the_whole_models(home: Path) ->
     assert short == pytest.approx(whole, rel=1e-2)  # states are kept in 16 bits
 
 
+def test_it_learns_from_sharper_probabilities_and_says_the_routers_own(home: Path) -> None:
+    encoder = Encoder(str(home / "encoder"), layers=(1, 2))
+    texts = [str(row["query"]) for row in rows(30)[::3]]
+    learns = student.Student(classifier_lr=0.1, epochs=40, batch_size=len(texts), sharpness=3.0)
+    model = learns.learn(encoder, texts, np.tile([0.5, 0.3, 0.2], (len(texts), 1)), CANDIDATES, np.arange(3))
+    assert student.say(model, encoder, texts) == pytest.approx(np.tile([0.5, 0.3, 0.2], (len(texts), 1)), abs=0.03)
+
+
 def test_rewards_of_choices_are_compared_by_hand() -> None:
     seen = Rewards(np.array([[0.2, 0.6], [0.4, 0.6]]), ("a", "b"))
     rewards = Rewards(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [np.nan, 1.0]]), ("a", "b"))

@@ -35,6 +35,8 @@ class Student:
         classifier_lr: of the last linear map, which starts from nothing.
         epochs: passes over the training queries; the weights after the best one are kept.
         batch_size: queries per step.
+        sharpness: power of the probabilities that it learns from. A router's are close to one another, and what it
+            chooses is in their small differences; what the student says is brought back to the router's scale.
     """
 
     lr: float = 2e-4
@@ -42,10 +44,11 @@ class Student:
     weight_decay: float = 0.01
     epochs: int = 8
     batch_size: int = 64
+    sharpness: float = 15.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("lr", "classifier_lr", "epochs", "batch_size"):
+        for name in ("lr", "classifier_lr", "epochs", "batch_size", "sharpness"):
             if getattr(self, name) <= 0:
                 raise ConfigError(expected=f"student.{name} above 0", found=str(getattr(self, name)), do="correct it")
 
@@ -60,7 +63,8 @@ class Student:
         """
         torch.manual_seed(self.seed)
         model = _begin(encoder, names)
-        shown = _Shown.of(encoder, model, texts, probs)
+        sharp = probs**self.sharpness
+        shown = _Shown.of(encoder, model, texts, sharp / sharp.sum(axis=1, keepdims=True))
         top, train = _Top(model), np.setdiff1d(np.arange(len(texts)), val)
         groups = [
             {"params": [*top.layer.parameters(), *top.pooler.parameters()], "lr": self.lr},
@@ -84,6 +88,8 @@ class Student:
             if found < best:
                 best, kept = found, copy.deepcopy(top.state_dict())
         top.load_state_dict(kept)
+        for parameter in model.classifier.parameters():
+            parameter.data /= self.sharpness
         return model.eval()
 
 
