@@ -42,7 +42,7 @@ from zooter.tagger.column import ColumnTagger
 from zooter.types import Floats
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-PLAIN = Smoothing(beta=0.3, temperature=0.25)
+PLAIN = Smoothing(beta=0.3, temperature=0.25, order="soften_then_average")
 Method = Callable[[Data, Part, Fold, Settings], Floats]
 
 
@@ -97,7 +97,7 @@ def methods(finetune: bool) -> dict[str, Method]:
     }
     found: dict[str, Method] = {name: partial(_rival, make=make) for name, make in of_rivals.items()}
     found["kNN regression, last layer"] = partial(_rival, make=rivals.knn_regression, last_layer=True)
-    hard = Smoothing(beta=1.0, temperature=0.25, hard=True)
+    hard = replace(PLAIN, beta=1.0, hard=True)
     found["plain net, hard labels"] = partial(plain, label=hard, objective=CrossEntropy())
     found |= {f"plain net, KL β={beta:g}": partial(plain, label=replace(PLAIN, beta=beta)) for beta in BETAS}
     found["plain net, average then soften"] = partial(plain, label=replace(PLAIN, order="average_then_soften"))
@@ -105,7 +105,7 @@ def methods(finetune: bool) -> dict[str, Method]:
     found["plain net, expected reward"] = partial(plain, label=PLAIN, objective=ExpectedReward())
     found |= {f"default, KL β={beta:g}": partial(ours, label=Smoothing(beta=beta)) for beta in BETAS}
     found["default, hard labels"] = partial(ours, label=hard, objective=CrossEntropy())
-    found["default, average then soften"] = partial(ours, label=Smoothing(order="average_then_soften"))
+    found["default, soften then average"] = partial(ours, label=Smoothing(order=PLAIN.order))
     found["default, reverse KL"] = partial(ours, objective=ReverseKL())
     found["default, expected reward"] = partial(ours, objective=ExpectedReward())
     found["default, β per tag"] = partial(ours, label=Smoothing(beta="per_tag"))

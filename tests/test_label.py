@@ -14,7 +14,8 @@ from zooter.label import Smoothing, align, pseudo_queries, spread, tag_reward_me
 from zooter.types import Labels, Rewards, Tags
 
 NAN = math.nan
-PAPER: dict[str, Any] = {"temperature": 1.0, "unit": "reward", "shrinkage": 0.0}
+FIRST = "soften_then_average"
+PAPER: dict[str, Any] = {"temperature": 1.0, "unit": "reward", "shrinkage": 0.0, "order": FIRST}
 
 
 def rewards(*rows: list[float]) -> Rewards:
@@ -98,14 +99,14 @@ def test_missing_cells_have_no_mass_and_do_not_enter_the_means_of_tags() -> None
 
 
 def test_a_prior_that_is_silent_about_all_observed_candidates_leaves_the_own_label() -> None:
-    prior = Smoothing(beta=0.0, hard=True, shrinkage=0.0).fit(rewards([1.0, 0.0, 0.0]), Tags.of([["t"]]))
+    prior = Smoothing(beta=0.0, hard=True, shrinkage=0.0, order=FIRST).fit(rewards([1.0, 0.0, 0.0]), Tags.of([["t"]]))
     found = prior.label(rewards([NAN, 5.0, 1.0]), Tags.of([["t"]]))
     assert found.values.tolist() == [[0.0, 1.0, 0.0]]
 
 
 def test_shrinkage_counts_as_that_many_more_queries_with_the_mean_label() -> None:
     table, tags = rewards([1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]), Tags.of([["small"], [], [], []])
-    prior = Smoothing(hard=True, shrinkage=3.0).fit(table, tags)
+    prior = Smoothing(hard=True, shrinkage=3.0, order=FIRST).fit(table, tags)
     np.testing.assert_allclose(prior.overall, [1 / 4, 3 / 4])
     np.testing.assert_allclose(prior.of_tag, [[(1 + 3 / 4) / 4, (0 + 9 / 4) / 4]])
 
@@ -117,7 +118,9 @@ def test_a_candidate_never_observed_in_a_tag_stands_at_the_mean_of_all() -> None
 
 
 def test_new_queries_are_labelled_by_the_tags_of_training_and_unknown_tags_are_ignored() -> None:
-    prior = Smoothing(beta=0.0, hard=True, shrinkage=0.0).fit(rewards([1.0, 0.0], [0.0, 1.0]), Tags.of([["x"], ["y"]]))
+    prior = Smoothing(beta=0.0, hard=True, shrinkage=0.0, order=FIRST).fit(
+        rewards([1.0, 0.0], [0.0, 1.0]), Tags.of([["x"], ["y"]])
+    )
     new = Tags.of([["y"], ["unknown"], ["unknown", "x"], ["x", "y"]])
     assert prior.rows(new).tolist() == [[0, 1], [0.5, 0.5], [1, 0], [0.5, 0.5]]
 

@@ -22,7 +22,8 @@ class Smoothing:
     """How rewards become labels: s*(q) = β·s(q) + (1−β)·mean over q's tags of s_t.
 
     s(q)_i = exp(P_i/T) / Σ_j exp(P_j/T) over the observed rewards P of query q, and s_t is the mean of s over the
-    queries that carry tag t. The paper has β = 0.3 and a plain softmax: `temperature=1 unit=reward shrinkage=0`.
+    queries that carry tag t. The paper has β = 0.3 and a plain softmax: `temperature=1 unit=reward shrinkage=0
+    order=soften_then_average`.
 
     Attributes:
         beta: β in [0, 1]; 1 keeps every query's own label, 0 keeps only its tags'. "auto" is the weight that what a
@@ -34,7 +35,8 @@ class Smoothing:
             rewards of one query over its candidates (root mean square over the training queries), whatever the
             rewards' scale. "reward" takes T as it is, as the paper does.
         order: "soften_then_average" averages softmaxes over a tag, as the paper does. "average_then_soften"
-            averages rewards and softens what comes out: s* = softmax((β·P + (1−β)·mean of P_t) / T).
+            averages rewards and softens what comes out: s* = softmax((β·P + (1−β)·mean of P_t) / T). The mean of
+            softmaxes is no softmax of a mean: only this order's labels say of a tag what its mean rewards are.
         hard: put the mass on the best candidate, shared equally where several are best: the limit T → 0.
         shrinkage: k >= 0, as if every tag had k more queries with the mean label of all training queries, so that
             a tag with few queries says little; the paper has 0. None estimates k from how much tags differ and how
@@ -44,7 +46,7 @@ class Smoothing:
     beta: float | str = "auto"
     temperature: float | str = 2.5
     unit: str = "spread"
-    order: str = "soften_then_average"
+    order: str = "average_then_soften"
     hard: bool = False
     shrinkage: float | None = None
 
