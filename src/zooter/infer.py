@@ -68,7 +68,8 @@ def run(settings: Settings) -> Iterator[str]:
         assert settings.queries is not None
         texts, ids = records.read_queries(settings.queries)
     if settings.mode == "export":
-        portable.extend(settings.export, lambda draft, facts: portable.add_onnx(draft, facts, texts))
+        distinct = list(dict.fromkeys(texts))  # a recorded table has a row for each response
+        portable.extend(settings.export, lambda draft, facts: portable.add_onnx(draft, facts, distinct))
         return
     if settings.mode == "drift":
         lines = drift.lines(drift.drift(settings.export, texts, settings.device))

@@ -1,0 +1,19 @@
+"""What `infer.py` does with an export, beside routing."""
+
+import json
+import shutil
+from pathlib import Path
+
+from made_up import rows, table
+
+from zooter import manifest
+from zooter.infer import Settings, run
+
+
+def test_an_onnx_form_is_compared_on_each_query_of_a_recorded_table_once(export: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(export, tmp_path / "export")
+    assert list(run(Settings(folder, queries=table(tmp_path / "table.parquet", 12), mode="export"))) == []
+    found = json.loads((folder / manifest.PARITY).read_text(encoding="utf-8"))
+    assert len(rows(12)) == 36, "three candidates answer each query"
+    assert (found["int8"]["queries"], found["float32"]["queries"]) == (12, 12)
+    assert manifest.verify(folder)["onnx"] == {"default": found["default"], **{k: found[k] for k in manifest.WEIGHTS}}
