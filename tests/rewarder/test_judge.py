@@ -80,6 +80,13 @@ def test_a_run_that_was_stopped_asks_nothing_again(tmp_path: Path) -> None:
     assert len(again.responder.asked) == 1  # type: ignore[attr-defined]
 
 
+def test_a_call_that_failed_before_does_not_stop_the_next_run(tmp_path: Path) -> None:
+    answers = {"a": '{"reward": 5}', "b": RuntimeError("no route")}
+    for _ in range(2):  # the second run asks for "b" alone; its attempts are counted as rewards, by `live`
+        made = judge(lambda text: answers[text.split()[1]], cache_dir=tmp_path, max_failures=0.5)
+        np.testing.assert_equal(made.reward(*rows("a", "b")), [5.0, NAN])
+
+
 def test_failed_responses_are_not_judged() -> None:
     made = judge('{"reward": 5}')
     queries, responses = rows("a", "b")

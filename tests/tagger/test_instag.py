@@ -144,6 +144,34 @@ def test_a_failed_call_is_no_tag_now_and_is_asked_again_in_the_next_run(tmp_path
     assert len(again.responder.asked) == 1  # type: ignore[attr-defined]
 
 
+def test_a_call_that_keeps_failing_is_given_up_after_some_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    said: dict[str, str | Exception] = {"a": reply("x"), "b": RuntimeError("refused")}
+
+    def run(**more: object) -> tuple[list[str], list[list[str]]]:
+        made = tagger(said, cache_dir=tmp_path, max_failures=0.5, max_attempts=2, **more)
+        found = tagged(fit(made, "a", "b"), "a", "b")
+        return [text[-1] for text in made.responder.asked], found  # type: ignore[attr-defined]
+
+    assert [run()[0] for _ in range(4)] == [["b", "a"], ["b"], [], []]
+    assert "1 calls of tagger have failed 2 times and are given up" in caplog.text
+    assert run()[1] == [["x"], []]
+    said["b"] = reply("x")
+    made = tagger(said, cache_dir=tmp_path, max_attempts=3)
+    assert tagged(fit(made, "a", "b"), "a", "b") == [["x"], ["x"]]
+
+
+def test_calls_that_failed_before_stop_a_run_only_by_their_share_of_all(tmp_path: Path) -> None:
+    said: dict[str, str | Exception] = dict.fromkeys("abcd", reply("x")) | {"e": RuntimeError("refused")}
+    for _ in range(2):  # of the calls of the second run all fail, but one in five of all is what may
+        made = tagger(said, cache_dir=tmp_path, max_failures=0.2)
+        assert tagged(fit(made, *"abcde"), *"abcde") == [["x"]] * 4 + [[]]
+    with pytest.raises(ResponderError, match=r"found 1 of 5, most often: refused.*max_attempts"):
+        fit(tagger(said, cache_dir=tmp_path, max_failures=0.1, max_attempts=2), *"abcde")
+    assert len(Store(tmp_path / "tags" / "failures").table([KEY])) == 2, "the third run has asked nothing"
+
+
 def test_too_many_failures_stop_and_keep_what_was_answered(tmp_path: Path) -> None:
     said: dict[str, str | Exception] = {"a": reply("x"), "b": RuntimeError("no route")}
     with pytest.raises(ResponderError, match="found 1 of 2, most often: no route"):
@@ -219,7 +247,9 @@ def test_killed_it_goes_on_where_it_was_and_asks_no_more_than_a_batch_again(tmp_
         assert found == tag_many(server.url, tmp_path / "whole")
 
 
-@pytest.mark.parametrize("settings", [{"instruction": "tag it"}, {"least": 0}, {"similarity": 0.0}])
+@pytest.mark.parametrize(
+    "settings", [{"instruction": "tag it"}, {"least": 0}, {"max_attempts": 0}, {"similarity": 0.0}]
+)
 def test_settings_out_of_range_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"expected tagger\."):
         tagger({}, **settings)

@@ -49,6 +49,7 @@ class InstagTagger:
         least: training queries that a tag needs.
         similarity: cosine from which two tags are one; the more frequent one gives the name.
         max_failures: share of calls that may fail; those queries carry no tag, and are asked again in the next run.
+        max_attempts: runs in which a failed call is tried before it is given up.
         merged: spelling → tag, learned by `fit`; None before.
         replies: content key → reply of this run so far, None for a failed call: none is asked twice.
     """
@@ -61,6 +62,7 @@ class InstagTagger:
     least: int = 5
     similarity: float = 0.85
     max_failures: float = 0.2
+    max_attempts: int = 3
     merged: Mapping[str, str] | None = field(default=None, repr=False)
     replies: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
 
@@ -68,6 +70,7 @@ class InstagTagger:
         rules = {
             "tagger.instruction with {query} in it": "{query}" in self.instruction,
             "tagger.least of 1 or more": self.least >= 1,
+            "tagger.max_attempts of 1 or more": self.max_attempts >= 1,
             "tagger.similarity above 0 and up to 1": 0.0 < self.similarity <= 1.0,
         }
         for rule, kept in rules.items():
@@ -127,7 +130,9 @@ class InstagTagger:
 
     def _names(self, queries: Sequence[str]) -> list[list[str]]:
         """The cleaned tags of each query, each once."""
-        replies = Replies(self.responder, self.candidate, self._folder, self.max_failures, "tagging", self.replies)
+        replies = Replies(
+            self.responder, self.candidate, self._folder, self.max_failures, self.max_attempts, "tagging", self.replies
+        )
         texts = [self.instruction.replace("{query}", query) for query in queries]
         names = [tags(reply) if reply is not None else None for reply in replies.to(texts)]
         unread = sum(found is None for found in names)
