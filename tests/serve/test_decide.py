@@ -1,6 +1,7 @@
 """Decisions in batches, in time or not at all."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -69,6 +70,23 @@ def test_under_too_much_load_many_decisions_are_in_time_instead_of_all_late(tmp_
     assert set(found) == {"large", "deadline"}
     assert found.count("large") > 25
     assert max(router.batches[4:]) <= 5
+
+
+def test_as_many_decisions_at_a_time_as_there_are_threads(tmp_path: Path) -> None:
+    class Together(FakeRouter):
+        """Decides nothing until two texts are there at once."""
+
+        both = threading.Barrier(2)
+
+        def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
+            self.both.wait(10.0)
+            return super().look(texts)
+
+    names = ["small", "large", "tiny", "large"]
+    assert decided(Decider(Together(tmp_path), batch=1, waiting=100, deadline=20.0, threads=2), names) == names
+    failing = ["broken for large", "broken", "small", "tiny"]  # each takes a thread of its own again
+    found = decided(Decider(FakeRouter(tmp_path), batch=8, waiting=100, deadline=20.0, threads=2), failing)
+    assert found == ["failed", "failed", "small", "tiny"]
 
 
 def test_more_than_may_wait_are_refused_at_once(tmp_path: Path) -> None:

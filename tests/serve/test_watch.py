@@ -121,6 +121,7 @@ def test_sigterm_under_load_lets_every_stream_finish(tmp_path: Path) -> None:
         load = Load(url, stream=True)
 
         async def end() -> None:
+            await asyncio.to_thread(until, lambda: len(up.bodies) >= 12)
             running.send_signal(signal.SIGTERM)
             await asyncio.to_thread(running.wait, 10)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,11 @@ class Account:
         choices = np.array([float(reference.get("choices", {}).get(name, 0.0)) for name in names])
         probable = np.array(reference.get("probable_tags", []), dtype=np.float64)
         self._mixes = {}
+        self.drift.clear()
         for mix, told, size in (("choices", choices, len(names)), ("tags", probable, tags)):
             if len(told) == size > 0 and told.sum() > 0:
                 self._mixes[mix] = (told, told.copy())
-                self.drift.labels(mix).set(0.0)
+                self.drift.labels(mix).set_function(partial(self._drift, mix))
 
     def decided(self, probs: Floats, tags: Floats) -> None:
         """Note what the router says of one text: probabilities (m,) over candidates and (t,) over tags."""
@@ -73,9 +75,12 @@ class Account:
         one_hot[probs.argmax()] = 1.0
         for mix, now in (("choices", one_hot), ("tags", tags)):
             if mix in self._mixes and len(self._mixes[mix][1]) == len(now):
-                before, average = self._mixes[mix]
+                average = self._mixes[mix][1]
                 average += (now - average) / MEMORY
-                self.drift.labels(mix).set(float(np.abs(average - before).sum() / 2.0))
+
+    def _drift(self, mix: str) -> float:
+        before, average = self._mixes[mix]
+        return float(np.abs(average - before).sum() / 2.0)
 
     def upstream_began(self, candidate: str, seconds: float) -> None:
         """An answer has begun, so long after it was asked for."""

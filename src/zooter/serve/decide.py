@@ -74,19 +74,21 @@ class Decider:
         batch: most texts in one go.
         waiting: most requests that wait; one more is refused at once.
         deadline: seconds from being asked.
+        threads: batches at a time.
     """
 
     router: Router
     batch: int
     waiting: int
     deadline: float
+    threads: int = 1
     _queue: deque[_Asked] = field(default_factory=deque, init=False)
-    _busy: bool = field(default=False, init=False)
+    _busy: int = field(default=0, init=False)  # batches at work
     _each: float = field(default=0.0, init=False)  # seconds of a text, averaged over the latest batches
-    _thread: ThreadPoolExecutor = field(init=False)
+    _pool: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "decide")
+        self._pool = ThreadPoolExecutor(self.threads, "decide")
 
     async def look(self, texts: Sequence[str]) -> Looked:
         """What the router says of k texts.
@@ -110,22 +112,21 @@ class Decider:
 
     def close(self) -> None:
         """Take no more work; what the network is at goes on to its end."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _forget_the_late(self) -> None:
         self._queue = deque(asked for asked in self._queue if not asked.answer.done())
 
     def _start(self) -> None:
-        if self._busy:
-            return
-        together = self._next()
-        if not together:
-            return
-        self._busy = True
+        while self._busy < self.threads and (together := self._next()):
+            self._busy += 1
+            self._run(together)
+
+    def _run(self, together: list[_Asked]) -> None:
         texts = [text for asked in together for text in asked.texts]
         loop = asyncio.get_running_loop()
         start = loop.time()
-        running = loop.run_in_executor(self._thread, self.router.look, texts)
+        running = loop.run_in_executor(self._pool, self.router.look, texts)
         running.add_done_callback(lambda done: self._finish(together, done, (loop.time() - start) / len(texts)))
 
     def _next(self) -> list[_Asked]:
@@ -149,7 +150,7 @@ class Decider:
         return together
 
     def _finish(self, together: list[_Asked], done: asyncio.Future[Any], each: float) -> None:
-        self._busy = False
+        self._busy -= 1
         self._each += (each - self._each) / 4
         error = done.exception()
         if error is None:

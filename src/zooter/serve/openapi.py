@@ -40,6 +40,7 @@ def _takes(schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+CHAT_PATH = "/v1/chat/completions"
 CHAT = _takes(
     {
         "type": "object",

@@ -91,7 +91,7 @@ def make(
             breaker = Breaker(settings.failures, settings.pause, settings.longest_pause, clock)
             breaker = breakers.setdefault((candidate.name, str(candidate.url)), breaker)
             upstreams[candidate.name] = Upstream(candidate, settings, breaker, session, found.keys[candidate.name])
-    decider = Decider(found.router, settings.batch, settings.waiting, settings.deadline)
+    decider = Decider(found.router, settings.batch, settings.waiting, settings.deadline, settings.threads)
     return Service(found.router, found.pool, decider, upstreams, found.default, found.reference, found.selectors)
 
 

@@ -24,7 +24,7 @@ class Settings:
             conf/pool); without one the server only decides.
         host, port: where to listen; port 0 takes a free one.
         precision: of the router's network: "auto", "int8" or "float32".
-        threads: of the router's network.
+        threads: that decide, each a batch at a time.
         watch: how often to look for a new export in the folder; None leaves it to SIGHUP.
         default: the candidate that answers when there is no decision; None: the one chosen most often in training.
         selectors: name → selector, as in conf/selector; asked for as model "zooter:NAME". One that routes and names no
@@ -65,7 +65,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     precision: str = "auto"
-    threads: int = 1
+    threads: int = 2
     watch: float | None = None
     default: str | None = None
     selectors: Mapping[str, Any] = field(default_factory=dict)
