@@ -55,14 +55,13 @@ class Mailbox(Generic[Item, Found]):
             seen = len(self.waiting)
         items, futures = zip(*self.waiting, strict=True)
         self.waiting.clear()
-        try:
-            await self.work(list(items), list(futures))
-        except BaseException as error:
-            for future in futures:
-                if not future.done():
-                    future.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
+        work = asyncio.ensure_future(self.work(list(items), list(futures)))
+        await asyncio.wait((work,))
+        # Whatever ended it ends the wait of those whom it has not answered.
+        fault = asyncio.CancelledError() if work.cancelled() else work.exception()
+        for future in futures:
+            if fault is not None and not future.done():
+                future.set_exception(fault)
 
 
 @dataclass

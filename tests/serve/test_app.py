@@ -41,7 +41,11 @@ def test_a_candidate_without_a_url_is_never_asked(tmp_path: Path) -> None:
     with upstreams.serving("tiny", upstreams.well) as one:
         (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": {"tiny": {"url": one.url}, "large": None}}))
         with in_front(tmp_path, pool_file=tmp_path / "pool.yaml") as front:
-            assert front.chat("one for large").headers["x-zooter-candidate"] == "tiny"
+            answer = front.chat("one for large")  # small and large come before tiny, and cannot be asked
+            assert (answer.headers["x-zooter-candidate"], answer.headers["x-zooter-why"]) == ("tiny", "next best")
+            assert front.chat("one for tiny").headers["x-zooter-why"] == "best"
+            assert front.client.post("/route", json={"query": "one for large"}).json()["why"] == "next best"
+            assert front.metric("choices_total", candidate="tiny", why="next best") == 1
             assert [one["id"] for one in front.client.get("/v1/models").json()["data"]] == ["zooter", "tiny"]
 
 

@@ -48,7 +48,7 @@ def test_a_failure_before_the_first_byte_falls_to_the_next_candidate_by_probabil
         answer = front.chat("one for large", stream=stream)
         failed = front.metric("fallbacks_total", candidate="large")
     assert answer.status_code == 200
-    assert answer.headers["x-zooter-candidate"] == "small"
+    assert (answer.headers["x-zooter-candidate"], answer.headers["x-zooter-why"]) == ("small", "fallback")
     assert "small" in answer.text
     assert failed == 1
 

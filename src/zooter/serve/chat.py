@@ -15,6 +15,7 @@ from zooter.serve.decisions import DecisionLog
 from zooter.serve.guard import Receive, Scope, Send
 from zooter.serve.refusal import Refusal
 from zooter.serve.relay import Relay
+from zooter.serve.reply import Reply, SlowClientError
 from zooter.serve.service import Service
 from zooter.serve.settings import Settings
 from zooter.serve.upstream import Answer, Upstream, UpstreamError
@@ -22,10 +23,6 @@ from zooter.serve.wire import ABORT
 
 ROUTED = "zooter"
 Headers = Mapping[bytes, bytes]
-
-
-class SlowClientError(Exception):
-    """The client does not take what it is sent."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,8 @@ class Chat:
         """
         headers = dict(scope["headers"])
         chat = conversation.parse(await guard.read(headers, receive, self.settings))
-        exchange = _Exchange(self, scope["zooter"], send, service, chat, headers)
+        reply = Reply(send, self.settings.slow_client)
+        exchange = _Exchange(self, scope["zooter"], reply, service, chat, headers)
         work = asyncio.ensure_future(exchange.run())
         gone = asyncio.ensure_future(guard.gone(receive))
         try:
@@ -72,7 +70,7 @@ class _Exchange:
 
     chat_: Chat
     told: dict[str, Any]
-    send: Send
+    reply: Reply
     service: Service
     chat: Conversation
     headers: Headers
@@ -92,12 +90,13 @@ class _Exchange:
         try:
             upstream, answer = await self.chat_.relay.begin(decision.order, self.service.upstreams, self.chat)
         except UpstreamError as error:
-            await self._whole(error.status or 502, error.headers, error.body, decision, decision.order[0])
+            await self.reply.whole(error.status or 502, error.headers, error.body, decision, decision.order[0])
             return
         name = upstream.candidate.name
-        told |= {"candidate": name, "first_byte_ms": round((time.perf_counter() - start) * 1e3, 2)}
+        decision = self.chat_.chooser.answered(decision, name)
+        first_byte = round((time.perf_counter() - start) * 1e3, 2)
+        told |= {"candidate": name, "why": decision.why, "first_byte_ms": first_byte}
         account.choices.labels(name, decision.why).inc()
-        self.chat_.chooser.answered(decision, name)
         try:
             seen = await self._pass_on(upstream, answer, decision)
         finally:
@@ -131,10 +130,7 @@ class _Exchange:
         calls = ask.ledger.calls
         self.chat_.account.escalations.labels(name).inc(max(0, len(calls) - 1))
         self.told |= {"why": selection.why, "calls": dict(calls), "select_ms": round(seconds * 1e3, 2)}
-        for response in (one for part in ask.ledger.rounds for one in part if one.error is None):
-            tokens = response.input_tokens, response.output_tokens
-            known = None if None in tokens else tokens
-            self.chat_.account.used(service.upstreams[response.candidate].candidate, known)  # type: ignore[arg-type]
+        self._used(ask)
         if selection.response is None:
             await self._nothing_selected(ask, name)
             return
@@ -145,17 +141,25 @@ class _Exchange:
         decision = Decision((chosen,), f"{name}: {selection.why}", seconds)
         body = selected.as_events(told) if self.chat.stream else json.dumps(told).encode()
         kind = b"text/event-stream" if self.chat.stream else b"application/json"
-        await self._whole(200, [(b"content-type", kind)], body, decision, chosen)
+        await self.reply.whole(200, [(b"content-type", kind)], body, decision, chosen)
         if chosen in service.upstreams:
             seen = events.Seen(keep=True)
             seen.whole(told)
             self._note(service.upstreams[chosen], decision, seen, seconds)
 
+    def _used(self, ask: selected.ServedAsk) -> None:
+        """Count the tokens of all that a selector has asked for."""
+        for response in (one for part in ask.ledger.rounds for one in part if one.error is None):
+            tokens = response.input_tokens, response.output_tokens
+            known = None if None in tokens else tokens
+            candidate = self.service.upstreams[response.candidate].candidate
+            self.chat_.account.used(candidate, known)  # type: ignore[arg-type]
+
     async def _nothing_selected(self, ask: selected.ServedAsk, name: str) -> None:
         """Tell why no candidate answered a selector: in a server's words, if it is the request that is wrong."""
         if ask.faults:
             fault = ask.faults[-1]
-            await self._whole(fault.status or 502, fault.headers, fault.body, Decision((), name), name)
+            await self.reply.whole(fault.status or 502, fault.headers, fault.body, Decision((), name), name)
             return
         failed = "; ".join(f"{one.candidate}: {one.error}" for part in ask.ledger.rounds for one in part)
         raise Refusal(502, f"no candidate answered ({failed})", "server_error", "no_candidate_answered", retry_after=1)
@@ -178,47 +182,25 @@ class _Exchange:
         name = upstream.candidate.name
         if answer.whole is not None:
             seen.whole(answer.told)
-            await self._whole(200, answer.headers, answer.whole, decision, name)
+            await self.reply.whole(200, answer.headers, answer.whole, decision, name)
             return seen
         assert answer.rest is not None
-        await self._start(200, [*answer.headers, (b"cache-control", b"no-cache")], decision, name)
+        await self.reply.start(200, [*answer.headers, (b"cache-control", b"no-cache")], decision, name)
         try:
             async with asyncio.timeout(self.chat_.settings.total):
                 seen.piece(answer.first)
-                await self._body(answer.first)
+                await self.reply.body(answer.first)
                 async for piece in answer.rest:
                     seen.piece(piece)
-                    await self._body(piece)
+                    await self.reply.body(piece)
         except (UpstreamError, TimeoutError) as error:
             words = str(error) or f"an answer of more than {self.chat_.settings.total:g} s"
             self.chat_.account.broken.labels(name).inc()
             self.told["broken"] = words
             seen.broken = True
-            await self._body(events.error(f"{name} broke off: {words}", "candidate_broke_off"))
-        await self._body(b"", last=True)
+            await self.reply.body(events.error(f"{name} broke off: {words}", "candidate_broke_off"))
+        await self.reply.body(b"", last=True)
         return seen
-
-    async def _whole(
-        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, decision: Decision, name: str
-    ) -> None:
-        await self._start(status, [*headers, (b"content-length", str(len(body)).encode())], decision, name)
-        await self._body(body, last=True)
-
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]], decision: Decision, name: str) -> None:
-        ours = [
-            (b"x-zooter-candidate", _header(name)),
-            (b"x-zooter-why", _header(decision.why)),
-            (b"x-zooter-decision-ms", b"%.2f" % (decision.seconds * 1e3)),
-        ]
-        await self.send({"type": "http.response.start", "status": status, "headers": headers + ours})
-
-    async def _body(self, body: bytes, last: bool = False) -> None:
-        limit = asyncio.timeout(self.chat_.settings.slow_client)
-        try:
-            async with limit:
-                await self.send({"type": "http.response.body", "body": body, "more_body": not last})
-        except TimeoutError as error:
-            raise SlowClientError from error
 
     def _note(self, upstream: Upstream, decision: Decision, seen: events.Seen, seconds: float) -> None:
         settings, log = self.chat_.settings, self.chat_.decisions
@@ -247,8 +229,3 @@ class _Exchange:
                 "time": time.time(),
             }
         )
-
-
-def _header(name: str) -> bytes:
-    """A candidate's name as a header's value: printable ASCII as it is, all else percent-encoded."""
-    return "".join(c if " " <= c <= "~" else "".join(f"%{b:02X}" for b in c.encode()) for c in name).encode()

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,8 @@ class Decision:
 
     Attributes:
         order: names, the chosen one first; the others by probability.
-        why: "best", "stays" (with the conversation), "asked for" by name, or "default".
+        why: "best", "next best" (the best has no url), "stays" (with the conversation), "asked for" by name, "default",
+            or, once who was chosen has failed, "fallback".
         fault: why there is no decision, where the default candidate answers: "deadline", "failed", "crowded" or
             "no text".
         seconds: that the decision took.
@@ -63,14 +64,18 @@ class Chooser:
         seconds = time.perf_counter() - start
         self.account.decision.observe(seconds)
         order = _order(column, probs[-1], service)
+        if order[0] != service.pool.names[column]:
+            why = "next best"
         return Decision(order, why, seconds, probs=probs[-1], tags=tags[-1], key=key)
 
-    def answered(self, decision: Decision, candidate: str) -> None:
-        """Note who has begun to answer."""
+    def answered(self, decision: Decision, candidate: str) -> Decision:
+        """Note who has begun to answer, and return the decision as it has turned out."""
         if decision.key is not None:
             self.memory.keep(decision.key, candidate)
-        if decision.order[0] != candidate:
-            self.account.fallbacks.labels(decision.order[0]).inc()
+        if decision.order[0] == candidate:
+            return decision
+        self.account.fallbacks.labels(decision.order[0]).inc()
+        return replace(decision, why="fallback")
 
     def _texts(self, chat: Conversation) -> list[str]:
         if self.settings.sticky == "replay" and self.settings.reads == "last":

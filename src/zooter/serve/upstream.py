@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -101,11 +102,11 @@ class Upstream:
         try:
             async with asyncio.timeout(candidate.timeout or self.settings.first_byte) as limit:
                 response = await self.session.post(self._address(), data=body, headers=headers, allow_redirects=False)
-                try:
-                    return await self._begin(response, chat.stream, limit)
-                except BaseException:
-                    response.close()
-                    raise
+                with ExitStack() as unless_it_begins:
+                    unless_it_begins.callback(response.close)
+                    answer = await self._begin(response, chat.stream, limit)
+                    unless_it_begins.pop_all()
+                return answer
         except _BROKEN as error:
             raise _broken(error) from error
 
