@@ -10,6 +10,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from zooter import entry
+from zooter.selector.margin import MarginSelector
 from zooter.selector.protocol import Needs
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -85,6 +86,13 @@ def test_evaluate_binds_with_several_selectors_and_changes_to_one() -> None:
     settings = entry.build(composed("evaluate", [*chosen, *changed, "records=some", "run_dir=some"]))
     assert list(settings.selectors) == ["margin", "knn", "other"]
     assert [settings.selectors[name].signal for name in ("margin", "other")] == ["logit", "probability"]
+    assert settings.split == type(settings.split)()
+
+
+@pytest.mark.parametrize(("chosen", "kind"), [([], type(None)), (["selector=margin"], MarginSelector)])
+def test_calibrate_binds_for_the_router_and_for_a_cascade(chosen: list[str], kind: type) -> None:
+    settings = entry.build(composed("calibrate", [*chosen, "export=some", "records=some", "target.share=0.2"]))
+    assert isinstance(settings.selector, kind)
     assert settings.split == type(settings.split)()
 
 

@@ -1,17 +1,25 @@
-"""Give an export the price weight that reaches a target: chosen on validation queries, checked on test queries."""
+"""Give an export what reaches a target, a price weight or a cascade's thresholds: chosen on validation queries, checked
+on test queries."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zooter import contest, manifest, portable, recorded
-from zooter.errors import ExportError
+from zooter.errors import ConfigError, ExportError
 from zooter.pool import Pool
+from zooter.recorded import Recorded
+from zooter.replay import Replay
 from zooter.router import Router
-from zooter.selector.calibration import Target, Trade, hashes
+from zooter.selector.calibration import Target, Trade, choose, figures, hashes, of_single
+from zooter.selector.margin import MarginSelector
 from zooter.split import Split
 from zooter.tables import files
+
+SHARES = tuple((np.arange(100, -1, -1) / 100).tolist())  # of a tier's queries that go on, the dearest first
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,7 @@ class Settings:
     Attributes:
         export: a trained router's folder; it is changed, whole or not at all.
         records: the table that the router was trained on.
+        selector: the cascade whose thresholds are chosen; None chooses the router's price weight.
         pool: its candidates' prices per token, where the table has no costs; or
         call_prices: candidate → US dollars of every call.
         split: that of training.
@@ -29,9 +38,17 @@ class Settings:
     export: Path
     records: Path
     target: Target
+    selector: MarginSelector | None = None
     pool: Pool | None = None
     call_prices: Mapping[str, float] | None = None
     split: Split = field(default_factory=Split)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.selector, MarginSelector | None):
+            raise ConfigError(
+                expected="selector=margin, or none for the router's price weight",
+                found=type(self.selector).__name__, do="leave selector out",
+            )  # fmt: skip
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -39,7 +56,8 @@ def run(settings: Settings) -> dict[str, Any]:
 
     Raises:
         ExportError: the export is incomplete, or was trained on another table.
-        ConfigError: no price weight reaches the target.
+        ConfigError: nothing reaches the target.
+        RecordsError: the table lacks margins.
     """
     about = manifest.verify(settings.export)
     ours = sorted(manifest.digest(file) for file in files(settings.records))
@@ -49,23 +67,75 @@ def run(settings: Settings) -> dict[str, Any]:
             found=f"another one in {settings.records}",
             do="give records=… of the training run, or train on this table",
         )
-    router = Router.load(settings.export)
     table = contest.priced(recorded.read(settings.records, settings.pool), settings.call_prices)
     part = settings.split.parts(table.texts)[0]
-    validation, test = table.take(part.val), table.take(part.test)
-    on_validation = Trade.of(router.route(validation.texts), validation)
-    weight, level = on_validation.choose(settings.target), settings.target.level
-    checked = Trade.of(router.route(test.texts), test).figures(weight, level)
-    found = {
-        "price_weight": weight,
-        "prices": dict(table.prices),
-        "target": asdict(settings.target),
-        "for": hashes(about),
-        "chosen_on": on_validation.figures(weight, level),
-        "held_out": checked | {"kept": kept(settings.target, checked)},
-    }
-    portable.extend(settings.export, lambda draft, facts: manifest.write_json(draft / manifest.CALIBRATION, found))
+    training, validation, test = (table.take(rows) for rows in (part.train, part.val, part.test))
+    if settings.selector is None:
+        name, chosen = manifest.CALIBRATION, weighed(Router.load(settings.export), settings.target, validation, test)
+    else:
+        name, chosen = manifest.MARGIN, held(settings.selector, settings.target, training, validation, test)
+    kept_too = kept(settings.target, chosen["held_out"])
+    found = chosen | {
+        "target": asdict(settings.target), "for": hashes(about), "held_out": chosen["held_out"] | {"kept": kept_too}
+    }  # fmt: skip
+    portable.extend(settings.export, lambda draft, facts: manifest.write_json(draft / name, found))
     return found
+
+
+def weighed(router: Router, target: Target, validation: Recorded, test: Recorded) -> dict[str, Any]:
+    """A router's price weight for a target."""
+    on_validation, level = Trade.of(router.route(validation.texts), validation), target.level
+    weight = on_validation.choose(target)
+    return {
+        "price_weight": weight,
+        "prices": dict(validation.prices),
+        "chosen_on": on_validation.figures(weight, level),
+        "held_out": Trade.of(router.route(test.texts), test).figures(weight, level),
+    }
+
+
+def held(
+    selector: MarginSelector, target: Target, training: Recorded, validation: Recorded, test: Recorded
+) -> dict[str, Any]:
+    """A cascade's thresholds for a target, by the share of a tier's validation queries that go on."""
+    fitted = replace(selector, threshold=replace(selector.threshold, running=False)).fit(training, validation)
+    share = choose(target, SHARES, lambda one, level: climbed(fitted.held(validation, one), validation, level))
+    final = fitted.held(validation, share)
+    return {
+        "order": list(final.order),
+        "signal": final.signal,
+        "distinct": final.distinct,
+        # JSON has no infinity; no margin is as large as the largest number.
+        "thresholds": np.nan_to_num(final.threshold.fixed or ()).tolist(),
+        "share": share,
+        "prices": {name: validation.prices[name] for name in final.order},
+        "chosen_on": climbed(final, validation, target.level),
+        "held_out": climbed(final, test, target.level),
+    }
+
+
+def climbed(selector: MarginSelector, rows: Recorded, level: float) -> dict[str, float]:
+    """`figures` of a cascade with fixed thresholds on recorded rows, whose dearest candidate is its last.
+
+    Raises:
+        RecordsError: rows lack margins.
+        ConfigError: a candidate's costs are not known.
+    """
+    unpriced = [name for name in selector.order if not rows.prices[name] >= 0.0]
+    if unpriced:
+        raise ConfigError(
+            expected="the costs of all candidates of the cascade", found=f"none of {unpriced}",
+            do="record `cost`, or give the pool prices, or call_prices={…}",
+        )  # fmt: skip
+    decided = Replay(rows).run(selector)
+    ours = np.full(len(decided), np.nan)
+    for i, (one, of) in enumerate(zip(decided, rows.cells, strict=True)):
+        response = one.selection.response
+        if response is not None:
+            ours[i] = next(cell.reward for cell in of[response.candidate] if cell.response is response)
+    prices = np.array([one.ledger.cost for one in decided])
+    last = np.array([selector.order[-1] in one.ledger.calls for one in decided])
+    return figures(ours, of_single(rows.rewards().values), prices, last, level)
 
 
 def kept(target: Target, found: dict[str, float]) -> bool:

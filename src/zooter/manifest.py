@@ -26,6 +26,7 @@ TOKENIZER = f"{ONNX}/tokenizer.json"
 PARITY = f"{ONNX}/parity.json"
 HUGGINGFACE = "huggingface"
 CALIBRATION = "calibration.json"
+MARGIN = "margin.json"  # a cascade's calibrated thresholds
 
 
 def seal(folder: Path, facts: dict[str, Any]) -> None:

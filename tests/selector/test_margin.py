@@ -195,3 +195,11 @@ def test_a_budget_is_never_exceeded(margins: list[float], budget: float) -> None
     selector = MarginSelector(("small", "large"), threshold=Threshold(warm_up=1)).at(budget, len(margins))
     decided = Replay(table(margins)).run(selector)
     assert sum(d.ledger.cost for d in decided) <= budget * len(margins) + 1e-6
+
+
+def test_given_thresholds_are_kept_and_others_are_fitted() -> None:
+    rows = table([0.1, 0.3, 0.5, 0.7])
+    given = MarginSelector(("small", "large"), threshold=Threshold(running=False, fixed=(0.2,)))
+    assert given.fit(rows, rows).threshold.fixed == (0.2,)
+    open_ = MarginSelector(("small", "large"), threshold=Threshold(0.5, running=False))
+    assert open_.fit(rows, rows).threshold.fixed == (0.5,)

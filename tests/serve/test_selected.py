@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 import upstreams
 from upstreams import Behave, http, in_front, says
 
+from zooter import manifest
 from zooter.errors import ConfigError
+from zooter.selector.calibration import hashes
 from zooter.selector.consistency import ConsistencySelector
 from zooter.selector.margin import MarginSelector
 from zooter.selector.oracle import OracleSelector
@@ -99,6 +102,52 @@ def test_the_exports_router_gives_the_order_where_a_selector_routes_first(tmp_pa
     with in_front(tmp_path, behaves, selectors=selectors) as front:  # type: ignore[arg-type]
         assert front.chat("one for tiny", model="zooter:routed").headers["x-zooter-candidate"] == "tiny"
     assert not front.up["small"].bodies
+
+
+def test_one_fixed_threshold_serves_whichever_candidate_the_router_puts_first(tmp_path: Path) -> None:
+    selector = SequenceSelector(then=MarginSelector(threshold=HELD))
+    behaves = {"small": sure(0.1), "large": sure(0.9), "tiny": sure(0.9)}
+    with in_front(tmp_path, behaves, selectors={"routed_margin": selector}) as front:  # type: ignore[arg-type]
+        unsure, certain = (front.chat(f"one for {name}", model="zooter:routed_margin") for name in ("small", "tiny"))
+    assert [answer.headers["x-zooter-candidate"] for answer in (unsure, certain)] == ["large", "tiny"]
+
+
+def calibrated(folder: Path, order: Sequence[str], threshold: float) -> None:
+    """An export whose cascade was calibrated to a threshold."""
+    folder.mkdir()
+    (folder / manifest.HEAD).write_bytes(b"weights")
+    facts = {"data": {"sha256": {"table.parquet": "abc"}}}
+    manifest.seal(folder, facts)
+    told = {"order": order, "thresholds": [threshold], "signal": "probability", "distinct": False}
+    manifest.write_json(folder / manifest.MARGIN, {**told, "for": hashes(manifest.verify(folder))})
+    manifest.seal(folder, facts)
+
+
+@pytest.mark.parametrize("given", [{}, {"margin": MarginSelector()}])
+@pytest.mark.parametrize(("threshold", "answers"), [(0.3, "small"), (0.5, "large")])
+def test_an_exports_calibrated_thresholds_serve_under_margin(
+    tmp_path: Path, given: dict[str, MarginSelector], threshold: float, answers: str
+) -> None:
+    calibrated(tmp_path / "export", ["small", "large"], threshold)
+    behaves = {"small": sure(0.4), "large": sure(0.9)}
+    with in_front(tmp_path, behaves, selectors=given) as front:  # type: ignore[arg-type]
+        assert "zooter:margin" in [model["id"] for model in front.client.get("/v1/models").json()["data"]]
+        assert front.chat(model="zooter:margin").headers["x-zooter-candidate"] == answers
+
+
+def test_a_cascade_of_the_settings_goes_before_the_exports(tmp_path: Path) -> None:
+    calibrated(tmp_path / "export", ["tiny", "large"], 0.5)
+    with in_front(tmp_path, {"small": sure(0.8)}, selectors={"margin": MARGIN}) as front:
+        assert front.chat(model="zooter:margin").headers["x-zooter-candidate"] == "small"
+
+
+def test_a_calibrated_cascade_whose_candidates_cannot_be_asked_is_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calibrated(tmp_path / "export", ["gone", "large"], 0.5)
+    with in_front(tmp_path) as front:
+        assert front.chat(model="zooter:margin").status_code == 404
+    assert "zooter:margin is not offered: it asks ['gone']" in caplog.text
 
 
 def test_a_failed_call_falls_to_the_next_candidate_of_the_selector(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
-"""A router's price weight for a target, chosen on rows that it was not trained on, and what an export says of it."""
+"""What trades quality for price, a router's price weight or a cascade's thresholds: chosen for a target on rows that
+were not trained on, and what an export says of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zooter import manifest
 from zooter.errors import ConfigError, ExportError
@@ -44,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibrated export keeps.
+    """What an export with a calibrated price weight keeps.
 
     Attributes:
         price_weight: rewards that a US dollar is worth.
@@ -94,32 +96,11 @@ class Trade:
         prices = np.array([rows.prices[name] for name in rows.pool.names])
         return cls(expected_rewards(choices, rows), rows.rewards().values, prices)
 
-    @property
-    def single(self) -> int:
-        """The column of the best single candidate on these rows."""
-        counts = (~np.isnan(self.rewards)).sum(axis=0)
-        return int((np.nansum(self.rewards, axis=0) / np.maximum(counts, 1)).argmax())
-
     def figures(self, weight: float, level: float = 0.95) -> dict[str, float]:
-        """Mean price of a call, the dearest candidate's share, and the mean reward beside the best single candidate's
-        on the same rows; queries without both rewards do not count in the latter.
-
-        `worse_by_at_most` is the upper end of a one-sided interval of the mean difference (normal approximation).
-        """
-        n = len(self.expected)
-        at = (self.expected - weight * self.prices).argmax(axis=1)  # the earlier one on a tie
-        ours, single = self.rewards[np.arange(n), at], self.rewards[:, self.single]
-        both = ~np.isnan(ours) & ~np.isnan(single)
-        lost = (single - ours)[both]
-        error = float(lost.std(ddof=1)) / len(lost) ** 0.5 if len(lost) > 1 else np.inf
-        return {
-            "queries": n,
-            "mean_price": float(self.prices[at].mean()),
-            "dearest_share": float((at == self.prices.argmax()).mean()),
-            "reward": float(ours[both].mean()) if len(lost) else np.nan,
-            "best_single_reward": float(single[both].mean()) if len(lost) else np.nan,
-            "worse_by_at_most": float(lost.mean() + NormalDist().inv_cdf(level) * error) if len(lost) > 1 else np.inf,
-        }
+        """`figures` of the candidates that are chosen at this weight; the earlier one on a tie."""
+        at = (self.expected - weight * self.prices).argmax(axis=1)
+        ours, single = self.rewards[np.arange(len(at)), at], of_single(self.rewards)
+        return figures(ours, single, self.prices[at], at == self.prices.argmax(), level)
 
     def weights(self) -> list[float]:
         """Price weights from 0 upwards."""
@@ -130,57 +111,112 @@ class Trade:
     def choose(self, target: Target) -> float:
         """The smallest price weight that keeps to a price or a share; the largest that is no worse by more than x.
 
-        The latter goes through weights from 0 upwards and stops at the first whose bound fails, so that its confidence
-        holds for the one that is taken (fixed-sequence testing).
-
         Raises:
             ConfigError: no price weight reaches the target.
         """
-        if target.no_worse_by is not None:
-            return self._no_worse(target.no_worse_by, target.level)
-        what, most = ("mean_price", target.mean_price) if target.share is None else ("dearest_share", target.share)
-        assert most is not None
-        least = np.inf
-        for weight in self.weights():
-            found = self.figures(weight)[what]
-            least = min(least, found)
-            if found <= most * (1 + 1e-9):
-                return weight
-        raise ConfigError(expected=f"a {what} of at most {most}", found=f"{least:.6g} at the least", do="allow more")
+        return choose(target, self.weights(), self.figures)
 
-    def _no_worse(self, most: float, level: float) -> float:
-        kept = None
-        for weight in self.weights():
-            if not self.figures(weight, level)["worse_by_at_most"] <= most:
-                break
-            kept = weight
-        if kept is not None:
-            return kept
-        found = self.figures(0.0, level)
-        raise ConfigError(
-            expected=f"a router that is worse than the best single candidate by at most {most}",
-            found=f"by {found['worse_by_at_most']:.4f}, as far as {found['queries']} queries can tell",
-            do="allow more, calibrate on more rows, or use selector single",
-        )
+
+def of_single(rewards: Floats) -> Floats:
+    """(n,) the column of rewards (n, m) with the best mean on these rows; the earlier one on a tie."""
+    counts = (~np.isnan(rewards)).sum(axis=0)
+    column: Floats = rewards[:, int((np.nansum(rewards, axis=0) / np.maximum(counts, 1)).argmax())]
+    return column
+
+
+def figures(ours: Floats, single: Floats, prices: Floats, dearest: NDArray[np.bool_], level: float) -> dict[str, float]:
+    """Mean price of a query, the dearest candidate's share, and the mean reward beside the best single candidate's on
+    the same rows; queries without both rewards do not count in the latter.
+
+    `worse_by_at_most` is the upper end of a one-sided interval of the mean difference (normal approximation).
+
+    Args:
+        ours, single: (n,) rewards; NaN where none was given.
+        prices: (n,) US dollars.
+        dearest: (n,) whether the dearest candidate was asked.
+    """
+    both = ~np.isnan(ours) & ~np.isnan(single)
+    lost = (single - ours)[both]
+    error = float(lost.std(ddof=1)) / len(lost) ** 0.5 if len(lost) > 1 else np.inf
+    return {
+        "queries": len(ours),
+        "mean_price": float(prices.mean()),
+        "dearest_share": float(dearest.mean()),
+        "reward": float(ours[both].mean()) if len(lost) else np.nan,
+        "best_single_reward": float(single[both].mean()) if len(lost) else np.nan,
+        "worse_by_at_most": float(lost.mean() + NormalDist().inv_cdf(level) * error) if len(lost) > 1 else np.inf,
+    }
+
+
+def choose(target: Target, settings: Sequence[float], found: Callable[[float, float], Mapping[str, float]]) -> float:
+    """The first setting that keeps to a price or a share; the last that is no worse by more than x.
+
+    The latter goes through the settings and stops at the first whose bound fails, so that its confidence holds for the
+    one that is taken (fixed-sequence testing).
+
+    Args:
+        settings: from the dearest to the cheapest.
+        found: `figures` of a setting at a level.
+
+    Raises:
+        ConfigError: no setting reaches the target.
+    """
+    if target.no_worse_by is not None:
+        return _no_worse(target.no_worse_by, settings, lambda setting: found(setting, target.level))
+    what, most = ("mean_price", target.mean_price) if target.share is None else ("dearest_share", target.share)
+    assert most is not None
+    least = np.inf
+    for setting in settings:
+        here = found(setting, target.level)[what]
+        least = min(least, here)
+        if here <= most * (1 + 1e-9):
+            return setting
+    raise ConfigError(expected=f"a {what} of at most {most}", found=f"{least:.6g} at the least", do="allow more")
+
+
+def _no_worse(most: float, settings: Sequence[float], found: Callable[[float], Mapping[str, float]]) -> float:
+    kept = None
+    for setting in settings:
+        if not found(setting)["worse_by_at_most"] <= most:
+            break
+        kept = setting
+    if kept is not None:
+        return kept
+    first = found(settings[0])
+    raise ConfigError(
+        expected=f"choices that are worse than the best single candidate by at most {most}",
+        found=f"by {first['worse_by_at_most']:.4f}, as far as {first['queries']} queries can tell",
+        do="allow more, calibrate on more rows, or use selector single",
+    )
 
 
 def load(folder: Path) -> Calibration | None:
-    """What an export was calibrated to; None where it was not.
+    """The price weight that an export was calibrated to; None where it was not.
 
     Raises:
         ExportError: the calibration has changed, or was made for another router or other data.
     """
-    if not (folder / manifest.CALIBRATION).is_file():
+    told = read(folder, manifest.CALIBRATION)
+    return None if told is None else Calibration(told["price_weight"], told["prices"], told)
+
+
+def read(folder: Path, name: str) -> dict[str, Any] | None:
+    """What a calibration's file in an export says; None where there is none.
+
+    Raises:
+        ExportError: the calibration has changed, or was made for another router or other data.
+    """
+    if not (folder / name).is_file():
         return None
-    about = manifest.verify(folder, (manifest.CALIBRATION,))
-    told = manifest.read_json(folder / manifest.CALIBRATION, folder)
-    if manifest.CALIBRATION not in about["files"] or told.get("for") != hashes(about):
+    about = manifest.verify(folder, (name,))
+    told = manifest.read_json(folder / name, folder)
+    if name not in about["files"] or told.get("for") != hashes(about):
         raise ExportError(
             expected=f"a calibration of this router on its own data in {folder}",
             found="one of another router, of other data, or that nobody sealed",
             do="python infer.py mode=calibrate export=… records=… again",
         )
-    return Calibration(told["price_weight"], told["prices"], told)
+    return told
 
 
 def hashes(about: Mapping[str, Any]) -> dict[str, object]:

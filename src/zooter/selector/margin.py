@@ -12,12 +12,15 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
+from zooter import manifest
 from zooter.errors import ConfigError, RecordsError
 from zooter.margin import logit_margin, probability_margin, without_variants
 from zooter.recorded import Recorded
+from zooter.selector import calibration
 from zooter.selector.order import means_of, two_tiers
 from zooter.selector.protocol import Ask, Needs, Selection, refuse_unknown
 from zooter.selector.threshold import Stream, Threshold, Turn
@@ -40,6 +43,7 @@ class MarginSelector:
         distinct: tokens that begin the same free answer as the likeliest (" Paris", "paris") do not count as the
             second; as the code has it for question answering.
         threshold: how many go on.
+        export: folder of an export that was calibrated with `mode=calibrate selector=margin`: its order and thresholds.
         budget: US dollars per query on average; None has the threshold's share decide alone.
         queries: length of the stream. With a budget, it is then never exceeded.
         prices, means: candidate → US dollars of one call on average, and mean reward, on training rows; from `fit`.
@@ -50,6 +54,7 @@ class MarginSelector:
     signal: str = "probability"
     distinct: bool = False
     threshold: Threshold = field(default_factory=Threshold)
+    export: Path | None = None
     budget: float | None = None
     queries: int | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
@@ -73,17 +78,38 @@ class MarginSelector:
 
     def fit(self, training: Recorded, validation: Recorded) -> "MarginSelector":
         """Prices and mean rewards of training rows, an order where none is given, and fixed thresholds, if they do
-        not run, for `threshold.share` of the validation rows.
+        not run and none are given, for `threshold.share` of the validation rows.
 
         Raises:
             RecordsError: a tier has no margin at all.
+            ConfigError: the export has no calibrated thresholds.
         """
+        told = self if self.export is None else self.of_export(self.export)
         means = means_of(training)
-        order = self.order or two_tiers(training.pool, training.prices, means)
+        order = told.order or two_tiers(training.pool, training.prices, means)
         refuse_unknown("margin", order, training.pool, least=2)
-        fitted = replace(self, order=order, prices=training.prices, means=means)
+        fitted = replace(told, order=order, prices=training.prices, means=means)
         fitted.scores(training)
-        return fitted if self.threshold.running else fitted.held(validation, self.threshold.share)
+        is_held = fitted.threshold.running or fitted.threshold.fixed is not None
+        return fitted if is_held else fitted.held(validation, fitted.threshold.share)
+
+    def of_export(self, folder: Path) -> "MarginSelector":
+        """With the order and the thresholds that an export was calibrated to.
+
+        Raises:
+            ConfigError: it was not.
+            ExportError: the calibration has changed, or was made for another router or other data.
+        """
+        told = calibration.read(folder, manifest.MARGIN)
+        if told is None:
+            raise ConfigError(
+                expected=f"thresholds of a margin cascade in {folder}", found="none",
+                do="python infer.py mode=calibrate selector=margin export=… records=… target.share=0.2, say",
+            )  # fmt: skip
+        threshold = replace(self.threshold, running=False, fixed=tuple(told["thresholds"]))
+        return replace(
+            self, order=tuple(told["order"]), signal=told["signal"], distinct=told["distinct"], threshold=threshold
+        )
 
     def held(self, validation: Recorded, share: float) -> "MarginSelector":
         """With fixed thresholds that pass on a share of the validation rows at each tier."""
@@ -198,7 +224,7 @@ class MarginSelector:
     def _of(self, name: str) -> Stream:
         """The stream of one candidate, which has a next one or has not."""
         if name not in self.started:
-            fixed = None if self.threshold.running else (self.own[name],) if name in self.own else None
+            fixed = (self.own[name],) if name in self.own else self.threshold.fixed
             self.started[name] = replace(self.threshold, fixed=fixed).stream((math.nan, math.nan))
         return self.started[name]
 

@@ -5,7 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from zooter.ledger import Ledger
 from zooter.pool import Pool
 from zooter.responder.reply import BadReplyError, parse
 from zooter.selector.protocol import Estimator, Needs, Scorer, Selection, Selector, Want
-from zooter.selector.routed import RoutedSelector, Routes
 from zooter.serve import conversation
 from zooter.serve.conversation import Conversation
 from zooter.serve.relay import Relay
@@ -164,65 +163,3 @@ def as_events(told: dict[str, Any]) -> bytes:
         choices.append({**{k: v for k, v in choice.items() if k != "message"}, "delta": delta})
     chunk = {**told, "object": "chat.completion.chunk", "choices": choices}
     return f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()
-
-
-@dataclass
-class Rehearsal(ServedAsk):
-    """A world in which every call fails: what a selector raises in it, it would raise at every request."""
-
-    async def together(self, wants: Sequence[Want]) -> list[list[Response]]:
-        """Failed responses."""
-        return [
-            [Response(self.query.id, want.candidate, i, "", error="a rehearsal") for i in range(want.samples)]
-            for want in wants
-        ]
-
-
-def ready(selectors: Mapping[str, Any], router: Routes, pool: Pool) -> dict[str, Selector]:
-    """Selectors of a new service: with the export's router where they want one, and a history of their own.
-
-    Args:
-        pool: the candidates that can be asked.
-
-    Raises:
-        ConfigError: one is incomplete, names candidates that cannot be asked, or cannot be served.
-    """
-    return {name: _rehearsed(name, selector, router, pool) for name, selector in selectors.items()}
-
-
-def _rehearsed(name: str, selector: Any, router: Routes, pool: Pool) -> Selector:
-    if not hasattr(selector, "select") or not is_dataclass(selector) or isinstance(selector, type):
-        raise ConfigError(
-            expected=f"a selector as selectors.{name}", found=repr(selector)[:100], do="write one as in conf/selector"
-        )
-    made: Any = _with_router(selector, router)
-    needs: Needs = made.needs
-    if needs.rewards or needs.truths or needs.tags or needs.references:
-        raise ConfigError(
-            expected="a selector that needs no rewards, tags, references or truths",
-            found=f"selectors.{name}, which needs {needs}",
-            do="serve another",
-        )
-    query = Query(query_id("Is everything there?"), "Is everything there?")
-    ask = Rehearsal(pool, {}, None, None, query, needs)  # type: ignore[arg-type]  # nobody is called
-    strangers = sorted(set(needs.candidates or ()) - set(pool.names))
-    if strangers:
-        raise ConfigError(
-            expected=f"candidates among {list(pool.names)} in selectors.{name}", found=f"{strangers}", do="correct them"
-        )
-    asyncio.run(replace(made).select(query, ask))
-    return replace(made)
-
-
-def _with_router(selector: Any, router: Routes) -> Any:
-    """The selector with the export's router wherever it routes and names no export."""
-    if isinstance(selector, RoutedSelector):
-        if selector.export is not None:
-            return selector
-        return replace(selector, estimator=RoutedSelector.of(router, fee=selector.fee).estimator)
-    inner = {
-        one.name: _with_router(value, router)
-        for one in fields(selector)
-        if one.init and is_dataclass(value := getattr(selector, one.name)) and not isinstance(value, type)
-    }
-    return replace(selector, **inner) if inner else selector

@@ -14,7 +14,7 @@ import yaml
 from zooter.errors import ConfigError
 from zooter.pool import Candidate, Pool, live
 from zooter.selector.protocol import Selector
-from zooter.serve import selected
+from zooter.serve import ready, selected
 from zooter.serve.breaker import Breaker
 from zooter.serve.decide import Decider, Router
 from zooter.serve.settings import Settings
@@ -76,7 +76,7 @@ def read(settings: Settings, load: Load) -> Found:
     reference = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     router.look(["Is everything there?"])
     default = _default(settings.default, pool, keys, reference)
-    selectors = selected.ready(settings.selectors, router, selected.askable(pool, keys))
+    selectors = ready.ready(settings.selectors, router, selected.askable(pool, keys), router.folder)
     return Found(router, pool, reference, default, keys, selectors)
 
 
