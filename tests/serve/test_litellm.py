@@ -1,12 +1,20 @@
 """The plug-ins for LiteLLM, by themselves and inside the real thing where it is installed."""
 
 import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+import upstreams
 from fake_router import FakeRouter
 
 from zooter.errors import ConfigError
@@ -123,3 +131,40 @@ def test_litellms_complexity_router_takes_the_tier_of_the_plugin(tmp_path: Path,
         return [await ask("one for large"), await ask("one for small")]
 
     assert asyncio.run(both()) == ["I am large", "I am small"]
+
+
+def test_litellms_proxy_routes_as_its_configuration_file_says(tmp_path: Path, litellm: Any) -> None:
+    pytest.importorskip("litellm.proxy.proxy_server", reason="litellm[proxy] is not installed", exc_type=ImportError)
+    (tmp_path / "routing.py").write_text(
+        "from pathlib import Path\nfrom fake_router import FakeRouter\nfrom zooter.serve.litellm import RoutingPlugin\n"
+        f"plugin = RoutingPlugin('.', models={MODELS}, router=FakeRouter(Path('.')), deadline=5.0)\n"
+    )
+    port, key = upstreams.free_port(), f"sk-{secrets.token_hex(32)}"
+    with ExitStack() as stack:
+        up = {name: stack.enter_context(upstreams.serving(name, upstreams.well)) for name in MODELS}
+        deployments = [
+            {"model_name": "any", "litellm_params": {"model": MODELS[name], "api_base": one.url, "api_key": "none"}}
+            for name, one in up.items()
+        ]
+        config = {"model_list": deployments, "router_settings": {"plugins": ["routing.plugin"]}}
+        (tmp_path / "config.yaml").write_text(json.dumps(config))
+        proxy = subprocess.Popen(
+            [sys.executable, "-c", "import litellm; litellm.run_server()", "--config=config.yaml", f"--port={port}"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LITELLM_MASTER_KEY": key}, cwd=tmp_path,
+        )  # fmt: skip
+        stack.callback(proxy.wait)
+        stack.callback(proxy.terminate)
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
+
+        def alive() -> bool:
+            assert proxy.poll() is None
+            try:
+                return client.get("/health/liveliness").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        upstreams.until(alive, 120)
+        for text, name in (("one for large", "large"), ("one for small", "small")) * 3:
+            body = {"model": "any", "messages": [{"role": "user", "content": text}]}
+            answer = client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
+            assert answer.json()["choices"][0]["message"]["content"] == f"I am {name}"
