@@ -89,14 +89,9 @@ def debate(name: str, bare: bool) -> Any:
     return replace(built, extract=EXTRACT) if hasattr(built, "extract") else built
 
 
-def section(cache: Path) -> list[str]:
-    """Markdown."""
-    names, queries = order(cache), draw(TEST, "test")
-    three = some(zoo(), names[:3])
-    by_price = sorted(zoo().candidates, key=lambda candidate: candidate.price or 0.0)
-    tiers = some(zoo(), [by_price[0].name, by_price[-1].name])
-    best = some(zoo(), names[:1])
-    ours = {
+def mine(queries: tuple[Query, ...], tiers: Pool, three: Pool, cache: Path) -> dict[str, Outcome]:
+    """The two papers' selectors."""
+    return {
         # Replayed, since a running threshold depends on the order of the stream, and live answers come in any.
         "margin, half of the queries go on": outcome(
             Replay(asked(queries, tiers, cache, 0.0)).run(MarginSelector(tiers.names))
@@ -105,26 +100,40 @@ def section(cache: Path) -> list[str]:
             ConsistencySelector(three.names, samples=5, extract=EXTRACT), queries, three, TEMPERATURE, cache
         ),
     }
-    others = {
+
+
+def debates(queries: Sequence[Query], three: Pool, cache: Path) -> dict[str, Outcome]:
+    """Every debate with its own prompts and with bare ones."""
+    return {
         f"{name}, {'bare' if bare else 'its own'} prompts": held(
             debate(name, bare), queries, three, DEBATES[name][0], cache
         )
         for name in DEBATES
         for bare in (False, True)
     }
+
+
+def section(cache: Path) -> list[str]:
+    """Markdown."""
+    names, queries = order(cache), draw(TEST, "test")
+    three, best = some(zoo(), names[:3]), some(zoo(), names[:1])
+    by_price = sorted(zoo().candidates, key=lambda candidate: candidate.price or 0.0)
+    tiers = some(zoo(), [by_price[0].name, by_price[-1].name])
+    ours, others = mine(queries, tiers, three, cache), debates(queries, three, cache)
     plain = {
         f"one greedy answer of `{names[0]}`": held(SingleSelector(names[0]), queries, best, 0.0, cache),
         f"self-consistency of `{names[0]}`, 15": held(
             SelfConsistencySelector(names[0], 15, EXTRACT), queries, best, TEMPERATURE, cache
         ),
     }
-    rows, outcomes = [], {name: [] for name in ours}
-    for name, of in {**ours, **plain, **others}.items():
-        told = {mine: ahead(ours[mine].quality, of.quality) for mine in ours}
-        if name in others:
-            for mine in ours:
-                outcomes[mine].append(told[mine][1])
-        rows.append([name, *of.row(), *("" if name == mine else told[mine][0] for mine in ours)])
+    told = {
+        name: {our: ahead(ours[our].quality, of.quality) for our in ours}
+        for name, of in {**ours, **plain, **others}.items()
+    }
+    rows = [
+        [name, *of.row(), *("" if name == our else told[name][our][0] for our in ours)]
+        for name, of in {**ours, **plain, **others}.items()
+    ]
     short = {name.split(",")[0]: name for name in ours}
     return [
         "## Both against debates at about 15 calls",
@@ -138,7 +147,8 @@ def section(cache: Path) -> list[str]:
         " how the methods' code behaves with models that cannot debate, not what debates are worth.",
         "",
         *table(["selector", "accuracy", "calls", "rounds", "failed", *(f"{name} is ahead by" for name in short)], rows),
-        *(f"Claim: {mine} is better than every debate. {verdict(outcomes[name])}\n" for mine, name in short.items()),
+        *(f"Claim: {our} is better than every debate. {verdict([told[other][name][1] for other in others])}\n"
+          for our, name in short.items()),
         "Neither is evidence for the claim with models that can debate.",
         "",
     ]  # fmt: skip

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from zooter import progress, tables
+from zooter import progress, recorded
 from zooter.ask import Rules, respond
 from zooter.cells import Cells, reward_keys, told
 from zooter.errors import StoreError
@@ -38,13 +38,7 @@ RECORDS = pa.schema(
         ("truth", pa.float64()),
         ("reference", _TEXT),
         ("tags", pa.list_(_TEXT)),
-        ("finish_reason", _TEXT),
-        ("margin", pa.float64()),
-        ("first_tokens", tables.FIRST_TOKENS),
-        ("input_tokens", pa.int64()),
-        ("output_tokens", pa.int64()),
-        ("cost", pa.float64()),
-        ("seconds", pa.float64()),
+        *recorded.OF_RESPONSE,
         ("rewarder", _TEXT),
     ]
 )

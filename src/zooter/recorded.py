@@ -14,6 +14,15 @@ from zooter.pool import Candidate, Pool
 from zooter.types import Floats, Ints, Query, Response, Rewards, query_id
 
 _TEXT = pa.large_string()
+OF_RESPONSE = [
+    ("finish_reason", _TEXT),
+    ("margin", pa.float64()),
+    ("first_tokens", tables.FIRST_TOKENS),
+    ("input_tokens", pa.int64()),
+    ("output_tokens", pa.int64()),
+    ("cost", pa.float64()),
+    ("seconds", pa.float64()),
+]  # what is known of a response beside its text
 SCHEMA = pa.schema(
     [
         ("query", _TEXT),
@@ -25,16 +34,10 @@ SCHEMA = pa.schema(
         ("reference", _TEXT),
         ("tags", pa.list_(_TEXT)),
         ("query_id", _TEXT),
-        ("finish_reason", _TEXT),
-        ("margin", pa.float64()),
-        ("first_tokens", tables.FIRST_TOKENS),
-        ("input_tokens", pa.int64()),
-        ("output_tokens", pa.int64()),
-        ("cost", pa.float64()),
-        ("seconds", pa.float64()),
+        *OF_RESPONSE,
     ]
 )
-_OF_RESPONSE = ("finish_reason", "margin", "input_tokens", "output_tokens", "seconds")
+_AS_TOLD = ("finish_reason", "margin", "input_tokens", "output_tokens", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +124,13 @@ def read(path: Path, pool: Pool | None = None) -> Recorded:
         for batch in tables.batches(file, SCHEMA):
             for told in batch.to_pylist():
                 _refuse_blank(told, file, row)
-                name, text = told["candidate"], told["query"]
+                name, text, sample = told["candidate"], told["query"], told["sample"] or 0
                 names[name] = None
                 query = queries.setdefault(text, _query(told))
                 if pool is None or name in known:
                     samples = found.setdefault(text, {}).setdefault(name, {})
-                    if (told["sample"] or 0) in samples:
-                        raise RecordsError(
-                            expected=f"every (query, candidate, sample) once in {file}",
-                            found=f"sample {told['sample'] or 0} of {name!r} again at row {row}",
-                            do="number the samples 0, 1, 2, … or remove the repeated row",
-                        )
-                    samples[told["sample"] or 0] = _cell(told, query, known.get(name, Candidate(name)))
+                    _refuse_repeated(sample, samples, name, file, row)
+                    samples[sample] = _cell(told, query, known.get(name, Candidate(name)))
                 row += 1
     absent = sorted(set(known) - set(names))
     if not queries or absent:
@@ -159,6 +157,15 @@ def _refuse_blank(told: Mapping[str, object], file: Path, row: int) -> None:
             )
 
 
+def _refuse_repeated(sample: int, samples: Mapping[int, Cell], name: str, file: Path, row: int) -> None:
+    if sample in samples:
+        raise RecordsError(
+            expected=f"every (query, candidate, sample) once in {file}",
+            found=f"sample {sample} of {name!r} again at row {row}",
+            do="number the samples 0, 1, 2, … or remove the repeated row",
+        )
+
+
 def _query(told: Mapping[str, object]) -> Query:
     text = str(told["query"])
     given = str(told["query_id"] or query_id(text))
@@ -166,7 +173,7 @@ def _query(told: Mapping[str, object]) -> Query:
 
 
 def _cell(told: dict[str, object], query: Query, candidate: Candidate) -> Cell:
-    values = {name: told[name] for name in _OF_RESPONSE}
+    values = {name: told[name] for name in _AS_TOLD}
     values["first_tokens"] = tables.first_tokens(told["first_tokens"])  # type: ignore[arg-type]
     cost = told["cost"]
     if cost is None:

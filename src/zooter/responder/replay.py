@@ -11,6 +11,7 @@ from zooter import records, tables
 from zooter.errors import ConfigError
 from zooter.manifest import digest
 from zooter.pool import Candidate
+from zooter.recorded import OF_RESPONSE
 from zooter.responder.protocol import Request, Sampling
 from zooter.types import Response
 
@@ -21,13 +22,7 @@ SCHEMA = pa.schema(
         ("candidate", _TEXT),
         ("sample", pa.int64()),
         ("response", _TEXT),
-        ("finish_reason", _TEXT),
-        ("margin", pa.float64()),
-        ("first_tokens", tables.FIRST_TOKENS),
-        ("input_tokens", pa.int64()),
-        ("output_tokens", pa.int64()),
-        ("cost", pa.float64()),
-        ("seconds", pa.float64()),
+        *OF_RESPONSE,
     ]
 )
 Cell = tuple[str, str, int]
