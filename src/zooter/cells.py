@@ -38,7 +38,6 @@ RESPONSES = pa.schema(
         ("identity", pa.string()),
     ]
 )
-REWARDED = [KEY, *(name for name, _ in _WHO), "text", "finish_reason"]
 FAILURES = pa.schema([_KEY, *_WHO, ("reason", pa.large_string()), ("identity", pa.string()), ("at", pa.float64())])
 REWARDS = pa.schema([_KEY, ("reward", pa.float64()), ("identity", pa.string())])
 
@@ -117,24 +116,29 @@ class Cells:
         failures = self.failures.table([KEY, "reason"], only=pa.array(keys, pa.string()))
         return Counter(failures["reason"].to_pylist()) if len(failures) else Counter()
 
-    def answers(self, keys: Sequence[str], whole: bool = True) -> list[Response | None]:
-        """The responses of these keys; None where there is no cell.
-
-        Args:
-            whole: False leaves out all but what is rewarded, the text and why it ended, which is read much faster.
-        """
+    def rows(self, keys: Sequence[str], names: Sequence[str] = RESPONSES.names) -> pa.Table:
+        """These columns of the responses of these keys, one row a key; null where there is no cell."""
         wanted = pa.array(keys, pa.string())
-        cells = self.responses.table(None if whole else REWARDED, only=wanted)
-        rows = pc.index_in(wanted, value_set=cells[KEY].cast(pa.string())).to_pylist()
-        if not len(cells):
-            return [None] * len(keys)
         # Shards of earlier versions lack the column `first_tokens`.
-        names = [name for name in RESPONSES.names if name not in (KEY, "identity") and name in cells.column_names]
-        found = cells.select(names).to_pylist()
-        for row in found:
-            if "first_tokens" in row:
-                row["first_tokens"] = tables.first_tokens(row["first_tokens"])
-        return [None if row is None else Response(**found[row]) for row in rows]
+        cells = self.responses.table(None if "first_tokens" in names else [KEY, *names], only=wanted)
+        places = pc.index_in(wanted, value_set=cells[KEY].cast(pa.string()))
+        columns = [
+            cells[name].take(places).cast(RESPONSES.field(name).type)
+            if name in cells.column_names
+            else pa.nulls(len(keys), RESPONSES.field(name).type)
+            for name in names
+        ]
+        return pa.table(columns, names=list(names))
+
+    def answers(self, keys: Sequence[str]) -> list[Response | None]:
+        """The responses of these keys; None where there is no cell."""
+        found = self.rows(keys, [name for name in RESPONSES.names if name not in (KEY, "identity")]).to_pylist()
+        return [
+            None
+            if row["text"] is None
+            else Response(**{**row, "first_tokens": tables.first_tokens(row["first_tokens"])})
+            for row in found
+        ]
 
     def keep_rewards(
         self, keys: Sequence[str], responses: Sequence[Response], values: Floats, identity: Mapping[str, object]

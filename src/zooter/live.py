@@ -4,11 +4,12 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -88,15 +89,14 @@ class Live:
             truths = self._rewards(self.truth, queries, keys)
         self._write(out, queries, keys, rewards, truths)
 
-    def answers(
-        self, queries: Sequence[Query], name: str, keys: Sequence[str], whole: bool = True
-    ) -> Iterator[tuple[Query, Response]]:
-        """A candidate's responses in the order of its keys, whatever it was called when it gave them."""
-        for i, found in enumerate(self.cells.answers(keys, whole)):
+    def answers(self, queries: Sequence[Query], name: str, keys: Sequence[str]) -> Iterator[tuple[Query, Response]]:
+        """What is rewarded of a candidate's responses, the text and why it ended, in the order of its keys."""
+        found = self.cells.rows(keys, ["text", "finish_reason"])
+        cells = zip(found["text"].to_pylist(), found["finish_reason"].to_pylist(), strict=True)
+        for i, (text, reason) in enumerate(cells):
             sample, row = divmod(i, len(queries))
-            query = queries[row]
-            missing = Response(query.id, name, sample, "", error="missing")
-            yield query, replace(found or missing, query_id=query.id, candidate=name, sample=sample)
+            query, error = queries[row], "missing" if text is None else None
+            yield query, Response(query.id, name, sample, text or "", reason, error=error)
 
     def _rewards(
         self, rewarder: Rewarder | None, queries: Sequence[Query], keys: Mapping[str, list[str]]
@@ -124,31 +124,36 @@ class Live:
 
     def _reward(self, rewarder: Rewarder, queries: Sequence[Query], keys: Mapping[str, list[str]]) -> dict[str, Floats]:
         """Fill the missing rewards of one rewarder; candidate → its rewards."""
-        store, identity, started = self.cells.rewards, rewarder.identity(), time.monotonic()
+        identity, started = rewarder.identity(), time.monotonic()
         found: dict[str, Floats] = {}
         computed = 0
         with progress.bar("rewarding", sum(map(len, keys.values()))) as advance:
             for name, of_candidate in keys.items():
-                pairs = list(self.answers(queries, name, of_candidate, whole=False))
+                pairs = list(self.answers(queries, name, of_candidate))
                 rows = [i for i, (_, response) in enumerate(pairs) if response.error is None]
                 names = reward_keys(identity, *_unzipped([pairs[i] for i in rows]))
-                absent = store.missing(names)
-                attempts = self.cells.attempts([names[i] for i in absent])
-                missing = [i for i in absent if attempts[names[i]] < self.rules.max_attempts]
+                values = self.cells.rewards_of(names)
+                missing = self._missing(names, values)
                 advance(len(of_candidate) - len(missing), 0.0, 0)
                 for start in range(0, len(missing), REWARDED_TOGETHER):
                     batch = missing[start : start + REWARDED_TOGETHER]
                     asked, given = _unzipped([pairs[rows[i]] for i in batch])
-                    values = rewarder.reward(asked, given)
-                    self.cells.keep_rewards([names[i] for i in batch], given, values, identity)
-                    advance(len(batch), 0.0, int(np.isnan(values).sum()))
+                    gave = rewarder.reward(asked, given)
+                    self.cells.keep_rewards([names[i] for i in batch], given, gave, identity)
+                    advance(len(batch), 0.0, int(np.isnan(gave).sum()))
                 computed += len(missing)
                 found[name] = np.full(len(of_candidate), np.nan)
-                found[name][rows] = self.cells.rewards_of(names)
+                found[name][rows] = self.cells.rewards_of(names) if missing else values
         if computed:
             log.info("%d rewards in %.1f s", computed, time.monotonic() - started)
-            store.compact()
+            self.cells.rewards.compact()
         return found
+
+    def _missing(self, names: Sequence[str], values: Floats) -> list[int]:
+        """The first place of each reward key that has no value and may be tried."""
+        absent = {names[i]: int(i) for i in np.flatnonzero(np.isnan(values))[::-1]}
+        attempts = self.cells.attempts(list(absent)) if absent else {}
+        return sorted(i for name, i in absent.items() if attempts.get(name, 0) < self.rules.max_attempts)
 
     def _write(
         self,
@@ -165,7 +170,7 @@ class Live:
             with pq.ParquetWriter(draft, RECORDS) as writer:
                 for candidate in self.pool.candidates:
                     name = candidate.name
-                    table = self._rows(candidate, list(self.answers(queries, name, keys[name])))
+                    table = self._rows(candidate, queries, keys[name])
                     table = _with_column(table, "reward", None if rewards is None else rewards[name])
                     writer.write_table(_with_column(table, "truth", None if truths is None else truths[name]))
             draft.replace(out)
@@ -176,27 +181,29 @@ class Live:
         finally:
             draft.unlink(missing_ok=True)
 
-    def _rows(self, candidate: Candidate, pairs: Sequence[tuple[Query, Response]]) -> pa.Table:
+    def _rows(self, candidate: Candidate, queries: Sequence[Query], keys: Sequence[str]) -> pa.Table:
+        """A candidate's rows in the order of its keys, whatever it was called when it answered."""
+        cells, samples = self.cells.rows(keys), self.rules.samples
+        asked = [*queries] * samples
+        tokens = zip(cells["input_tokens"].to_pylist(), cells["output_tokens"].to_pylist(), strict=True)
+        # Today's prices; the recorded cost where they are not known.
+        costs = pa.array([candidate.cost(*counts) for counts in tokens], pa.float64())
         gave = None if self.rewarder is None else told(self.rewarder.identity())
-        rows = []
-        for query, response in pairs:
-            # Today's prices; the recorded cost where they are not known.
-            cost = candidate.cost(response.input_tokens, response.output_tokens)
-            rows.append(
-                {
-                    "query_id": query.id,
-                    "query": query.text,
-                    "candidate": candidate.name,
-                    "sample": response.sample,
-                    "response": response.text if response.error is None else None,
-                    "reference": query.reference,
-                    "tags": list(query.tags),
-                    "cost": response.cost if cost is None else cost,
-                    "rewarder": gave,
-                    **{column: getattr(response, column) for column in _OF_RESPONSE},
-                }
-            )
-        return pa.Table.from_pylist(rows, RECORDS)
+        columns = {
+            "query_id": [query.id for query in asked],
+            "query": [query.text for query in asked],
+            "candidate": [candidate.name] * len(keys),
+            "sample": np.repeat(np.arange(samples), len(queries)),
+            "response": cells["text"],
+            "reward": [None] * len(keys),
+            "truth": [None] * len(keys),
+            "reference": [query.reference for query in asked],
+            "tags": [list(query.tags) for query in asked],
+            "cost": pc.coalesce(costs, cells["cost"]),
+            "rewarder": [gave] * len(keys),
+            **{name: cells[name] for name in _OF_RESPONSE},
+        }
+        return pa.table({name: columns[name] for name in RECORDS.names}, schema=RECORDS)
 
 
 def _with_column(table: pa.Table, name: str, values: Floats | None) -> pa.Table:
