@@ -240,7 +240,8 @@ def _write(settings: Settings, data: Data, part: Part, trained: Trained, found: 
     report.write(found, settings.run_dir, plots)
     unseen = part.test if len(part.test) else part.val  # with folds, all is learned from
     told = Choices(probabilities(trained.net, data.inputs, unseen), table.pool.names)
-    settings.export.write(settings.run_dir / "export", [table.queries[i] for i in unseen], told)
+    cache = settings.cache_dir if trained.net.backbone is None else None  # no other run has an encoder trained here
+    settings.export.write(settings.run_dir / "export", [table.queries[i] for i in unseen], told, cache)
 
 
 def _compared(settings: Settings, table: Records, told: Mapping[str, Any]) -> dict[str, Any]:

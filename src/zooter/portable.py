@@ -1,27 +1,34 @@
 """An export's ONNX form: written beside the torch one, compared with it, and refused where they differ."""
 
+import logging
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from zooter import graph, manifest
+from zooter import encoder, graph, manifest, quantise
+from zooter.cells import key
+from zooter.encoder import Encoder
 from zooter.errors import ExportError
-from zooter.quantise import quantise
 from zooter.router import Router
 from zooter.runtime import Router as Runtime
 from zooter.types import Choices, Floats, Ints
+
+log = logging.getLogger(__name__)
 
 MOST_DIFFERENT = 0.01  # largest difference of float32 probabilities that rounding explains
 MOST_CHANGED = 0.01  # share of choices that int8 may change and still be what serves unless told otherwise
 
 FEW = 100  # texts on which float32 is compared
 CALIBRATED = 24  # texts that show int8 how large activations get
+MAKERS = ("torch", "transformers", "onnxscript", "onnx-ir", "onnxruntime")  # packages that an encoder's graph is due to
 
 
 @dataclass(frozen=True)
@@ -34,18 +41,19 @@ class Forms:
 
     onnx: bool = True
 
-    def write(self, folder: Path, texts: Sequence[str], told: Choices | None = None) -> None:
+    def write(self, folder: Path, texts: Sequence[str], told: Choices | None = None, cache: Path | None = None) -> None:
         """Give an export these forms.
 
         Args:
             texts: queries that the router has not learned from, on which forms are compared.
             told: what torch says of them; None asks it.
+            cache: keeps the encoder's graphs for other exports with the same encoder; None keeps none.
 
         Raises:
             ExportError: the encoder cannot be said in ONNX, or what it says there differs.
         """
         if self.onnx:
-            extend(folder, lambda draft, facts: add_onnx(draft, facts, texts, told))
+            extend(folder, lambda draft, facts: add_onnx(draft, facts, texts, told, cache))
 
 
 def extend(folder: Path, add: Callable[[Path, dict[str, Any]], None]) -> None:
@@ -65,7 +73,9 @@ def extend(folder: Path, add: Callable[[Path, dict[str, Any]], None]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str], told: Choices | None = None) -> None:
+def add_onnx(
+    folder: Path, facts: dict[str, Any], texts: Sequence[str], told: Choices | None = None, cache: Path | None = None
+) -> None:
     """Write the ONNX form into an export's draft, and what was found about it into `facts["onnx"]`.
 
     int8 is compared on all texts, as its choices are to be counted. float32 is compared on some of them: its graph
@@ -74,6 +84,7 @@ def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str], told: Ch
     Args:
         texts: queries on which the forms are compared.
         told: what torch says of them; None asks it.
+        cache: keeps the encoder's graphs; None keeps none.
 
     Raises:
         ExportError: the encoder cannot be said in ONNX, or what it says there differs.
@@ -82,11 +93,8 @@ def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str], told: Ch
     shutil.rmtree(folder / manifest.ONNX, ignore_errors=True)
     (folder / manifest.ONNX).mkdir()
     router.encoder.serving_tokenizer().save(str(folder / manifest.TOKENIZER))
-    traced = graph.trace(router)
-    ir.save(traced, folder / manifest.WEIGHTS["float32"])
-    with graph.quietly():
-        some = router.encoder.tokenize(texts[:CALIBRATED])
-        ir.save(quantise(traced, some), folder / manifest.WEIGHTS["int8"])
+    for precision, model in _encoders(router.encoder, router.encoder.tokenize(texts[:CALIBRATED]), cache).items():
+        ir.save(graph.join(model, router.head), folder / manifest.WEIGHTS[precision])
     about: dict[str, Any] = {"pool": router.pool.digest(), "tags": _tag_names(router)}
     manifest.write_json(folder / manifest.PARITY, {**about, "default": "float32"})
     manifest.seal(folder, facts)
@@ -98,6 +106,42 @@ def add_onnx(folder: Path, facts: dict[str, Any], texts: Sequence[str], told: Ch
     default = "int8" if found["int8"]["changed_choices"] <= MOST_CHANGED else "float32"
     manifest.write_json(folder / manifest.PARITY, {**about, "default": default, **found})
     facts["onnx"] = {"default": default, **found}
+
+
+def _encoders(reads: Encoder, ids: Sequence[Sequence[int]], cache: Path | None) -> dict[str, ir.Model]:
+    """The encoder's graph in each precision, from the cache where it is there.
+
+    It is kept under a hash of all that it is made from: the encoder's files, the texts that int8 is calibrated on, the
+    packages, and the code.
+    """
+    if cache is None:
+        with tempfile.TemporaryDirectory() as name:
+            return _encoders(reads, ids, Path(name))
+    made_by = [manifest.digest(Path(str(module.__file__))) for module in (encoder, graph, quantise)]
+    folder = cache / "graphs" / key(reads.fingerprint, ids, [version(name) for name in MAKERS], made_by)
+    try:
+        manifest.verify(folder)
+    except ExportError:
+        if folder.exists():
+            log.warning("%s has changed since it was written, and is made again", folder)
+            shutil.rmtree(folder)
+        _trace(reads, ids, folder)
+    return {precision: ir.load(folder / f"{precision}.onnx") for precision in manifest.WEIGHTS}
+
+
+def _trace(reads: Encoder, ids: Sequence[Sequence[int]], folder: Path) -> None:
+    """Write the encoder's graph in each precision into a folder, whole or not at all."""
+    draft = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
+    draft.mkdir(parents=True)
+    try:
+        traced = graph.trace(reads)
+        ir.save(traced, draft / "float32.onnx")
+        with graph.quietly():
+            ir.save(quantise.quantise(traced, ids), draft / "int8.onnx")
+        manifest.seal(draft, {})
+        manifest.swap(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _found(folder: Path, precision: str, texts: Sequence[str], expected: Floats) -> dict[str, float]:

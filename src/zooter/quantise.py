@@ -1,10 +1,10 @@
-"""A float32 ONNX graph → the same in int8, with the operators that ONNX Runtime has for it.
+"""An encoder's float32 ONNX graph → the same in int8, with the operators that ONNX Runtime has for it.
 
 Weights are rounded once, by output channel. Activations are rounded as they come, each token with a scale of its own:
 a few tokens are ten times as large as the others, and one scale for all of them (ONNX Runtime's own dynamic
 quantisation) changed 4 % of choices; it would also let the other texts of a batch change what is said of one. A few
 channels are as large in every token; part of that is moved into the weights first, as SmoothQuant does (Xiao et al.
-2023, arXiv 2211.10438, equation 4). The head stays in float32: it is small, and what it says is compared.
+2023, arXiv 2211.10438, equation 4). A head behind it stays in float32: it is small, and what it says is compared.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ Floats32 = NDArray[np.float32]
 
 
 def quantise(model: ir.Model, ids: Sequence[Sequence[int]]) -> ir.Model:
-    """The graph of a router in int8; changes `model`, whose inputs are named as in `zooter.graph`.
+    """The graph of an encoder in int8; changes `model`, whose inputs are named as in `zooter.graph`.
 
     Args:
         ids: token ids of some texts, which show how large activations get.
@@ -35,9 +35,8 @@ def quantise(model: ir.Model, ids: Sequence[Sequence[int]]) -> ir.Model:
     _fold_concatenated(graph)
     _mask_by_padding(graph)
     _add_then_normalise(graph)
-    head = _downstream(graph, "surface")
-    encoder = [node for node in graph if node not in head]
-    products = [node for node in encoder if node.op_type in ("MatMul", "Attention") and _weights(node, 1) is not None]
+    nodes = list(graph)
+    products = [node for node in nodes if node.op_type in ("MatMul", "Attention") and _weights(node, 1) is not None]
     largest = _largest(model, products, ids)
     after = {node: _maker(node.inputs[0]) for node in products}
     for node in products:
@@ -49,7 +48,7 @@ def quantise(model: ir.Model, ids: Sequence[Sequence[int]]) -> ir.Model:
             _plainly(graph, node)
         else:
             _replace(graph, node, _by_token(graph, node, largest[node]))
-    for node in encoder:
+    for node in nodes:
         if node.op_type == "Gather" and _weights(node, 0) is not None:
             _embedding(graph, node)
     RemoveUnusedNodesPass()(model)
@@ -126,8 +125,7 @@ def _largest(model: ir.Model, products: Sequence[ir.Node], ids: Sequence[Sequenc
     found = [np.zeros(1, dtype=np.float32) for _ in seen]
     for row in ids:
         tokens = np.array([row], dtype=np.int64)
-        looks = np.zeros((1, session.get_inputs()[2].shape[1]), dtype=np.float32)
-        fed = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "surface": looks}
+        fed = {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
         outputs = session.run([value.name for value in seen], fed)
         found = [np.maximum(old, np.abs(new[0]).max(axis=0)) for old, new in zip(found, outputs, strict=True)]
     by_value = dict(zip(seen, found, strict=True))
@@ -185,18 +183,6 @@ def _fold_concatenated(graph: ir.Graph) -> None:
             ir.convenience.replace_all_uses_with(
                 node.outputs[0], _constant(graph, f"{node.outputs[0].name}.whole", whole)
             )
-
-
-def _downstream(graph: ir.Graph, name: str) -> set[ir.Node]:
-    """The nodes that an input reaches."""
-    found: set[ir.Node] = set()
-    waiting = [value for value in graph.inputs if value.name == name]
-    while waiting:
-        for node in waiting.pop().consumers():
-            if node not in found:
-                found.add(node)
-                waiting += node.outputs
-    return found
 
 
 def _weights(node: ir.Node, position: int) -> Floats32 | None:
