@@ -111,7 +111,12 @@ def test_a_head_that_falls_back_says_the_mean_rewards_for_every_query() -> None:
     features, group = groups(60)
     rewards = np.random.default_rng(0).random((60, 2))
     head = head_of(rewards.tolist(), [[str(g)] for g in group], features)
-    start.trusting(head, features, Rewards(rewards, ("x", "y")), [Tags.of([[str(g)] for g in group])], start.Trust())
+    start.trusting(
+        head,
+        start.residuals(head, features, Rewards(rewards, ("x", "y"))),
+        [Tags.of([[str(g)] for g in group])],
+        start.Trust(),
+    )
     torch.nn.init.normal_(head.correction[-1].weight)
     start.fall_back(head)
     expected = np.tile(rewards.mean(axis=0), (60, 1))
@@ -124,7 +129,9 @@ def test_weights_of_one_and_none_leave_a_head_as_it_was() -> None:
     rewards = np.random.default_rng(0).random((60, 2))
     head = head_of(rewards.tolist(), tags, features)
     before = head.expected(features)
-    start.trusting(head, features, Rewards(rewards, ("x", "y")), [Tags.of(tags)], start.Trust(1.0, 0.0))
+    start.trusting(
+        head, start.residuals(head, features, Rewards(rewards, ("x", "y"))), [Tags.of(tags)], start.Trust(1.0, 0.0)
+    )
     torch.testing.assert_close(head.expected(features), before)
 
 
@@ -134,7 +141,7 @@ def test_every_tag_takes_its_own_share_of_the_residual() -> None:
     tags = [["a"], ["b"]] * 40
     head = head_of(rewards.values.tolist(), tags, features)
     only_a = start.Trust(1.0, 1.0, of_tag={"a": 1.0, "b": 0.0}, penalty=start.PENALTIES[0])
-    start.trusting(head, features, rewards, [Tags.of(tags)], only_a)
+    start.trusting(head, start.residuals(head, features, rewards), [Tags.of(tags)], only_a)
     found = head.expected(features[:4]).detach().numpy()
     np.testing.assert_allclose(found, [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.5, 0.5]], atol=0.06)
 
@@ -145,6 +152,6 @@ def test_a_whole_number_is_a_weight_too(residual: float) -> None:
     view = Tags.of([[str(g)] for g in group])
     table = Rewards(np.random.default_rng(0).random((60, 2)), ("x", "y"))
     head = start.start(features, table, [view], temperature=0.5, width=4, dropout=0.0)
-    start.trusting(head, features, table, [view], start.Trust(residual=residual))
+    start.trusting(head, start.residuals(head, features, table), [view], start.Trust(residual=residual))
     assert head.shares.tolist() == [residual] * 3
     assert torch.isfinite(head(features)).all()

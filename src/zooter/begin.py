@@ -1,7 +1,7 @@
 """Everything that is learned at once from the training part, before any gradient step: tags, labels and a head."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from zooter.records import Records
 from zooter.split import Part
 from zooter.start import Trust
 from zooter.tagger.protocol import Tagger
-from zooter.types import Labels, Rewards, Tags
+from zooter.types import Floats, Labels, Rewards, Tags
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Ground:
         views: the training rows' sets of tags: the table's, and clusters.
         features: (r, d) of the training rows.
         head: started from the views; copied before it is given weights.
+        residual: penalty → weights (m, d) of the ridge on what the head's tags leave open.
         found: what cross-fitting predicts for the training rows.
     """
 
@@ -62,6 +63,7 @@ class Ground:
     views: tuple[Tags, ...]
     features: Tensor
     head: Head
+    residual: Mapping[float, Floats]
     found: OutOfFold
 
 
@@ -88,7 +90,8 @@ def started(tags: Tags, features: Tensor, rewards: Rewards, views: Sequence[Tags
     """A head started on training queries, and what cross-fitting says of it."""
     head = start.start(features, rewards, views, 1.0, recipe.width, recipe.dropout)
     found = crossfit.crossfit(head.standardise(features), rewards, views, seed)
-    return Ground(tags, rewards, tuple(views), features, head, found)
+    residual = start.residuals(head, features, rewards)
+    return Ground(tags, rewards, tuple(views), features, head, residual, found)
 
 
 def begin(known: Ground, table: Records, label: Smoothing, seed: int) -> Begun:
@@ -110,5 +113,5 @@ def trusted(known: Ground, label: Smoothing, seed: int) -> tuple[Head, Smoothing
     if isinstance(label.temperature, str):
         z = head.standardise(known.features)
         label = replace(label, temperature=crossfit.softness(z, rewards, views, label, seed))
-    start.trusting(head, known.features, rewards, views, weights)
+    start.trusting(head, known.residual, views, weights)
     return head, replace(label, beta=weights.residual), weights

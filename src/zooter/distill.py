@@ -42,30 +42,37 @@ class Distiller(pl.LightningModule):
         self.recipe = recipe
         self.prefix = prefix
 
+    def on_train_epoch_start(self) -> None:
+        self.seen = torch.zeros(2, device=self.device)  # the sum of losses, and of how many queries
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         features, carried = self.net.features(*batch[0]), batch[-1]
-        loss = self._step(features, batch, "train/loss")
+        loss = self._loss(features, batch)
+        # Summed here and logged once: `log` at each step would take a tenth of it, with a head this small.
+        self.seen += torch.stack([loss.detach() * len(features), loss.new_tensor(len(features))])
         if carried:
             pairs = zip(self.net.head.tag_logits(features), carried, strict=True)
             loss = loss + self.recipe.tag_weight * sum(tag_cross_entropy(*pair) for pair in pairs)
         return loss
 
-    def validation_step(self, batch: Batch, index: int) -> Tensor:
-        return self._step(self.net.features(*batch[0]), batch, "val/loss")
+    def on_train_epoch_end(self) -> None:
+        self.log(self.prefix + "train/loss", self.seen[0] / self.seen[1], prog_bar=True, sync_dist=True)
 
-    def _step(self, features: Tensor, batch: Batch, name: str) -> Tensor:
-        _, labels, rewards, mask, _ = batch
-        loss = self.objective(self.net.head(features), labels, rewards, mask)
+    def validation_step(self, batch: Batch, index: int) -> None:
+        features = self.net.features(*batch[0])
         self.log(
-            self.prefix + name,
-            loss,
+            self.prefix + "val/loss",
+            self._loss(features, batch),
             on_step=False,
             on_epoch=True,
             prog_bar=True,
-            batch_size=len(labels),
+            batch_size=len(features),
             sync_dist=True,
         )
-        return loss
+
+    def _loss(self, features: Tensor, batch: Batch) -> Tensor:
+        _, labels, rewards, mask, _ = batch
+        return self.objective(self.net.head(features), labels, rewards, mask)
 
     def configure_optimizers(self) -> Any:
         optimizer, schedule = self.recipe.optimise(self.net, int(self.trainer.estimated_stepping_batches))

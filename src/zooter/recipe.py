@@ -131,6 +131,8 @@ class Frozen:
         return FeatureInputs(features)
 
     def net(self, encoder: Encoder, head: Head) -> Net:
+        head.requires_grad_(False)  # no step takes the gradients of what tags tell
+        head.correction.requires_grad_(True)
         return Net(head)
 
     def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:

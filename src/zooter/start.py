@@ -82,17 +82,26 @@ def start(
     return head
 
 
-def trusting(head: Head, features: Tensor, rewards: Rewards, views: Sequence[Tags], weights: Trust) -> None:
-    """Give what tags tell and the ridge on the rest their weights, in place; and the calibrated temperature.
+def residuals(head: Head, features: Tensor, rewards: Rewards) -> dict[float, Floats]:
+    """Penalty → weights (m, d) of the ridge on what a head's tags leave open, for all that `trusting` may choose.
 
     Args:
         features: (n, d) of the queries that the head was started on, with their rewards (n, m).
-        views: those that it was started on.
     """
     z = head.standardise(features)
     with torch.no_grad():
-        left = rewards.values - head.from_tags(z).double().numpy()
-        head.residual = torch.from_numpy(ridge(z, left)[weights.penalty]).float().contiguous()
+        return ridge(z, rewards.values - head.from_tags(z).double().numpy())
+
+
+def trusting(head: Head, residual: Mapping[float, Floats], views: Sequence[Tags], weights: Trust) -> None:
+    """Give what tags tell and the ridge on the rest their weights, in place; and the calibrated temperature.
+
+    Args:
+        residual: the head's `residuals`.
+        views: those that it was started on.
+    """
+    with torch.no_grad():
+        head.residual = torch.from_numpy(residual[weights.penalty]).float().contiguous()
         of_tag = weights.of_tag or {}
         names = learned(views)
         if names:
