@@ -40,6 +40,7 @@ bench: $(READY)
 	$(BIN)/python train.py experiment=recorded "records=$(RECORDS)" run_dir=runs/bench
 	$(BIN)/python benchmarks/decide.py runs/bench/export --long
 	$(BIN)/python benchmarks/start.py runs/bench/export
+	$(BIN)/python benchmarks/serve.py runs/bench/export
 
 # Rebuilds the embedded candidates and their reward model from nothing.
 zoo: $(READY)

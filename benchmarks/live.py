@@ -3,6 +3,8 @@
 200 queries, a small candidate and a large one behind one server, which answers after 200 ms from a process of its own
 and takes 32 calls at a time; the margins send 40 % of the queries on. Beside it, as many calls without any selector,
 all known from the start: what this machine can do at the moment.
+
+Then the zoo's two tiers, which run here, with few queries in flight: what it takes that candidates stay loaded.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from rich.console import Console
 from rich.table import Table
@@ -21,12 +24,15 @@ from fake_server import Reply, chat, serving
 
 from zooter.flight import Flight
 from zooter.pool import Candidate, Pool
+from zooter.reader.zoo import ZooReader
+from zooter.responder.huggingface import HuggingFaceResponder, LocalModel
 from zooter.responder.openai import OpenAIResponder
-from zooter.responder.protocol import Request
+from zooter.responder.protocol import Request, Sampling
 from zooter.selector.margin import MarginSelector
 from zooter.selector.threshold import Threshold
 from zooter.types import Query
 
+ZOO = Path(__file__).resolve().parents[1] / "data" / "zoo"
 QUERIES, SHARE, SECONDS, CONCURRENCY = 200, 0.4, 0.2, 32
 IDEAL = QUERIES * (1 + SHARE) * SECONDS / CONCURRENCY
 
@@ -76,6 +82,18 @@ def plain(url: str) -> float:
     return time.perf_counter() - started
 
 
+def local(keep_bytes: float) -> tuple[int, float]:
+    """How often candidates were loaded, and seconds of this process's processor."""
+    pool = Pool(tuple(Candidate(name, price=1.0, model=str(ZOO / name)) for name in ("zoo-page", "zoo-sage")))
+    sampling = Sampling(temperature=0.0, max_new_tokens=12)
+    flight = Flight(pool, HuggingFaceResponder(sampling, device="cpu", keep_bytes=keep_bytes), in_flight=16)
+    selector = MarginSelector(pool.names, threshold=Threshold(running=False, fixed=(0.5,)))
+    with patch.object(LocalModel, "load", wraps=LocalModel.load) as load:
+        busy = time.process_time()
+        asyncio.run(flight.run(selector, ZooReader(QUERIES).read()))
+        return load.call_count, time.process_time() - busy
+
+
 def main() -> None:
     address: multiprocessing.Queue[str] = multiprocessing.Queue()
     process = multiprocessing.Process(target=_serve, args=(address,), daemon=True)
@@ -95,6 +113,13 @@ def main() -> None:
         shown.add_row(name, f"{seconds:.2f}", f"{seconds / IDEAL:.2f}×", "", "")
     shown.add_row("ideal", f"{IDEAL:.2f}", "", "", "")
     Console().print(shown)
+    here = Table(title=f"{QUERIES} queries through zoo-page and zoo-sage, 16 in flight")
+    for heading in ("weights", "loads", "processor"):
+        here.add_column(heading, justify="left" if heading == "weights" else "right")
+    for name, keep_bytes in (("stay loaded", 4e9), ("go after each call", 0.0)):
+        loads, busy = local(keep_bytes)
+        here.add_row(name, str(loads), f"{busy:.1f} s")
+    Console().print(here)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from zooter.errors import ConfigError
 from zooter.pool import Candidate
+from zooter.responder import huggingface
 from zooter.responder.draw import gumbel, label_tokens
 from zooter.responder.huggingface import HuggingFaceResponder
 from zooter.responder.protocol import Request, Sampling
@@ -202,8 +203,6 @@ def test_the_identity_is_of_the_contents_and_not_of_the_place(folder: Path, tmp_
 
 
 def test_a_batch_that_does_not_fit_is_halved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zooter.responder import huggingface
-
     answers, sizes = huggingface.LocalModel._answers, []
 
     def small_memory(self: Any, requests: list[Request], ids: list[list[int]]) -> list[Response]:
@@ -217,3 +216,38 @@ def test_a_batch_that_does_not_fit_is_halved(folder: Path, monkeypatch: pytest.M
     assert sizes[0] == 5
     assert [response.error is None for response in found] == [True, True, False, True, True]
     assert "out of memory" in (found[2].error or "")
+
+
+def test_candidates_stay_loaded_between_calls_as_far_as_there_is_room(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    load = huggingface.LocalModel.load
+
+    def counted(candidate: Candidate, settings: HuggingFaceResponder) -> huggingface.LocalModel:
+        loads.append(candidate.name)
+        return load(candidate, settings)
+
+    monkeypatch.setattr(huggingface.LocalModel, "load", counted)
+    one, two = Candidate("one", model=str(folder)), Candidate("two", model=str(causal_folder(tmp_path, 1)))
+    size = load(one, HuggingFaceResponder()).bytes
+
+    async def run(keep_bytes: float) -> list[str]:
+        """One, two, one and two again, for two queries each, while somebody stays; then two once more."""
+        made = HuggingFaceResponder(Sampling(temperature=0, max_new_tokens=2), keep_bytes=keep_bytes)
+        loads.clear()
+        said = []
+        async with made.staying():
+            for who in (one, two, one, two):
+                requests = [Request(Query(text, text), who) for text in TEXTS[:2]]
+                said.append([response.text async for response in made.respond(requests)])
+        assert said[:2] == said[2:]
+        assert made.loaded.models == {}, "nobody stays"
+        assert made == HuggingFaceResponder(made.sampling, keep_bytes=keep_bytes)
+        async for _ in made.respond([Request(Query("hi", "hi"), two)]):
+            pass
+        assert made.loaded.models == {}
+        return list(loads)
+
+    assert asyncio.run(run(2 * size)) == ["one", "two", "two"]
+    assert asyncio.run(run(2 * size - 1)) == ["one", "two", "one", "two", "two"]

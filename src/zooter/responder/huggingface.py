@@ -2,8 +2,10 @@
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from zooter.errors import ConfigError
 from zooter.margin import probability_margin
 from zooter.pool import Candidate
 from zooter.responder.draw import Draw, label_tokens
+from zooter.responder.loaded import Loaded
 from zooter.responder.protocol import Request, Sampling
 from zooter.responder.weights import fingerprint
 from zooter.types import Response
@@ -31,6 +34,8 @@ class HuggingFaceResponder:
         batch_tokens: padded tokens at a time, at most, of query and response together.
         device: "cpu", "cuda", "auto", or "spread" over all devices (needs accelerate).
         dtype: of the weights; "auto" takes that of the files.
+        keep_bytes: of weights that stay loaded between the calls of selectors, which ask now one candidate, now
+            another. One call keeps one candidate at a time.
         trust_remote_code: run Python code that comes with a model. Only for models whose code you have read.
     """
 
@@ -39,7 +44,9 @@ class HuggingFaceResponder:
     batch_tokens: int = 65_536
     device: str = "auto"
     dtype: str = "auto"
+    keep_bytes: float = 4e9
     trust_remote_code: bool = False
+    loaded: "Loaded[LocalModel]" = field(default_factory=Loaded, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -62,13 +69,28 @@ class HuggingFaceResponder:
         of_candidate: dict[str, list[Request]] = {}
         for request in requests:
             of_candidate.setdefault(request.candidate.name, []).append(request)
-        for group in of_candidate.values():
-            model = LocalModel.load(group[0].candidate, self)
-            for response in model.respond(group):
-                yield response
-            del model
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        async with self.staying() as loaded:
+            for group in of_candidate.values():
+                who = group[0].candidate
+                source = who.model or who.name, who.revision, who.template
+                model = loaded.of(source, partial(LocalModel.load, who, self))
+                for response in model.respond(group):
+                    yield response
+                del model
+                loaded.shrink(self.keep_bytes if loaded.users > 1 else 0)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+
+    @asynccontextmanager
+    async def staying(self) -> "AsyncIterator[Loaded[LocalModel]]":
+        """Keeps candidates loaded for calls of `respond` inside, as far as `keep_bytes` goes."""
+        self.loaded.users += 1
+        try:
+            yield self.loaded
+        finally:
+            self.loaded.users -= 1
+            if not self.loaded.users:
+                self.loaded.models.clear()
 
 
 @dataclass(frozen=True)
@@ -117,6 +139,11 @@ class LocalModel:
             eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
         )
         return cls(candidate, settings, model, tokenizer, label_tokens(tokenizer, settings.sampling.labels))
+
+    @property
+    def bytes(self) -> int:
+        """Of its weights."""
+        return int(self.model.get_memory_footprint())
 
     def respond(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Responses in batches, the longest queries first: if memory is short, it is known at once."""
