@@ -1,6 +1,7 @@
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 from made_up import encoder_folder
 from transformers import AutoModel, AutoTokenizer
 
-from zooter.encoder import Encoder
+from zooter import encoder
+from zooter.encoder import Encoder, pooled
 from zooter.errors import ConfigError
 
 LAST = (-1,)
@@ -38,6 +40,22 @@ def test_embeddings_are_means_over_real_tokens_whatever_the_batch(folder: Path) 
 def test_the_batch_size_does_not_change_embeddings(folder: Path, batch_tokens: int) -> None:
     found = Encoder(str(folder), layers=LAST, batch_tokens=batch_tokens).embed(TEXTS)
     np.testing.assert_allclose(found, Encoder(str(folder), layers=LAST).embed(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch_tokens", "most"), [(8_192, 12), (6, 6)])
+def test_a_cpu_gets_no_larger_batches_than_fit_its_cache(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, batch_tokens: int, most: int
+) -> None:
+    sizes = []
+
+    def noted(backbone: torch.nn.Module, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
+        sizes.append(tokens.numel())
+        return pooled(backbone, tokens, *rest)
+
+    monkeypatch.setattr(encoder, "CPU_TOKENS", 12)
+    monkeypatch.setattr(encoder, "pooled", noted)
+    Encoder(str(folder), layers=LAST, batch_tokens=batch_tokens, device="cpu").embed(["please add"] * 12)
+    assert sizes == [most] * (24 // most)
 
 
 def test_a_cached_embedding_is_not_computed_again(

@@ -158,9 +158,12 @@ def answer_entropy(answers: Sequence[Sequence[str]]) -> Floats:
     NaN for a query without samples.
     """
     found = np.full(len(answers), np.nan)
-    for i, given in enumerate(answers):
-        if given:
-            found[i] = stats.entropy(list(Counter(given).values()), base=2)
+    counts = [list(Counter(given).values()) for given in answers]
+    table = np.zeros((len(answers), max(map(len, counts), default=0)))
+    for i, of in enumerate(counts):
+        table[i, : len(of)] = of
+    asked = np.array([bool(of) for of in counts], dtype=bool)
+    found[asked] = entropy(table[asked])
     return found
 
 
