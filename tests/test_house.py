@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "zooter"
 FLOORS = [
     ["errors"],
     ["types", "pool", "entry", "skills"],
-    ["ledger"],
+    ["ledger", "columns"],
     ["split", "store", "tables", "label", "metric", "margin", "curve", "manifest", "surface", "tokens", "quantise"],
     ["records", "recorded", "encoder", "objective", "baseline", "tasks", "cells", "progress", "runtime", "inspect"],
     ["responder", "reader"],

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zooter import tables
+from zooter import columns, tables
 from zooter.errors import RecordsError
 
 Write = Callable[..., Path]
@@ -171,7 +171,7 @@ def test_a_value_of_the_wrong_type_in_json_lines_is_named_by_its_line(
     assert refusal(path) == f"expected {expected} of {path}; found {found} in line 3; correct the column's type"
 
 
-FIRST = pa.schema([("first_tokens", tables.FIRST_TOKENS)])
+FIRST = pa.schema([("first_tokens", columns.FIRST_TOKENS)])
 
 
 def test_first_tokens_are_read_from_both_kinds_of_file(jsonl: Write, tmp_path: Path) -> None:
@@ -179,12 +179,12 @@ def test_first_tokens_are_read_from_both_kinds_of_file(jsonl: Write, tmp_path: P
     path = jsonl({"first_tokens": told}, {"first_tokens": None}, {"first_tokens": [{"token": None, "logprob": -1}]})
     (batch,) = tables.batches(path, FIRST)
     read = [(("x", -0.5), ("y", -2.0)), None, ()]
-    assert [tables.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
+    assert [columns.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
     # As another writer may have it: other widths, and the parts in another order.
     kind = pa.list_(pa.struct([("logprob", pa.float32()), ("token", pa.string())]))
     pq.write_table(pa.table({"first_tokens": pa.array([told, None, []], kind)}), tmp_path / "t.parquet")
     (batch,) = tables.batches(tmp_path / "t.parquet", FIRST)
-    assert [tables.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
+    assert [columns.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
 
 
 @pytest.mark.parametrize("bad", [5, ["x"], [{"token": "x", "logprob": "y"}], [{"token": 5, "logprob": -1}], ["x", -1]])

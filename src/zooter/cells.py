@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zooter import tables
+from zooter.columns import FIRST_TOKENS, first_tokens
 from zooter.store import KEY, Store
 from zooter.types import Floats, Query, Response
 
@@ -30,7 +30,7 @@ RESPONSES = pa.schema(
         ("text", pa.large_string()),
         ("finish_reason", pa.string()),
         ("margin", pa.float64()),
-        ("first_tokens", tables.FIRST_TOKENS),
+        ("first_tokens", FIRST_TOKENS),
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
         ("cost", pa.float64()),
@@ -134,9 +134,7 @@ class Cells:
         """The responses of these keys; None where there is no cell."""
         found = self.rows(keys, [name for name in RESPONSES.names if name not in (KEY, "identity")]).to_pylist()
         return [
-            None
-            if row["text"] is None
-            else Response(**{**row, "first_tokens": tables.first_tokens(row["first_tokens"])})
+            None if row["text"] is None else Response(**{**row, "first_tokens": first_tokens(row["first_tokens"])})
             for row in found
         ]
 

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from zooter import progress, recorded
+from zooter import progress
 from zooter.ask import Rules, respond
 from zooter.cells import Cells, reward_keys, told
+from zooter.columns import schema
 from zooter.errors import StoreError
 from zooter.pool import Candidate, Pool
 from zooter.reader.protocol import Reader
@@ -27,22 +28,7 @@ from zooter.types import Floats, Query, Response
 log = logging.getLogger(__name__)
 
 REWARDED_TOGETHER = 1_024  # cells that land together in the reward stage
-_TEXT = pa.large_string()
-RECORDS = pa.schema(
-    [
-        ("query_id", _TEXT),
-        ("query", _TEXT),
-        ("candidate", _TEXT),
-        ("sample", pa.int64()),
-        ("response", _TEXT),
-        ("reward", pa.float64()),
-        ("truth", pa.float64()),
-        ("reference", _TEXT),
-        ("tags", pa.list_(_TEXT)),
-        *recorded.OF_RESPONSE,
-        ("rewarder", _TEXT),
-    ]
-)
+RECORDS = schema()
 _OF_RESPONSE = ("finish_reason", "margin", "first_tokens", "input_tokens", "output_tokens", "seconds")
 
 

@@ -6,36 +6,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from zooter import tables
+from zooter.columns import OF_RESPONSE, first_tokens, schema
 from zooter.errors import RecordsError
 from zooter.pool import Candidate, Pool
 from zooter.types import Floats, Ints, Query, Response, Rewards, query_id
 
-_TEXT = pa.large_string()
-OF_RESPONSE = [
-    ("finish_reason", _TEXT),
-    ("margin", pa.float64()),
-    ("first_tokens", tables.FIRST_TOKENS),
-    ("input_tokens", pa.int64()),
-    ("output_tokens", pa.int64()),
-    ("cost", pa.float64()),
-    ("seconds", pa.float64()),
-]  # what is known of a response beside its text
-SCHEMA = pa.schema(
-    [
-        ("query", _TEXT),
-        ("candidate", _TEXT),
-        ("sample", pa.int64()),
-        ("response", _TEXT),
-        ("reward", pa.float64()),
-        ("truth", pa.float64()),
-        ("reference", _TEXT),
-        ("tags", pa.list_(_TEXT)),
-        ("query_id", _TEXT),
-        *OF_RESPONSE,
-    ]
+SCHEMA = schema(
+    "query", "candidate", "sample", "response", "reward", "truth", "reference", "tags", "query_id", *OF_RESPONSE
 )
 _AS_TOLD = ("finish_reason", "margin", "input_tokens", "output_tokens", "seconds")
 
@@ -174,7 +153,7 @@ def _query(told: Mapping[str, object]) -> Query:
 
 def _cell(told: dict[str, object], query: Query, candidate: Candidate) -> Cell:
     values = {name: told[name] for name in _AS_TOLD}
-    values["first_tokens"] = tables.first_tokens(told["first_tokens"])  # type: ignore[arg-type]
+    values["first_tokens"] = first_tokens(told["first_tokens"])  # type: ignore[arg-type]
     cost = told["cost"]
     if cost is None:
         cost = candidate.cost(told["input_tokens"], told["output_tokens"])  # type: ignore[arg-type]

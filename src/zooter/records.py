@@ -19,26 +19,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from zooter import tables
+from zooter.columns import schema
 from zooter.errors import RecordsError
 from zooter.pool import Pool
 from zooter.types import Floats, Ints, Rewards, Tags, query_id
 
 log = logging.getLogger(__name__)
 
-_TEXT = pa.large_string()
-SCHEMA = pa.schema(
-    [
-        ("query", _TEXT),
-        ("candidate", _TEXT),
-        ("reward", pa.float64()),
-        ("truth", pa.float64()),
-        ("sample", pa.int64()),
-        ("tags", pa.list_(_TEXT)),
-        ("query_id", _TEXT),
-    ]
-)
+SCHEMA = schema("query", "candidate", "reward", "truth", "sample", "tags", "query_id")
 REQUIRED = ("query", "candidate", "reward")
-QUERIES = pa.schema([("query", _TEXT), ("query_id", _TEXT)])
+QUERIES = schema("query", "query_id")
 
 
 @dataclass(frozen=True)

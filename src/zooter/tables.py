@@ -5,15 +5,15 @@ Arrow reads; only when it refuses a JSON Lines file are its lines walked in Pyth
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
+from zooter.columns import FIRST_TOKENS
 from zooter.errors import RecordsError
 
 BATCH_ROWS = 65_536
@@ -21,7 +21,6 @@ JSON_BLOCK_BYTES = 64 * 2**20  # one line has to fit; a recorded response of a f
 OBJECTS_WITH_ALL_COLUMNS = 100
 LARGEST = sys.float_info.max
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-FIRST_TOKENS = pa.list_(pa.struct([("token", pa.large_string()), ("logprob", pa.float64())]))
 
 
 def files(path: Path) -> list[Path]:
@@ -66,11 +65,6 @@ def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         yield from _parquet_batches(path, schema)
     else:
         yield from _json_batches(path, schema)
-
-
-def first_tokens(value: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[str, float], ...] | None:
-    """A value of a column of type FIRST_TOKENS, as `Response` has it; what has a null in it is left out."""
-    return None if value is None else tuple((one["token"], one["logprob"]) for one in value if None not in one.values())
 
 
 def _is_data(path: Path) -> bool:

@@ -4,16 +4,14 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from zooter import records, tables
+from zooter.columns import schema
 from zooter.errors import ConfigError, RecordsError
 from zooter.types import Query, query_id
 
 log = logging.getLogger(__name__)
 
-_TEXT = pa.large_string()
-SCHEMA = pa.schema([("query", _TEXT), ("query_id", _TEXT), ("reference", _TEXT), ("tags", pa.list_(_TEXT))])
+SCHEMA = schema("query", "query_id", "reference", "tags")
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import pyarrow as pa
-
 from zooter import records, tables
+from zooter.columns import OF_RESPONSE, first_tokens, schema
 from zooter.errors import ConfigError
 from zooter.manifest import digest
 from zooter.pool import Candidate
-from zooter.recorded import OF_RESPONSE
 from zooter.responder.protocol import Request, Sampling
 from zooter.types import Response
 
-_TEXT = pa.large_string()
-SCHEMA = pa.schema(
-    [
-        ("query", _TEXT),
-        ("candidate", _TEXT),
-        ("sample", pa.int64()),
-        ("response", _TEXT),
-        *OF_RESPONSE,
-    ]
-)
+SCHEMA = schema("query", "candidate", "sample", "response", *OF_RESPONSE)
 Cell = tuple[str, str, int]
 
 
@@ -50,7 +39,7 @@ class ReplayResponder:
             if row is None:
                 yield Response(*who, text="", error="no such response is recorded")
             else:
-                yield Response(*who, text=str(row["response"]), **{name: row[name] for name in SCHEMA.names[4:]})  # type: ignore[arg-type]
+                yield Response(*who, text=str(row["response"]), **{name: row[name] for name in OF_RESPONSE})  # type: ignore[arg-type]
 
     @cached_property
     def _files(self) -> list[Path]:
@@ -72,6 +61,6 @@ class ReplayResponder:
             for batch in tables.batches(file, SCHEMA):
                 for row in batch.to_pylist():
                     if row["response"] is not None:
-                        row["first_tokens"] = tables.first_tokens(row["first_tokens"])
+                        row["first_tokens"] = first_tokens(row["first_tokens"])
                         found[row["query"], row["candidate"], row["sample"] or 0] = row
         return found
