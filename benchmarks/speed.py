@@ -1,4 +1,4 @@
-"""Whole-process times and peak memory of the main job: `python benchmarks/speed.py [RECORDS]`.
+"""Whole-process times, the processor's too, and peak memory of the main job: `python benchmarks/speed.py [RECORDS]`.
 
 With RECORDS a first run with an empty cache, one with another β, a sweep of 11 values of β, five folds, `infer.py` on
 500 queries; always the embedded zoo's run, and the same once more with nothing missing, which may ask nothing.
@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BETAS = ",".join(str(i / 10) for i in range(11))
 
 
-def measure(arguments: list[str], cache: Path) -> tuple[float, float, str]:
-    """Seconds, peak GiB and output of one command; its output is shown when it fails."""
+def measure(arguments: list[str], cache: Path) -> tuple[float, float, float, str]:
+    """Seconds, seconds of the processor, peak GiB and output of one command; its output is shown when it fails."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *arguments],
@@ -37,7 +37,8 @@ def measure(arguments: list[str], cache: Path) -> tuple[float, float, str]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{arguments} failed:\n{shown}")
-    return time.perf_counter() - started, usage.ru_maxrss / 2**20, shown
+    busy = usage.ru_utime + usage.ru_stime
+    return time.perf_counter() - started, busy, usage.ru_maxrss / 2**20, shown
 
 
 def recorded(table: Path, folder: Path) -> dict[str, list[str]]:
@@ -59,7 +60,7 @@ def recorded(table: Path, folder: Path) -> dict[str, list[str]]:
 
 def main(table: Path | None) -> None:
     shown = Table(title=f"{table.name if table else 'the zoo'}, {os.cpu_count()} cores")
-    for heading in ("command", "seconds", "peak GiB"):
+    for heading in ("command", "seconds", "processor", "peak GiB"):
         shown.add_column(heading, justify="left" if heading == "command" else "right")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -68,10 +69,10 @@ def main(table: Path | None) -> None:
         commands["experiment=zoo, first run"] = ["train.py", "experiment=zoo", f"run_dir={folder}/zoo"]
         commands[again] = ["train.py", "experiment=zoo", f"run_dir={folder}/zoo_again"]
         for title, arguments in commands.items():
-            seconds, peak, said = measure(arguments, folder / "cache")
+            seconds, busy, peak, said = measure(arguments, folder / "cache")
             if title == again and ("asking for" in said or "rewards in" in said):
                 raise SystemExit(f"something was asked or rewarded again:\n{said}")
-            shown.add_row(title, f"{seconds:.1f}", f"{peak:.2f}")
+            shown.add_row(title, f"{seconds:.1f}", f"{busy:.1f}", f"{peak:.2f}")
             Console(stderr=True).print(f"{title}: {seconds:.1f} s")
     Console().print(shown)
 
