@@ -103,6 +103,9 @@ def smoothing(records: Path, folds: int) -> Table:
     ``default``: the library's own net. ``plain net``: ZOOTER's, where tags are in the labels alone.
     """
     methods = {f"default, β {beta}": partial(quality.ours, label=Smoothing(beta=beta)) for beta in (1.0, 0.3, "auto")}
+    methods["default, β 0.3, soften then average"] = partial(
+        quality.ours, label=Smoothing(beta=0.3, order=quality.PLAIN.order)
+    )
     for beta in (1.0, 0.3):
         methods[f"plain net, β {beta}"] = partial(quality.plain, label=quality.replace(quality.PLAIN, beta=beta))
     got: dict[str, list[np.ndarray]] = {name: [] for name in methods}
