@@ -1,6 +1,7 @@
 """An export's ONNX form: written beside the torch one, compared with it, and refused where they differ."""
 
 import logging
+import os
 import shutil
 import tempfile
 import uuid
@@ -145,7 +146,7 @@ def _trace(reads: Encoder, ids: Sequence[Sequence[int]], folder: Path) -> None:
 
 
 def _found(folder: Path, precision: str, texts: Sequence[str], expected: Floats) -> dict[str, float]:
-    probs = Runtime.load(folder, 1, precision).route(texts).probs
+    probs = Runtime.load(folder, os.cpu_count() or 1, precision).route(texts).probs
     return {"queries": len(texts), **compare(expected, probs)}
 
 
