@@ -17,3 +17,11 @@ def test_an_onnx_form_is_compared_on_each_query_of_a_recorded_table_once(export:
     assert len(rows(12)) == 36, "three candidates answer each query"
     assert (found["int8"]["queries"], found["float32"]["queries"]) == (12, 12)
     assert manifest.verify(folder)["onnx"] == {"default": found["default"], **{k: found[k] for k in manifest.WEIGHTS}}
+
+
+def test_drift_is_looked_for_in_the_queries_of_a_recorded_table_once_each(export: Path, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.jsonl"
+    distinct = dict.fromkeys(str(row["query"]) for row in rows(60))
+    queries.write_text("".join(json.dumps({"query": text}) + "\n" for text in distinct))
+    whole = list(run(Settings(export, queries=table(tmp_path / "table.parquet", 60), mode="drift")))
+    assert whole == list(run(Settings(export, queries=queries, mode="drift")))

@@ -67,12 +67,13 @@ def run(settings: Settings) -> Iterator[str]:
     else:
         assert settings.queries is not None
         texts, ids = records.read_queries(settings.queries)
+    # A recorded table has a row for each response, and copies of a query are no further evidence.
+    distinct = list(dict.fromkeys(texts))
     if settings.mode == "export":
-        distinct = list(dict.fromkeys(texts))  # a recorded table has a row for each response
         portable.extend(settings.export, lambda draft, facts: portable.add_onnx(draft, facts, distinct))
         return
     if settings.mode == "drift":
-        lines = drift.lines(drift.drift(settings.export, texts, settings.device))
+        lines = drift.lines(drift.drift(settings.export, distinct, settings.device))
     else:
         lines = _decisions(Router.load(settings.export, settings.device), texts, ids)
     if settings.out is None:
