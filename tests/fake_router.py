@@ -20,7 +20,7 @@ PROBS = {"small": (0.6, 0.3, 0.1), "large": (0.3, 0.6, 0.1), "tiny": (0.2, 0.2, 
 
 @dataclass
 class FakeRouter:
-    """Looks for a candidate's name in a text; "slow" takes half a second, "broken" fails."""
+    """Looks for a candidate's name in a text; "slow" takes half a second, "slowest" three, "broken" fails."""
 
     folder: Path
     pool: Pool = field(default_factory=lambda: Pool.of(NAMES, {"small": 0.2, "large": 2.0, "tiny": 0.1}))
@@ -34,7 +34,7 @@ class FakeRouter:
     def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
         """Probabilities of the last-named candidate's row of PROBS; "small" unless one is named."""
         if any("slow" in text for text in texts):
-            time.sleep(0.5)
+            time.sleep(3.0 if any("slowest" in text for text in texts) else 0.5)
         if any("broken" in text for text in texts):
             raise ExportError(expected="a text", found="a broken one", do="mend it")
         rows = [PROBS[max(PROBS, key=lambda name: (text.rfind(name), name == "small"))] for text in texts]

@@ -201,7 +201,7 @@ def in_front(
                 "pool_file": folder / "pool.yaml",
                 "port": 0,
                 "access_log": None,
-                "deadline": 0.3,
+                "deadline": 5.0,
                 **given,
             }
         )

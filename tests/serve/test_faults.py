@@ -230,13 +230,16 @@ def test_a_client_that_reads_too_slowly_is_hung_up_on_and_holds_up_nobody(tmp_pa
         assert answer.status_code == 200
 
 
-def test_a_decision_that_fails_or_is_too_late_falls_to_the_default_candidate(tmp_path: Path) -> None:
-    with in_front(tmp_path, default="tiny") as front:
-        answers = [front.chat(text) for text in ("a slow one", "a broken one for large")]
-        reasons = [front.metric("decision_defaults_total", reason=reason) for reason in ("deadline", "failed")]
-    assert [answer.headers["x-zooter-candidate"] for answer in answers] == ["tiny", "tiny"]
-    assert [answer.headers["x-zooter-why"] for answer in answers] == ["default", "default"]
-    assert reasons == [1, 1]
+@pytest.mark.parametrize(
+    ("text", "deadline", "reason"), [("the slowest one", 0.2, "deadline"), ("a broken one for large", 5.0, "failed")]
+)
+def test_a_decision_that_fails_or_is_too_late_falls_to_the_default_candidate(
+    tmp_path: Path, text: str, deadline: float, reason: str
+) -> None:
+    with in_front(tmp_path, default="tiny", deadline=deadline) as front:
+        answer = front.chat(text)
+        assert front.metric("decision_defaults_total", reason=reason) == 1
+    assert (answer.headers["x-zooter-candidate"], answer.headers["x-zooter-why"]) == ("tiny", "default")
 
 
 def test_a_broken_text_does_not_take_its_batch_with_it(tmp_path: Path) -> None:
