@@ -16,8 +16,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from zooter import entry
-from zooter import infer as inference
+from zooter.commands import config
+from zooter.commands import route as inference
 
 # A query is any text at all; Hydra would read commas, quotes or ${…} in it as its own grammar.
 TEXTS = [argument.removeprefix("query=") for argument in sys.argv[1:] if argument.startswith("query=")]
@@ -27,49 +27,50 @@ SELECTORS = Path(__file__).parent / "conf" / "selector"
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name=MODE)
-def infer(config: DictConfig) -> None:
+def main(cfg: DictConfig) -> None:
     """Print or write one decision per query, or serve, or compare selectors."""
-    with entry.errors_for_people():
-        entry.refuse_missing(OmegaConf.missing_keys(config))
-        values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    with config.errors_for_people():
+        config.refuse_missing(OmegaConf.missing_keys(cfg))
+        values = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
         if TEXTS:
             values["query"] = TEXTS[-1].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if MODE == "serve":
-            from zooter.serve import run as server  # its dependencies are an extra
+            from zooter.serve import server  # its dependencies are an extra
 
-            server.run(entry.build(values), server.load)
+            server.run(config.build(values), server.load)
         elif MODE == "evaluate":
             evaluate(values)
         elif MODE == "calibrate":
-            from zooter import calibrate
+            from zooter.commands import calibrate
 
-            sys.stdout.write(json.dumps(calibrate.run(entry.build(values)), indent=2) + "\n")
+            sys.stdout.write(json.dumps(calibrate.run(config.build(values)), indent=2) + "\n")
         elif MODE == "imitate":
-            from zooter import imitate
+            from zooter.commands import to_huggingface
 
-            sys.stdout.write(json.dumps(imitate.run(entry.build(values)), indent=2) + "\n")
+            sys.stdout.write(json.dumps(to_huggingface.run(config.build(values)), indent=2) + "\n")
         else:
-            for line in inference.run(entry.build(values)):
+            for line in inference.run(config.build(values)):
                 sys.stdout.write(line + "\n")
 
 
 def evaluate(values: dict[str, Any]) -> None:
     """Print how selectors compare."""
-    from zooter import board, compare  # routing a query should not wait for what draws
+    from zooter.commands import evaluate as comparison
+    from zooter.evaluation import selector_report  # routing a query should not wait for what draws
 
     values["run_dir"] = HydraConfig.get().runtime.output_dir
-    found = compare.run(entry.build(values), {**values, "overrides": list(HydraConfig.get().overrides.task)})
+    found = comparison.run(config.build(values), {**values, "overrides": list(HydraConfig.get().overrides.task)})
     console = Console()
-    console.print(board.table(found))
-    for sentence in board.sentences(found):
+    console.print(selector_report.table(found))
+    for sentence in selector_report.sentences(found):
         console.print(sentence, markup=False)
     console.print(f"report, plots and decisions: {values['run_dir']}", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    with entry.errors_for_people():
+    with config.errors_for_people():
         sys.argv = [a for a in sys.argv if not a.startswith("query=") and a != f"mode={MODE}"]
         if MODE == "evaluate":
-            sys.argv = entry.selectors(sys.argv, SELECTORS)
-        infer()
-    sys.exit(entry.exit_code())
+            sys.argv = config.selectors(sys.argv, SELECTORS)
+        main()
+    sys.exit(config.exit_code())

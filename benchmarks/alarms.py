@@ -12,10 +12,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from zooter import records
-from zooter.drift import ALARM, mmd_test
-from zooter.encoder import Encoder
-from zooter.types import Ints
+from zooter.data import reward_table
+from zooter.data.types import Ints
+from zooter.router.drift import ALARM, mmd_test
+from zooter.router.encoder import Encoder
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("records", type=Path)
     parser.add_argument("--batches", type=int, default=100)
     told = parser.parse_args()
-    table = records.read(told.records, {})
+    table = reward_table.read(told.records, {})
     embeddings = Encoder().embed(table.queries, Path(os.environ.get("ZOOTER_CACHE", "cache")))
     embeddings = embeddings.astype(np.float16).astype(np.float32)
     rng = np.random.default_rng(0)

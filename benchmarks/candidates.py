@@ -28,9 +28,9 @@ from zoo.plan import MEMBERS, REWARDER, TIERS
 from zoo.report import measure
 from zoo.rewarder import dialogue, rewards_of
 
-from zooter import baseline, metric
-from zooter.label import Smoothing
-from zooter.skills.generate import generate
+from zooter.collect.reader.skills.generate import generate
+from zooter.metrics import baselines, routing
+from zooter.training.labels import Smoothing
 
 NAMES = [member.name for member in MEMBERS]
 
@@ -114,16 +114,16 @@ def smoothing(records: Path, folds: int) -> Table:
         data, given = quality.load(records.resolve(), Path(folder))
         read = data.records
         for part in given.split.parts(read.queries, folds):
-            order, truth = baseline.strength(read.rewards.take(part.train)), read.truth.take(part.test)
+            order, truth = baselines.strength(read.rewards.take(part.train)), read.truth.take(part.test)
             for name, method in methods.items():
-                chosen = metric.choose(method(data, part, None, given), truth.observed, order)
+                chosen = routing.choose(method(data, part, None, given), truth.observed, order)
                 got[name].append(truth.values[np.arange(len(chosen)), chosen])
     right = {name: np.concatenate(parts) for name, parts in got.items()}
     count = len(next(iter(right.values())))
     table = Table("router", "right, %", "− β = 1, points", "95 %", title=f"{count:,} queries, each tested out of fold")
     for name, values in right.items():
         columns = np.stack([values, right[name.split(",")[0] + ", β 1.0"]])
-        low, high = metric.paired_bootstrap(columns, lambda one, other: np.asarray(one - other))
+        low, high = routing.paired_bootstrap(columns, lambda one, other: np.asarray(one - other))
         gain = f"{100 * (columns[0] - columns[1]).mean():+.1f}"
         table.add_row(name, f"{100 * values.mean():.1f}", gain, f"{100 * low:+.1f}…{100 * high:+.1f}")
     return table

@@ -15,11 +15,12 @@ from quality import load, quiet
 from rich.console import Console
 from rich.table import Table
 
-from zooter import baseline, metric, start
-from zooter.begin import started, trusted
-from zooter.pipeline import Data
-from zooter.settings import Settings
-from zooter.types import Floats, Ints, Rewards, Tags
+from zooter.commands.train import Data
+from zooter.commands.train_settings import Settings
+from zooter.data.types import Floats, Ints, Rewards, Tags
+from zooter.metrics import baselines, routing
+from zooter.training import head_init
+from zooter.training.prepare import started, trusted
 
 LEFT = 50  # queries of a task to judge by, at least
 
@@ -27,17 +28,17 @@ LEFT = 50  # queries of a task to judge by, at least
 def scores(data: Data, given: Settings, rows: Ints, seen: Rewards, test: Ints) -> Floats:
     """(k, m) rewards expected on test queries by the default's start, or the fall-back, learned from some rows."""
     views: list[Tags] = [data.records.tags.take(rows)]
-    views.append(start.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], given.seed))
+    views.append(head_init.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], given.seed))
     head, _, weights = trusted(
         started(views[0], data.features[rows], seen, views, given.net, given.seed), given.label, given.seed
     )
     if not weights.routes:
-        start.fall_back(head)
+        head_init.fall_back(head)
     return np.asarray(head.expected(data.features[test]).detach().double().numpy())
 
 
 def earned(preference: Floats, test: Rewards, order: Ints) -> float:
-    picked = metric.choose(preference, test.observed, order)
+    picked = routing.choose(preference, test.observed, order)
     return float(test.values[np.arange(len(picked)), picked].mean())
 
 
@@ -56,11 +57,11 @@ def new_task(data: Data, given: Settings, sizes: list[int], most: int) -> Table:
         first = min(max(sizes), len(task) - LEFT)
         test, others = task[first:], np.flatnonzero(~of)
         judged = rewards.take(test)
-        line = [earned(np.zeros(judged.values.shape), judged, baseline.strength(rewards.take(others)))]
+        line = [earned(np.zeros(judged.values.shape), judged, baselines.strength(rewards.take(others)))]
         for size in sizes:
             rows = np.concatenate([others, task[: min(size, first)]])
             seen = rewards.take(rows)
-            line.append(earned(scores(data, given, rows, seen, test), judged, baseline.strength(seen)))
+            line.append(earned(scores(data, given, rows, seen, test), judged, baselines.strength(seen)))
         line.append(float(np.nanmax(judged.values, axis=1).mean()))
         total.append(line)
         shown.add_row(tags.names[j], *(f"{value:.3f}" for value in line))
@@ -74,7 +75,7 @@ def new_candidate(data: Data, given: Settings, sizes: list[int]) -> Table:
     part, rewards = given.split.parts(data.records.queries, 5)[0], data.records.rewards
     rows, judged = np.concatenate([part.train, part.val]), rewards.take(part.test)
     full = rewards.take(rows)
-    order = baseline.strength(full)
+    order = baselines.strength(full)
     oracle = float(np.nanmax(judged.values, axis=1).mean())
     single = earned(np.zeros(judged.values.shape), judged, order)
     shown = Table(title="a new candidate: share of the gap closed, %")
@@ -90,7 +91,7 @@ def new_candidate(data: Data, given: Settings, sizes: list[int]) -> Table:
             preference = scores(data, given, rows, Rewards(values, rewards.candidates), part.test)
             line.append(earned(preference, judged, order))
         total.append([*line, of_all])
-        gaps = [float(metric.gap_closed(np.asarray(x), np.asarray(single), np.asarray(oracle))) for x in total[-1]]
+        gaps = [float(routing.gap_closed(np.asarray(x), np.asarray(single), np.asarray(oracle))) for x in total[-1]]
         shown.add_row(name, *(f"{100 * gap:.1f}" for gap in gaps))
         Console(stderr=True).print(name, gaps)
     gaps = (np.mean(total, axis=0) - single) / (oracle - single)

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import DebertaV2Config, DebertaV2Model, XLMRobertaConfig, XLMRobertaModel
 
-from zooter.router import Router as Torch
-from zooter.runtime import Router
+from zooter.router.onnx_router import Router
+from zooter.router.torch_router import Router as Torch
 
 SECONDS = 6.0  # for each row of a table
 MAX_LENGTH = 256  # tokens that the default router reads; the others below read all
@@ -74,7 +74,7 @@ def ours(export: Path, threads: int) -> dict[str, Callable[[int, int], None]]:
 
 @torch.inference_mode()
 def _torch(net: Torch, backbone: torch.nn.Module, texts: list[str]) -> None:
-    from zooter.encoder import pooled
+    from zooter.router.encoder import pooled
 
     tokens, mask = net.encoder.pad(net.encoder.tokenize(texts))
     net.look(texts, pooled(backbone, tokens, mask, net.encoder.layers).numpy())

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rivals import knn_regression
 
-from zooter import baseline, metric, start
-from zooter.begin import started, trusted
-from zooter.pipeline import Data
-from zooter.settings import Settings
-from zooter.split import Part
-from zooter.types import Floats, Tags
+from zooter.commands.train import Data
+from zooter.commands.train_settings import Settings
+from zooter.data.split import Part
+from zooter.data.types import Floats, Tags
+from zooter.metrics import baselines, routing
+from zooter.training import head_init
+from zooter.training.prepare import started, trusted
 
 SIZES = (50, 100, 200, 500, 1_000, 2_000, 4_900)
 
@@ -32,23 +33,23 @@ def shares(data: Data, given: Settings, part: Part, size: int, seed: int) -> dic
     rewards = data.records.rewards
     seen, test = rewards.take(rows), rewards.take(part.test)
     views: list[Tags] = [data.records.tags.take(rows)]
-    views.append(start.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
+    views.append(head_init.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
     head, _, weights = trusted(started(views[0], data.features[rows], seen, views, given.net, seed), given.label, seed)
     routed = head.expected(data.features[part.test]).detach().double().numpy()
-    order = baseline.strength(seen)
-    single = baseline.by_order(order, len(part.test))
+    order = baselines.strength(seen)
+    single = baselines.by_order(order, len(part.test))
     preferences: dict[str, Floats] = {
         "best single": single,
         "kNN": knn_regression(fold_of(data, Part(rows, rows[:0], part.test), seed)),
         "without fall-back": routed,
         "default": routed if weights.routes else single,
     }
-    best = baseline.strength(rewards.take(others))[0]
-    got = {name: metric.choose(p, test.observed, order) for name, p in preferences.items()}
+    best = baselines.strength(rewards.take(others))[0]
+    got = {name: routing.choose(p, test.observed, order) for name, p in preferences.items()}
     lines = np.arange(len(part.test))
     oracle, base = np.nanmax(test.values, axis=1), test.values[:, best]
     return {
-        name: float(metric.gap_closed(test.values[lines, picked].mean(), base.mean(), oracle.mean()))
+        name: float(routing.gap_closed(test.values[lines, picked].mean(), base.mean(), oracle.mean()))
         for name, picked in got.items()
     } | {"routes": float(weights.routes)}
 

@@ -20,17 +20,17 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from fake_server import Reply, chat, serving
+from support.fake_server import Reply, chat, serving
 
-from zooter.flight import Flight
-from zooter.pool import Candidate, Pool
-from zooter.reader.zoo import ZooReader
-from zooter.responder.huggingface import HuggingFaceResponder, LocalModel
-from zooter.responder.openai import OpenAIResponder
-from zooter.responder.protocol import Request, Sampling
-from zooter.selector.margin import MarginSelector
-from zooter.selector.threshold import Threshold
-from zooter.types import Query
+from zooter.collect.reader.zoo import ZooReader
+from zooter.collect.responder.huggingface import HuggingFaceResponder, LocalModel
+from zooter.collect.responder.openai import OpenAIResponder
+from zooter.collect.responder.protocol import Request, Sampling
+from zooter.data.pool import Candidate, Pool
+from zooter.data.types import Query
+from zooter.evaluation.live import Flight
+from zooter.selector.budget import Threshold
+from zooter.selector.cascade.margin import MarginSelector
 
 ZOO = Path(__file__).resolve().parents[1] / "data" / "zoo"
 QUERIES, SHARE, SECONDS, CONCURRENCY = 200, 0.4, 0.2, 32

@@ -23,17 +23,19 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import RidgeCV
 
-from zooter import baseline, metric, records, start
-from zooter.label import tag_reward_means
-from zooter.pipeline import Data, Settings
-from zooter.split import Split
-from zooter.types import Floats, Ints, Rewards
+from zooter.commands.train import Data, Settings
+from zooter.data import reward_table
+from zooter.data.split import Split
+from zooter.data.types import Floats, Ints, Rewards
+from zooter.metrics import baselines, routing
+from zooter.training import closed_form, head_init
+from zooter.training.labels import tag_reward_means
 
 PENALTY = 0.025  # of the ridge on what known tags leave open
 DRAWS = 200  # of every cell's chance
 
 
-def twice(table: records.Records) -> tuple[Ints, Floats, Floats]:
+def twice(table: reward_table.Records) -> tuple[Ints, Floats, Floats]:
     """Queries with samples 0 and 1 of every candidate, and the rewards (k, m) of both."""
     found = np.full((2, *table.rewards.values.shape), np.nan)
     cells = table.samples
@@ -49,14 +51,14 @@ def gains(first: Floats, second: Floats, order: Ints) -> tuple[Floats, Floats]:
     lines, single = np.arange(len(first)), order[0]
     same, other = np.zeros(len(first)), np.zeros(len(first))
     for a, b in ((first, second), (second, first)):
-        best = metric.choose(a, np.isfinite(a), order)
+        best = routing.choose(a, np.isfinite(a), order)
         same += (a[lines, best] - a[:, single]) / 2.0
         other += (b[lines, best] - b[:, single]) / 2.0
     return same, other
 
 
-def luck(table: records.Records, rows: Ints, first: Floats, second: Floats) -> Table:
-    same, other = gains(first, second, baseline.strength(table.rewards))
+def luck(table: reward_table.Records, rows: Ints, first: Floats, second: Floats) -> Table:
+    same, other = gains(first, second, baselines.strength(table.rewards))
     shown = Table(title=f"{len(rows)} of {len(table.queries):,} queries were scored twice")
     for heading in ("tag", "queries", "cells that differ", "oracle's gap", "of it repeats", "share", "95 %"):
         shown.add_column(heading, justify="left" if heading == "tag" else "right")
@@ -64,7 +66,7 @@ def luck(table: records.Records, rows: Ints, first: Floats, second: Floats) -> T
     groups = {"all": np.ones(len(rows), dtype=bool)}
     groups |= {name: member[:, j] for j, name in enumerate(table.tags.names) if member[:, j].sum() >= 10}
     for name, of in groups.items():
-        low, high = metric.paired_bootstrap(np.stack([other[of], same[of]]), lambda o, s: np.asarray([o / s]))
+        low, high = routing.paired_bootstrap(np.stack([other[of], same[of]]), lambda o, s: np.asarray([o / s]))
         shown.add_row(
             name, str(of.sum()), f"{np.mean(first[of] != second[of]):.1%}", f"{same[of].mean():.3f}",
             f"{other[of].mean():.3f}", f"{other[of].mean() / same[of].mean():.0%}", f"{low[0]:.0%}…{high[0]:.0%}",
@@ -72,13 +74,13 @@ def luck(table: records.Records, rows: Ints, first: Floats, second: Floats) -> T
     return shown
 
 
-def of_known_tags(table: records.Records) -> Floats:
+def of_known_tags(table: reward_table.Records) -> Floats:
     """(n, m) mean rewards of each query's own tags."""
     count = np.maximum(np.asarray(table.tags.membership.sum(axis=1)).ravel(), 1)[:, None]
     return np.asarray(table.tags.membership @ tag_reward_means(table.rewards, table.tags, 0.0)) / count
 
 
-def without_own(table: records.Records) -> Floats:
+def without_own(table: reward_table.Records) -> Floats:
     """(n, m) what a cell's reward is expected to be by its tag and by what the other candidates got on the query."""
     values, of_tags = table.rewards.values, of_known_tags(table)
     found = np.empty(values.shape)
@@ -112,10 +114,10 @@ def told(data: Data, rows: Ints, seen: Rewards, test: Ints) -> Floats:
     """(k, m) rewards expected by one who knows each test query's tag, and a ridge on what tags leave open."""
     tags = data.records.tags
     means = tag_reward_means(seen, tags.take(rows))
-    head = start.start(data.features[rows], seen, [], 1.0, 1, 0.0)
+    head = head_init.start(data.features[rows], seen, [], 1.0, 1, 0.0)
     z = head.standardise(data.features)
     left = seen.values - tags.take(rows).membership @ means
-    weights = start.ridge(z[rows], left)[PENALTY]
+    weights = closed_form.ridge(z[rows], left)[PENALTY]
     return np.asarray(tags.take(test).membership @ means + z[test].double().numpy() @ weights.T)
 
 
@@ -136,7 +138,7 @@ def inside(values: Floats) -> Floats:
     return np.asarray(values - values.mean(axis=1, keepdims=True))
 
 
-def variance(table: records.Records, rows: Ints, pair: tuple[Floats, Floats], found: tuple[Floats, ...]) -> Table:
+def variance(table: reward_table.Records, rows: Ints, pair: tuple[Floats, Floats], found: tuple[Floats, ...]) -> Table:
     default, knowing, means = found
     rewards = table.rewards.values
     total = float((inside(rewards - means) ** 2).mean())
@@ -152,13 +154,13 @@ def variance(table: records.Records, rows: Ints, pair: tuple[Floats, Floats], fo
     return shown
 
 
-def reachable(table: records.Records, rows: Ints, first: Floats, second: Floats) -> tuple[float, str]:
+def reachable(table: reward_table.Records, rows: Ints, first: Floats, second: Floats) -> tuple[float, str]:
     """Share of an oracle's gap that choosing by every cell's chance would close, in the model of chances.
 
     And how the model fares where it can be tested: the share of the gap that repeats when it draws two scorings of the
     queries that were scored twice.
     """
-    rng, expected, order = np.random.default_rng(0), without_own(table), baseline.strength(table.rewards)
+    rng, expected, order = np.random.default_rng(0), without_own(table), baselines.strength(table.rewards)
     share = repeats(expected[rows], first, second)
     ends = np.zeros(3)  # the best single model, the best by chance, the best by one scoring
     led = np.zeros(2)
@@ -173,7 +175,7 @@ def reachable(table: records.Records, rows: Ints, first: Floats, second: Floats)
 
 def ceiling(data: Data, given: Settings, reached: tuple[float, str], found: tuple[Floats, ...], salts: int) -> Table:
     table, share = data.records, reached[0]
-    order = baseline.strength(table.rewards)
+    order = baselines.strength(table.rewards)
     single = table.rewards.values[:, order[0]].mean()
     gap = np.nanmax(table.rewards.values, axis=1).mean() - single
     shown = Table(title=f"gap closed, %; the model of chances: {reached[1]}")

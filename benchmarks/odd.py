@@ -21,11 +21,11 @@ from quality import load, quiet
 from rich.console import Console
 from rich.table import Table
 
-from zooter import baseline, metric
-from zooter.encoder import Encoder
-from zooter.net import features
-from zooter.pipeline import Data, Settings
-from zooter.types import Floats, Ints, Rewards
+from zooter.commands.train import Data, Settings
+from zooter.data.types import Floats, Ints, Rewards
+from zooter.metrics import baselines, routing
+from zooter.router.encoder import Encoder
+from zooter.router.net import features
 
 CUTS = ("head", "tail", "ends")
 TOKENS = (256, 512, 128)
@@ -99,21 +99,21 @@ def routed(data: Data, given: Settings) -> Floats:
         rows = np.concatenate([part.train, part.val])
         seen = rewards.take(rows)
         preference = scores(data, given, rows, seen, part.test)
-        found[part.test] = picked(preference, rewards.take(part.test), baseline.strength(seen))
+        found[part.test] = picked(preference, rewards.take(part.test), baselines.strength(seen))
     return found
 
 
 def picked(preference: Floats, test: Rewards, order: Ints) -> Floats:
-    return test.values[np.arange(len(preference)), metric.choose(preference, test.observed, order)]
+    return test.values[np.arange(len(preference)), routing.choose(preference, test.observed, order)]
 
 
 def closed(got: Floats, data: Data, rows: Ints) -> tuple[float, str]:
     """Share of the gap closed on some queries, in %, and its interval."""
     rewards = data.records.rewards
-    single = rewards.values[rows, baseline.strength(rewards)[0]]
+    single = rewards.values[rows, baselines.strength(rewards)[0]]
     columns = np.stack([got, single, np.nanmax(rewards.values[rows], axis=1)])
-    low, high = metric.paired_bootstrap(columns, lambda *means: metric.gap_closed(*means)[None])
-    point = float(metric.gap_closed(*columns.mean(axis=1)))
+    low, high = routing.paired_bootstrap(columns, lambda *means: routing.gap_closed(*means)[None])
+    point = float(routing.gap_closed(*columns.mean(axis=1)))
     return 100 * point, f"{100 * low[0]:.1f}…{100 * high[0]:.1f}"
 
 
@@ -129,7 +129,7 @@ def cuts(data: Data, given: Settings, length: Ints, chosen: Sequence[str] = ()) 
     for heading in ("tokens", *(f"{name} ({len(rows):,})" for name, rows in groups.items())):
         shown.add_column(heading, justify="right")
     rewards = data.records.rewards
-    single, oracle = rewards.values[:, baseline.strength(rewards)[0]], np.nanmax(rewards.values, axis=1)
+    single, oracle = rewards.values[:, baselines.strength(rewards)[0]], np.nanmax(rewards.values, axis=1)
     base = routed(data, given)
     for tokens, keep in [(tokens, keep) for tokens in TOKENS for keep in CUTS]:
         if chosen and f"{tokens} {keep}" not in chosen:
@@ -143,7 +143,7 @@ def cuts(data: Data, given: Settings, length: Ints, chosen: Sequence[str] = ()) 
         cells = []
         for of in groups.values():
             columns = np.stack([x[of] for x in (got, base, single, oracle)])
-            low, high = metric.paired_bootstrap(columns, lambda g, b, s, o: ((g - b) / (o - s))[None])
+            low, high = routing.paired_bootstrap(columns, lambda g, b, s, o: ((g - b) / (o - s))[None])
             cells.append(f"{closed(got[of], data, of)[0]:.1f} ({100 * low[0]:+.1f}…{100 * high[0]:+.1f})")
         shown.add_row(f"{tokens} {keep}", *cells)
         Console(stderr=True).print(tokens, keep, cells)
@@ -177,7 +177,7 @@ def kinds(data: Data, given: Settings, length: Ints) -> Table:
             continue
         point, interval = closed(got[rows], data, rows)
         means = (
-            rewards.values[rows, baseline.strength(rewards)[0]],
+            rewards.values[rows, baselines.strength(rewards)[0]],
             got[rows],
             np.nanmax(rewards.values[rows], axis=1),
         )
@@ -221,7 +221,7 @@ def filler(data: Data, given: Settings, length: Ints) -> Table:
             encoder = Cut(given.encoder.model, None, 256, given.encoder.layers, keep=keep)
             seen_as = features(encoder.embed(texts, given.cache_dir), texts)
             preference = _judged(data, given, rows, seen, seen_as.numpy())
-            point, interval = closed(picked(preference, rewards.take(test), baseline.strength(seen)), data, test)
+            point, interval = closed(picked(preference, rewards.take(test), baselines.strength(seen)), data, test)
             cells.append(f"{point:.1f} ({interval})")
         shown.add_row(name, *cells)
     return shown

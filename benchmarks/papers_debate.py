@@ -11,17 +11,17 @@ import yaml
 from papers_switch import EXTRACT, TEMPERATURE, order
 from papers_zoo import CONF, TRUTH, ahead, asked, draw, points, responder, some, table, verdict, zoo
 
-from zooter import entry
-from zooter.cells import Cells
-from zooter.flight import Flight
-from zooter.pool import Pool
-from zooter.replay import Replay
-from zooter.selector.consistency import ConsistencySelector
-from zooter.selector.margin import MarginSelector
+from zooter.commands import config
+from zooter.data.cache import Cells
+from zooter.data.pool import Pool
+from zooter.data.types import Floats, Query
+from zooter.evaluation.live import Flight
+from zooter.evaluation.replay import Replay
+from zooter.selector.baseline.single import SingleSelector
+from zooter.selector.cascade.margin import MarginSelector
 from zooter.selector.protocol import Decided
-from zooter.selector.self_consistency import SelfConsistencySelector
-from zooter.selector.single import SingleSelector
-from zooter.types import Floats, Query
+from zooter.selector.voting.consistency import ConsistencySelector
+from zooter.selector.voting.self_consistency import SelfConsistencySelector
 
 TEST = 300
 # The authors' temperatures; AgentVerse's evaluator, which has 0.3, is asked like the others.
@@ -85,7 +85,7 @@ def _quality(decided: Sequence[Decided]) -> Floats:
 def debate(name: str, bare: bool) -> Any:
     """The selector of conf/selector with about 15 calls, with its own prompts or with bare ones."""
     node = yaml.safe_load((CONF / "selector" / f"{name}.yaml").read_text(encoding="utf-8"))
-    built = entry.build({**node, **DEBATES[name][1], **(BARE[name] if bare else {})})
+    built = config.build({**node, **DEBATES[name][1], **(BARE[name] if bare else {})})
     return replace(built, extract=EXTRACT) if hasattr(built, "extract") else built
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from papers_zoo import KeptEncoder, ahead, asked, draw, points, some, table, verdict, zoo
 
-from zooter import curve
-from zooter.contest import curve_of, priced
-from zooter.recorded import Recorded
-from zooter.replay import Replay
-from zooter.selector.frugal import FrugalSelector
-from zooter.selector.hybrid import HybridSelector
-from zooter.selector.margin import MarginSelector
-from zooter.selector.predicted import PredictedSelector
-from zooter.types import Floats
+from zooter.data.response_table import Recorded
+from zooter.data.types import Floats
+from zooter.evaluation.harness import curve_of, priced
+from zooter.evaluation.replay import Replay
+from zooter.metrics import cost_quality
+from zooter.selector.cascade.frugal import FrugalSelector
+from zooter.selector.cascade.margin import MarginSelector
+from zooter.selector.routing.hybrid import HybridSelector
+from zooter.selector.routing.predicted import PredictedSelector
 
 ROWS, HELD, TEST = 2_100, 500, 1_050  # 100 training queries a skill, which are doubled once, and 50 to test
 RATIOS = (3.0, 5.0, 10.0)  # what a call of the large candidate costs, in calls of the small one
@@ -85,7 +85,7 @@ def areas(
         values[name], there = np.empty(len(table.queries)), at_prices(selector, prices)
         for rows in streams:
             of = curve_of(Replay(table.take(rows)), there, found.validation, large)
-            values[name][list(rows)] = curve.budget_area(of.budgets, of.quality)
+            values[name][list(rows)] = cost_quality.budget_area(of.budgets, of.quality)
     return values
 
 

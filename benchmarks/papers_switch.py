@@ -9,17 +9,17 @@ import numpy as np
 import yaml
 from papers_zoo import CONF, ahead, asked, draw, points, some, table, verdict, zoo
 
-from zooter import entry
-from zooter.contest import run
-from zooter.metric import answer_entropy, pearson, samples_saved
-from zooter.recorded import Recorded
-from zooter.replay import Replay
-from zooter.rewarder.protocol import Rewarder
-from zooter.selector.best_of import BestOfSelector
-from zooter.selector.consistency import ConsistencySelector
-from zooter.selector.extract import Extract
-from zooter.selector.self_consistency import SelfConsistencySelector
-from zooter.types import Floats
+from zooter.collect.rewarder.protocol import Rewarder
+from zooter.commands import config
+from zooter.data.response_table import Recorded
+from zooter.data.types import Floats
+from zooter.evaluation.harness import run
+from zooter.evaluation.replay import Replay
+from zooter.metrics.routing import answer_entropy, pearson, samples_saved
+from zooter.selector.voting.answers import Extract
+from zooter.selector.voting.best_of import BestOfSelector
+from zooter.selector.voting.consistency import ConsistencySelector
+from zooter.selector.voting.self_consistency import SelfConsistencySelector
 
 DEV, TEST = 400, 600  # queries by which candidates are put in order, and tested on
 TEMPERATURE = 1.0  # the authors'
@@ -51,7 +51,7 @@ def order(cache: Path) -> list[str]:
 def tested(names: Sequence[str], cache: Path) -> Recorded:
     """16 samples of each of these, rewarded by the zoo's own reward model."""
     nodes = [yaml.safe_load((CONF / "rewarder" / name).read_text()) for name in ("_classifier.yaml", "zoo.yaml")]
-    rewarder: Rewarder = entry.build({**nodes[0], "model": nodes[1]["model"], "device": "cpu"})
+    rewarder: Rewarder = config.build({**nodes[0], "model": nodes[1]["model"], "device": "cpu"})
     return asked(draw(TEST, "test"), some(zoo(), names), cache, TEMPERATURE, 16, rewarder)
 
 

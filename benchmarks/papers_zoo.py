@@ -8,19 +8,20 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from zooter import entry, recorded
-from zooter.ask import Rules
-from zooter.encoder import Encoder
-from zooter.live import Live
-from zooter.metric import paired_bootstrap
-from zooter.pool import Pool
-from zooter.recorded import Recorded
-from zooter.responder.huggingface import HuggingFaceResponder
-from zooter.responder.protocol import Sampling
-from zooter.rewarder.protocol import Rewarder
-from zooter.rewarder.verify import VerifyRewarder
-from zooter.skills.generate import generate
-from zooter.types import Floats, Query, query_id
+from zooter.collect.reader.skills.generate import generate
+from zooter.collect.respond import Rules
+from zooter.collect.responder.huggingface import HuggingFaceResponder
+from zooter.collect.responder.protocol import Sampling
+from zooter.collect.rewarder.protocol import Rewarder
+from zooter.collect.rewarder.verify import VerifyRewarder
+from zooter.collect.run import Live
+from zooter.commands import config
+from zooter.data import response_table
+from zooter.data.pool import Pool
+from zooter.data.response_table import Recorded
+from zooter.data.types import Floats, Query, query_id
+from zooter.metrics.routing import paired_bootstrap
+from zooter.router.encoder import Encoder
 
 CONF = Path("conf")
 TRUTH = VerifyRewarder("exact")
@@ -55,7 +56,7 @@ def draw(count: int, split: str) -> tuple[Query, ...]:
 
 def zoo() -> Pool:
     """All candidates with their prices."""
-    pool = entry.build(yaml.safe_load((CONF / "pool" / "zoo.yaml").read_text(encoding="utf-8")))
+    pool = config.build(yaml.safe_load((CONF / "pool" / "zoo.yaml").read_text(encoding="utf-8")))
     assert isinstance(pool, Pool)
     return pool
 
@@ -81,7 +82,7 @@ def asked(
     live = Live(Drawn(queries), pool, responder(temperature), cache, rewarder, truth, rules)
     out = cache / "papers.parquet"
     live.run(out)
-    return recorded.read(out, pool)
+    return response_table.read(out, pool)
 
 
 def interval(values: Sequence[Floats], statistic: Callable[..., Floats]) -> tuple[float, float, float]:

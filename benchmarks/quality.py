@@ -25,21 +25,24 @@ from rich.console import Console
 from rich.table import Table
 from rivals import Fold
 
-from zooter import baseline, metric, pipeline, records, start
-from zooter.batches import Batches
-from zooter.distill import distill, predict
-from zooter.encoder import Encoder
-from zooter.label import Smoothing
-from zooter.net import features
-from zooter.objective import CrossEntropy, ExpectedReward, ForwardKL, ReverseKL
-from zooter.pipeline import Data
-from zooter.recipe import Finetune, Frozen
-from zooter.settings import Settings
-from zooter.split import Part, Split
-from zooter.surface import SIZE
-from zooter.tagger.cluster import ClusterTagger
-from zooter.tagger.column import ColumnTagger
-from zooter.types import Floats
+from zooter.commands import train
+from zooter.commands.train import Data
+from zooter.commands.train_settings import Settings
+from zooter.data import reward_table
+from zooter.data.split import Part, Split
+from zooter.data.types import Floats
+from zooter.metrics import baselines, routing
+from zooter.router.encoder import Encoder
+from zooter.router.net import features
+from zooter.router.text_features import SIZE
+from zooter.training import head_init
+from zooter.training.datamodule import Batches
+from zooter.training.distill import distill, predict
+from zooter.training.labels import Smoothing
+from zooter.training.losses import CrossEntropy, ExpectedReward, ForwardKL, ReverseKL
+from zooter.training.recipe import Finetune, Frozen
+from zooter.training.tagger.cluster import ClusterTagger
+from zooter.training.tagger.column import ColumnTagger
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 PLAIN = Smoothing(beta=0.3, temperature=0.25, order="soften_then_average")
@@ -59,7 +62,7 @@ def ours(data: Data, part: Part, fold: Fold, given: Settings, **changed: Any) ->
     """(n, m) logits of the library's own training with some settings changed."""
     if isinstance(changed.get("net"), Finetune):
         data = replace(data, inputs=changed["net"].inputs(given.encoder, data.records.queries, data.features))
-    trained = pipeline.train(data, part, replace(given, **changed))
+    trained = train.train(data, part, replace(given, **changed))
     return predict(trained.net, data.inputs, part.test)
 
 
@@ -71,7 +74,7 @@ def plain(data: Data, part: Part, fold: Fold, given: Settings, **changed: Any) -
     inputs = torch.cat([torch.from_numpy(last.copy()), torch.zeros(len(last), SIZE)], dim=1)
     prior = given.label.fit(table.rewards.take(rows), table.tags.take(rows))
     torch.manual_seed(given.seed)
-    head = start.start(inputs[rows], table.rewards.take(rows), [], 1.0, given.net.width, given.net.dropout)
+    head = head_init.start(inputs[rows], table.rewards.take(rows), [], 1.0, given.net.width, given.net.dropout)
     head.mean, head.scale = torch.zeros_like(head.mean), torch.ones_like(head.scale)
     head.overall = torch.zeros_like(head.overall)
     head.correction[-1].reset_parameters()  # type: ignore[operator, union-attr]
@@ -166,7 +169,7 @@ def _measured(
     started = time.process_time()  # one thread: what it takes however busy the machine is
     preference = method(data, part, fold, given)
     seconds, test = time.process_time() - started, fold.rewards[1]
-    picked = metric.choose(preference, test.observed, baseline.strength(fold.rewards[0]))
+    picked = routing.choose(preference, test.observed, baselines.strength(fold.rewards[0]))
     rewards = test.values[np.arange(len(picked)), picked]
     if file:
         np.savez(file, rewards=rewards, seconds=seconds)
@@ -180,8 +183,8 @@ def _kept(file: Path) -> tuple[Floats, float]:
 
 def _statistics(method: Floats, single: Floats, knn: Floats, oracle: Floats) -> Floats:
     """Share of the gap closed, lead over the best single model (reward), lead over kNN (share of the gap)."""
-    gap = metric.gap_closed(method, single, oracle)
-    return np.stack([gap, np.asarray(method - single), gap - metric.gap_closed(knn, single, oracle)])
+    gap = routing.gap_closed(method, single, oracle)
+    return np.stack([gap, np.asarray(method - single), gap - routing.gap_closed(knn, single, oracle)])
 
 
 def shown(found: dict[str, tuple[Floats, float]], title: str) -> Table:
@@ -202,7 +205,7 @@ def shown(found: dict[str, tuple[Floats, float]], title: str) -> Table:
     ends = [found[name][0] for name in ("best single", "kNN regression", "oracle")]
     for name, (rewards, seconds) in sorted(found.items(), key=lambda item: float(item[1][0].mean())):
         columns = np.stack([rewards, *ends])
-        low, high = metric.paired_bootstrap(columns, _statistics)
+        low, high = routing.paired_bootstrap(columns, _statistics)
         point = _statistics(*columns.mean(axis=1))
         cells = [f"{rewards.mean():.4f}"]
         for i, (scale, digits) in enumerate(((100, 1), (1, 4), (100, 1))):
@@ -216,7 +219,7 @@ def load(table: Path, folder: Path, salt: str = "0") -> tuple[Data, Settings]:
     """The records with their features, and the settings that every method starts from."""
     cache = Path(os.environ.get("ZOOTER_CACHE", "cache"))
     given = settings(table, folder, cache, salt)
-    read = records.read(table, {})
+    read = reward_table.read(table, {})
     embeddings = given.encoder.embed(read.queries, cache)
     columns = features(embeddings, read.queries)
     return Data(read, embeddings, columns, given.net.inputs(given.encoder, read.queries, columns)), given

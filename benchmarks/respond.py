@@ -21,17 +21,17 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from fake_server import chat, serving
-from tiny import causal_folder
+from support.fake_server import chat, serving
+from support.tiny import causal_folder
 
-from zooter.ask import Rules, respond
-from zooter.cells import RESPONSES, Cells, response_keys
-from zooter.pool import Candidate, Pool
-from zooter.responder.huggingface import HuggingFaceResponder
-from zooter.responder.openai import OpenAIResponder
-from zooter.responder.protocol import Request, Responder, Sampling
-from zooter.store import KEY, Store
-from zooter.types import Query, Response
+from zooter.collect.respond import Rules, respond
+from zooter.collect.responder.huggingface import HuggingFaceResponder
+from zooter.collect.responder.openai import OpenAIResponder
+from zooter.collect.responder.protocol import Request, Responder, Sampling
+from zooter.data.cache import RESPONSES, Cells, response_keys
+from zooter.data.pool import Candidate, Pool
+from zooter.data.store import KEY, Store
+from zooter.data.types import Query, Response
 
 CALLS, SECONDS, CONCURRENCY = 1_000, 0.2, 64
 IDEAL = CALLS * SECONDS / CONCURRENCY

@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
-from zooter import baseline
-from zooter.label import Smoothing
-from zooter.types import Floats, Ints, Rewards, Tags
+from zooter.data.types import Floats, Ints, Rewards, Tags
+from zooter.metrics import baselines
+from zooter.training.labels import Smoothing
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Fold:
     @property
     def best(self) -> Ints:
         """(n,) the best model's column for each training query; the stronger model wins a tie."""
-        order = baseline.strength(self.rewards[0])
+        order = baselines.strength(self.rewards[0])
         return order[np.nan_to_num(self.rewards[0].values, nan=-np.inf)[:, order].argmax(axis=1)]
 
 
 def best_single(fold: Fold) -> Floats:
-    return baseline.by_order(baseline.strength(fold.rewards[0]), len(fold.rewards[1].values))
+    return baselines.by_order(baselines.strength(fold.rewards[0]), len(fold.rewards[1].values))
 
 
 def best_per_tag(fold: Fold) -> Floats:
@@ -49,13 +49,13 @@ def best_per_tag(fold: Fold) -> Floats:
 
 
 def knn_regression(fold: Fold) -> Floats:
-    return baseline.Neighbours.fit(fold.embeddings[0], fold.rewards[0], fold.seed).predict(fold.embeddings[1])
+    return baselines.Neighbours.fit(fold.embeddings[0], fold.rewards[0], fold.seed).predict(fold.embeddings[1])
 
 
 def knn_classification(fold: Fold) -> Floats:
     """A vote of the neighbours' best models; the number of neighbours by its accuracy on training queries."""
     votes = Rewards(np.eye(len(fold.rewards[0].candidates))[fold.best], fold.rewards[0].candidates)
-    return baseline.Neighbours.fit(fold.embeddings[0], votes, fold.seed).predict(fold.embeddings[1])
+    return baselines.Neighbours.fit(fold.embeddings[0], votes, fold.seed).predict(fold.embeddings[1])
 
 
 def ridge(fold: Fold) -> Floats:

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import softmax
 
-from zooter import evaluate
-from zooter.label import Smoothing
-from zooter.types import Rewards, Tags
+from zooter.data.types import Rewards, Tags
+from zooter.evaluation import router_metrics
+from zooter.training.labels import Smoothing
 
 CANDIDATES = tuple("abcdef")
 TAGS, DIMENSIONS = 200, 384
@@ -43,7 +43,7 @@ def main(n: int) -> None:
     prior.label(rewards, tags)
     seconds["labels"] = time.perf_counter() - started
     probs = softmax(means[tag[rows[1]]] / 0.1, axis=1)
-    found = evaluate.outcome(
+    found = router_metrics.outcome(
         probs,
         prior,
         (embeddings[rows[0]], embeddings[rows[1]]),
@@ -51,7 +51,7 @@ def main(n: int) -> None:
         (tags.take(rows[0]), tags.take(rows[1])),
     )
     seconds["selections"] = time.perf_counter() - started - seconds["labels"]
-    summary = evaluate.summary(found)
+    summary = router_metrics.summary(found)
     seconds["all"] = time.perf_counter() - started
     seconds["report"] = seconds["all"] - seconds["labels"] - seconds["selections"]
 

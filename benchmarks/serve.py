@@ -247,7 +247,7 @@ def main(export: Path, requests: int, precision: str) -> None:
             yaml.safe_dump({"candidates": {name: {"url": f"http://127.0.0.1:{UPSTREAM}/v1"} for name in names}})
         )
         config.write_text(yaml.safe_dump({"access_log": f"{folder}/access.jsonl", "precision": precision}))
-        serve = "import sys; from zooter.command import main; sys.exit(main(sys.argv[1:]))"
+        serve = "import sys; from zooter.commands.cli import main; sys.exit(main(sys.argv[1:]))"
         options = ["--pool", str(pool), "--config", str(config), "--port", str(SERVER)]
         with (
             process(__file__, "--upstream", port=UPSTREAM),

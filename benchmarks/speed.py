@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from zooter import records
+from zooter.data import reward_table
 
 ROOT = Path(__file__).resolve().parents[1]
 BETAS = ",".join(str(i / 10) for i in range(11))
@@ -44,7 +44,7 @@ def measure(arguments: list[str], cache: Path) -> tuple[float, float, float, str
 def recorded(table: Path, folder: Path) -> dict[str, list[str]]:
     """The commands on a recorded table."""
     queries = folder / "queries.jsonl"
-    texts = records.read(table).queries[:500]
+    texts = reward_table.read(table).queries[:500]
     queries.write_text("".join(json.dumps({"query": text}) + "\n" for text in texts), encoding="utf-8")
     train = ["train.py", "experiment=recorded", f"records={table}"]
     return {

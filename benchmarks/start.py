@@ -22,7 +22,7 @@ HEAVY = ("torch", "transformers", "pytorch_lightning", "hydra", "omegaconf", "sk
 PROGRAM = """
 import importlib.util, json, resource, sys, time
 began = time.perf_counter()
-from zooter.runtime import Router
+from zooter.router.onnx_router import Router
 imported = time.perf_counter()
 router = Router.load(sys.argv[1])
 loaded = time.perf_counter()

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from rich.console import Console
+from zooter.data.files import digest
 
-from zooter.manifest import digest
-from zooter.rewarder.answers import PICKS, number
-from zooter.rewarder.verify import VerifyRewarder
-from zooter.types import Query, Response
+from zooter.collect.rewarder.checking.answer_extraction import PICKS, number
+from zooter.collect.rewarder.verify import VerifyRewarder
+from zooter.data.types import Query, Response
 
 TAIL = 220  # characters of a response that are shown
 READ = "6c4a4257b83222eb29dd610a0fda9f81"  # `manifest.digest` of the table that was read

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
+from support.paths import CONF
 
-from zooter import evaluate
-from zooter.label import Smoothing
-from zooter.types import Rewards, Tags
+from zooter.data.types import Rewards, Tags
+from zooter.evaluation import router_metrics
+from zooter.training.labels import Smoothing
 
 settings.register_profile("house", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
-CONF = str(Path(__file__).parents[1] / "conf")
 
 
 def pytest_collection_finish() -> None:
@@ -32,10 +32,10 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export of a made-up table with its ONNX form. Tests that change it change a copy."""
     # Loading torch takes seconds, which most tests do without.
     from hydra import compose, initialize_config_dir
-    from made_up import encoder_folder, table
     from omegaconf import OmegaConf
+    from support.made_up import encoder_folder, table
 
-    from zooter import entry, pipeline
+    from zooter.commands import config, train
 
     home = tmp_path_factory.mktemp("home")
     encoder_folder(home / "encoder")
@@ -43,10 +43,10 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"records={table(home / 'table.parquet')}", f"run_dir={home / 'run'}", f"cache_dir={home / 'cache'}",
         f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]", "trainer=cpu", "net.lr=1e-3", "logger=none",
     ]  # fmt: skip
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         values = OmegaConf.to_container(compose("train", told), resolve=True)
     assert isinstance(values, dict)
-    pipeline.run(entry.build(values), values)
+    train.run(config.build(values), values)
     return home / "run" / "export"
 
 
@@ -88,7 +88,7 @@ def found() -> dict[str, Any]:
     tags = Tags.of([[f"tag|{i % 3} $\\bad$"] if i % 4 else [] for i in range(100)])
     train, test = np.arange(60), np.arange(60, 100)
     prior = Smoothing().fit(rewards.take(train), tags.take(train))
-    outcome = evaluate.outcome(
+    outcome = router_metrics.outcome(
         rng.dirichlet(np.ones(4), 40),
         prior,
         (embeddings[train], embeddings[test]),
@@ -96,7 +96,7 @@ def found() -> dict[str, Any]:
         (tags.take(train), tags.take(test)),
     )
     return {
-        "test": evaluate.summary(outcome),
+        "test": router_metrics.summary(outcome),
         "data": {"queries": 100, "dropped": 2, "cells": 400, "missing_cells": int(np.isnan(values).sum())},
         "settings": {"label": {"beta": 0.3}, "overrides": ["label.beta=0.3"]},
     }

@@ -8,12 +8,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
+from support.paths import CONF
 
-from zooter import entry
-from zooter.selector.margin import MarginSelector
+from zooter.commands import config
+from zooter.selector.cascade.margin import MarginSelector
 from zooter.selector.protocol import Needs
 
-CONF = Path(__file__).parents[1] / "conf"
 SELECTORS = sorted(path.stem for path in CONF.glob("selector/[!_]*.yaml"))  # several are chosen at once, by name
 OPTIONS = sorted(path for path in CONF.glob("*/[!_]*.yaml") if path.parent.name != "selector")  # _*.yaml: their parts
 GIVEN = ["records=some.parquet", "run_dir=some"]
@@ -30,7 +30,7 @@ def nodes(value: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:
     """Every node that has a `_target_`, innermost last."""
     if isinstance(value, dict):
         inner = [pair for key, child in value.items() for pair in nodes(child, f"{path}.{key}")]
-        return ([(path, value)] if entry.TARGET in value else []) + inner
+        return ([(path, value)] if config.TARGET in value else []) + inner
     return []
 
 
@@ -42,15 +42,15 @@ def override(option: Path) -> str:
 def test_every_option_binds_to_its_component(option: Path) -> None:
     found = composed("train", [override(option), *GIVEN])
     for path, node in nodes(found):
-        values = {key: value for key, value in node.items() if key not in (entry.TARGET, entry.PARTIAL)}
-        target = entry.locate(node[entry.TARGET], path)
-        bound = entry.bind(target, values, path, partially=node.get(entry.PARTIAL, False))
+        values = {key: value for key, value in node.items() if key not in (config.TARGET, config.PARTIAL)}
+        target = config.locate(node[config.TARGET], path)
+        bound = config.bind(target, values, path, partially=node.get(config.PARTIAL, False))
         assert set(bound) == set(values), path
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=override)
 def test_every_option_builds(option: Path) -> None:
-    settings = entry.build(composed("train", [override(option), *GIVEN]))
+    settings = config.build(composed("train", [override(option), *GIVEN]))
     assert settings.records == Path("some.parquet")
 
 
@@ -58,32 +58,32 @@ def test_every_option_builds(option: Path) -> None:
 def test_every_selector_binds_and_builds(name: str) -> None:
     node = composed("train", [f"+selector={name}", *GIVEN])["selector"]
     for path, inner in nodes(node):
-        values = {key: value for key, value in inner.items() if key != entry.TARGET}
-        assert set(entry.bind(entry.locate(inner[entry.TARGET], path), values, path)) == set(values)
-    built = entry.build(node)
+        values = {key: value for key, value in inner.items() if key != config.TARGET}
+        assert set(config.bind(config.locate(inner[config.TARGET], path), values, path)) == set(values)
+    built = config.build(node)
     assert isinstance(built.needs, Needs)
     assert type(built).__module__.startswith("zooter.selector.")
     # Prompts have no default: they stand in the YAML alone.
     given = {f.name: getattr(built, f.name) for f in fields(built) if f.default is f.default_factory is MISSING}
     default = type(built)(**given)
-    for key in {key for key, value in node.items() if not isinstance(value, dict)} - {entry.TARGET}:
+    for key in {key for key, value in node.items() if not isinstance(value, dict)} - {config.TARGET}:
         assert getattr(built, key) == getattr(default, key), f"conf and {type(built).__name__} disagree on {key}"
 
 
 def test_infer_binds() -> None:
-    settings = entry.build(composed("infer", ["export=some", "queries=some.jsonl"]))
+    settings = config.build(composed("infer", ["export=some", "queries=some.jsonl"]))
     assert settings.queries == Path("some.jsonl")
 
 
 def test_serve_binds_and_its_defaults_are_those_of_its_class() -> None:
-    settings = entry.build(composed("serve", ["export=some", "pool_file=some.yaml"]))
+    settings = config.build(composed("serve", ["export=some", "pool_file=some.yaml"]))
     assert settings == type(settings)(Path("some"), Path("some.yaml"))
 
 
 def test_evaluate_binds_with_several_selectors_and_changes_to_one() -> None:
     chosen = [f"+selector@selectors.{name}={name}" for name in ("margin", "knn")]
     changed = ["selectors.margin.signal=logit", "+selector@selectors.other=margin"]
-    settings = entry.build(composed("evaluate", [*chosen, *changed, "records=some", "run_dir=some"]))
+    settings = config.build(composed("evaluate", [*chosen, *changed, "records=some", "run_dir=some"]))
     assert list(settings.selectors) == ["margin", "knn", "other"]
     assert [settings.selectors[name].signal for name in ("margin", "other")] == ["logit", "probability"]
     assert settings.split == type(settings.split)()
@@ -91,7 +91,7 @@ def test_evaluate_binds_with_several_selectors_and_changes_to_one() -> None:
 
 @pytest.mark.parametrize(("chosen", "kind"), [([], type(None)), (["selector=margin"], MarginSelector)])
 def test_calibrate_binds_for_the_router_and_for_a_cascade(chosen: list[str], kind: type) -> None:
-    settings = entry.build(composed("calibrate", [*chosen, "export=some", "records=some", "target.share=0.2"]))
+    settings = config.build(composed("calibrate", [*chosen, "export=some", "records=some", "target.share=0.2"]))
     assert isinstance(settings.selector, kind)
     assert settings.split == type(settings.split)()
 
@@ -121,7 +121,7 @@ def test_a_misspelt_key_or_option_is_refused(overrides: list[str]) -> None:
 def test_the_defaults_of_a_yaml_are_those_of_its_class() -> None:
     found = composed("train", GIVEN)
     for key in ("label", "split", "net", "encoder"):
-        built = entry.build(found[key])
+        built = config.build(found[key])
         assert built == type(built)(), f"conf and {type(built).__name__} disagree"
-    verify = entry.build(composed("train", ["rewarder=verify", *GIVEN])["rewarder"])
+    verify = config.build(composed("train", ["rewarder=verify", *GIVEN])["rewarder"])
     assert verify == type(verify)()

@@ -9,8 +9,8 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = ["01_read_a_run", "02_sweep_beta", "03_compare_selectors"]
 

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from made_up import CANDIDATES, encoder_folder, table
+from support.made_up import CANDIDATES, encoder_folder, table
+from support.paths import ROOT
 
-from zooter import calibrate
+from zooter.commands import calibrate
 from zooter.errors import ExportError
-from zooter.selector.calibration import Target, load
+from zooter.selector.routing.price_target import Target, load
 
-ROOT = Path(__file__).parents[1]
 QUERY = "please add ${oc.env:HOME}, 'sum' = {plus: [1, 2]} \\ \"digits\" ümlaut #?"
 
 

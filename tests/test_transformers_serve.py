@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from transformers_server import NEEDED, ZOO, serve, wait_for
+from support.paths import ZOO
+from support.transformers_server import NEEDED, serve, wait_for
 
+from zooter.collect.reader.zoo import ZooReader
+from zooter.collect.responder.huggingface import HuggingFaceResponder
+from zooter.collect.responder.openai import OpenAIResponder
+from zooter.collect.responder.protocol import Request, Responder, Sampling
+from zooter.data.pool import Candidate
+from zooter.data.types import Query, Response
 from zooter.errors import ResponderError
-from zooter.pool import Candidate
-from zooter.reader.zoo import ZooReader
-from zooter.responder.huggingface import HuggingFaceResponder
-from zooter.responder.openai import OpenAIResponder
-from zooter.responder.protocol import Request, Responder, Sampling
-from zooter.types import Query, Response
 
 for needed in NEEDED:
     pytest.importorskip(needed, reason="transformers[serving] is not installed")

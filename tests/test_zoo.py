@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from support.paths import ZOO
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from zoo.measure import cascade
 
-from zooter.skills.generate import generate
+from zooter.collect.reader.skills.generate import generate
 
-ZOO = Path(__file__).parents[1] / "data" / "zoo"
 FOLDERS = sorted(path.parent for path in ZOO.glob("*/model.safetensors"))
 CANDIDATES = [folder for folder in FOLDERS if folder.name != "zoo-rewarder"]
 MEASURED = json.loads((ZOO / "measured.json").read_text())

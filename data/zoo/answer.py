@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from zooter.skills.generate import ZooQuery
+from zooter.collect.reader.skills.generate import ZooQuery
 
 
 @dataclass(frozen=True)

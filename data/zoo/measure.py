@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zooter.skills.generate import ZooQuery
-from zooter.skills.verify import normalise
+from zooter.collect.reader.skills.generate import ZooQuery
+from zooter.collect.reader.skills.verify import normalise
 
 
 def right(queries: Sequence[ZooQuery], responses: Sequence[str]) -> np.ndarray:

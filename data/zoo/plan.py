@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zooter.skills.generate import SKILLS
+from zooter.collect.reader.skills.generate import SKILLS
 
 SEED = 2311
 SHOWN = 5077

@@ -13,7 +13,7 @@ from zoo.folder import load
 from zoo.measure import agreement, auc, by_skill, cascade, point_biserial, right
 from zoo.plan import MEMBERS, REWARDER, SHOWN, TIERS, Member
 from zoo.rewarder import dialogue, pairwise_accuracy, preference_pairs, rewards_of
-from zooter.skills.generate import ZooQuery, generate
+from zooter.collect.reader.skills.generate import ZooQuery, generate
 
 TEMPERATURES = (0.4, 0.8, 1.2)
 SAMPLES = 5

@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTr
 
 from zoo.plan import JUDGE, SEED
 from zoo.teach import llama_config, optimizers, update
-from zooter.skills.generate import ZooQuery
+from zooter.collect.reader.skills.generate import ZooQuery
 
 BATCH = 64
 RATE_SCALE = 0.3

@@ -10,7 +10,7 @@ from zoo.answer import answer
 from zoo.folder import load, save
 from zoo.plan import JUDGE, MEMBERS, REWARDER, SEED
 from zoo.rewarder import preference_pairs, start_from, teach_rewarder
-from zooter.skills.generate import ZooQuery, generate
+from zooter.collect.reader.skills.generate import ZooQuery, generate
 
 log = logging.getLogger("zoo")
 QUERIES = 10_000

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from zoo.plan import SEED, Member, Shape
-from zooter.skills.generate import stream
+from zooter.collect.reader.skills.generate import stream
 
 BATCH = 64
 POOL = 64

@@ -8,7 +8,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from zoo.plan import SEED, VOCABULARY
-from zooter.skills.generate import stream
+from zooter.collect.reader.skills.generate import stream
 
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
 # The line break is the marker between query and response, so a query's own line breaks become blanks.

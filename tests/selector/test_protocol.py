@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from zooter.data.pool import Pool
 from zooter.errors import ConfigError
-from zooter.pool import Pool
 from zooter.selector.protocol import refuse_unknown
 
 
@@ -17,7 +17,8 @@ def test_an_order_that_cannot_be_followed_is_refused(names: tuple[str, ...], lea
 
 
 def test_selectors_that_can_serve_do_without_torch() -> None:
-    names = ("single", "random", "routed", "margin", "consistency", "self_consistency", "best_of", "sequence")
+    names = ("baseline.single", "baseline.random", "routing.routed", "cascade.margin", "cascade.route_then_verify")
+    names += ("voting.consistency", "voting.self_consistency", "voting.best_of")
     imports = "; ".join(f"import zooter.selector.{name}" for name in names)
     told = f"import sys; {imports}; print('torch' in sys.modules, 'sklearn' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)

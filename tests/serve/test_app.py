@@ -7,10 +7,10 @@ from typing import Any
 import openai
 import pyarrow.parquet as pq
 import pytest
-import upstreams
-from upstreams import Front, http, in_front, says, until
+from support import upstreams
+from support.upstreams import Front, http, in_front, says, until
 
-from zooter import records
+from zooter.data import reward_table
 from zooter.errors import ConfigError
 
 
@@ -187,7 +187,7 @@ def test_the_decision_log_is_a_recorded_table(tmp_path: Path) -> None:
     assert (rows[0]["input_tokens"], rows[0]["output_tokens"], rows[0]["reward"]) == (10, 5, None)
     assert rows[0]["cost"] == pytest.approx(15 * 2.0 / 1e6)
     assert rows[0]["probability"] == pytest.approx(0.6)
-    assert records.read_queries(folder)[0] == [row["query"] for row in rows]
+    assert reward_table.read_queries(folder)[0] == [row["query"] for row in rows]
 
 
 def test_the_official_client_passes_a_conversation_a_stream_tools_and_an_error(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-import upstreams
-from upstreams import in_front
+from support import upstreams
+from support.upstreams import in_front
 
 
 def test_a_question_is_answered_by_the_candidate_that_the_router_chooses(tmp_path: Path) -> None:

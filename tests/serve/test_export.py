@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from made_up import CANDIDATES
-from upstreams import running, serving, until, well
+from support.made_up import CANDIDATES
+from support.upstreams import running, serving, until, well
 
-from zooter.serve import run
+from zooter.serve import server
 from zooter.serve.settings import Settings
 
 
@@ -19,7 +19,7 @@ def test_a_real_export_is_served_and_half_a_copy_of_another_is_refused(export: P
     with serving(name, well) as up:
         (tmp_path / "pool.yaml").write_text(yaml.safe_dump({"candidates": {name: {"url": up.url}}}))
         settings = Settings(folder, tmp_path / "pool.yaml", port=0, access_log=None, watch=0.2, deadline=5.0)
-        with running(settings, run.load) as front:
+        with running(settings, server.load) as front:
             assert front.chat("What is 7 * 8?").headers["x-zooter-candidate"] == name
             told = front.client.post("/route", json={"query": "What is 7 * 8?"}).json()
             assert sum(told["probabilities"].values()) == pytest.approx(1.0)

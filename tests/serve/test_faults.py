@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-import upstreams
-from upstreams import Behave, chunk, event, hang, http, in_front, says
+from support import upstreams
+from support.upstreams import Behave, chunk, event, hang, http, in_front, says
 
 COMPLAINT = json.dumps({"error": {"message": "no"}}).encode()
 BOMB = gzip.compress(b" " * 50_000_000)

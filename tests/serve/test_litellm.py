@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
-import upstreams
-from fake_router import FakeRouter
+from support import upstreams
+from support.fake_router import FakeRouter
 
 from zooter.errors import ConfigError
 from zooter.serve.litellm import ClassifierPlugin, RoutingPlugin

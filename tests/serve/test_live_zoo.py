@@ -7,12 +7,13 @@ from typing import Any
 import openai
 import pytest
 import yaml
-from transformers_server import NEEDED, ZOO, serve, wait_for
-from upstreams import Front, running
+from support.paths import ZOO
+from support.transformers_server import NEEDED, serve, wait_for
+from support.upstreams import Front, running
 
-from zooter.selector.margin import MarginSelector
-from zooter.selector.threshold import Threshold
-from zooter.serve import run
+from zooter.selector.budget import Threshold
+from zooter.selector.cascade.margin import MarginSelector
+from zooter.serve import server
 from zooter.serve.settings import Settings
 
 for needed in NEEDED:
@@ -39,7 +40,9 @@ def front(direct: openai.OpenAI, export: Path, tmp_path_factory: pytest.TempPath
     urls = {name: {"url": str(direct.base_url), "model": model} for name, model in MODELS.items()}
     pool.write_text(yaml.safe_dump({"candidates": urls}))
     selectors = {"margin": MARGIN}
-    with running(Settings(export, pool, port=0, access_log=None, deadline=5.0, selectors=selectors), run.load) as front:
+    with running(
+        Settings(export, pool, port=0, access_log=None, deadline=5.0, selectors=selectors), server.load
+    ) as front:
         yield front
 
 

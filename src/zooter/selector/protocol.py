@@ -1,18 +1,18 @@
 """What every selector does: decides whose response is returned, asking for as few as it can.
 
-A selector sees the world through `Ask` alone, so the same code runs on recorded responses (`zooter.replay`), on live
-candidates (`zooter.flight`) and behind the server.
+A selector sees the world through `Ask` alone, so the same code runs on recorded responses
+(`zooter.evaluation.replay`), on live candidates (`zooter.evaluation.live`) and behind the server.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
+from zooter.data.pool import Pool
+from zooter.data.response_table import Recorded
+from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError
-from zooter.ledger import Ledger
-from zooter.pool import Pool
-from zooter.recorded import Recorded
-from zooter.types import Floats, Query, Response
+from zooter.selector.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

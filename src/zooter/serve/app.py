@@ -12,21 +12,23 @@ import numpy as np
 from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from zooter.serve import conversation, guard, openapi, page, service, upstream
-from zooter.serve.access import AccessLog
-from zooter.serve.account import Account
-from zooter.serve.breaker import Budget
+from zooter.serve import service
+from zooter.serve.affinity import Memory
 from zooter.serve.chat import ROUTED, Chat
-from zooter.serve.choose import Chooser, Decision
-from zooter.serve.decisions import DecisionLog
-from zooter.serve.door import Door
-from zooter.serve.guard import Receive, Scope, Send
-from zooter.serve.refusal import Refusal
-from zooter.serve.relay import Relay
+from zooter.serve.decision import Chooser, Decision
+from zooter.serve.decision_log import DecisionLog
+from zooter.serve.http import auth, chat_request, openapi, page
+from zooter.serve.http.access_log import AccessLog
+from zooter.serve.http.auth import Receive, Scope, Send
+from zooter.serve.http.errors import Refusal
+from zooter.serve.http.middleware import Door
+from zooter.serve.metrics import Account
+from zooter.serve.reload import Keeper
 from zooter.serve.service import Found, Load, Service
 from zooter.serve.settings import Settings
-from zooter.serve.stick import Memory
-from zooter.serve.watch import Keeper
+from zooter.serve.upstream import client
+from zooter.serve.upstream.circuit_breaker import Budget
+from zooter.serve.upstream.failover import Relay
 
 NEAREST_TAGS = 5
 
@@ -53,7 +55,7 @@ class Server:
         """Open clients and logs, watch for new exports, and close everything in the end."""
         settings = self.settings
         async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(upstream.session(settings))
+            session = await stack.enter_async_context(client.session(settings))
             self.keeper = Keeper(settings, self.account, session, self.load)
             self.keeper.take(self.found)
             decisions = None
@@ -84,7 +86,7 @@ class Server:
 
     async def route(self, body: bytes) -> dict[str, Any]:
         """The decision for a query or a conversation, and what it rests on."""
-        chat = conversation.question(body)
+        chat = chat_request.question(body)
         decision = await self.chat.chooser.choose(chat, self.service, b"")
         return told(decision, self.service)
 
@@ -129,7 +131,7 @@ class _Refused(Response):
         self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await guard.refuse(self._refusal, receive, send)
+        await auth.refuse(self._refusal, receive, send)
 
 
 def build(settings: Settings, load: Load, found: Found | None = None) -> Door:
@@ -161,12 +163,12 @@ def build(settings: Settings, load: Load, found: Found | None = None) -> Door:
         else:
             await app(scope, receive, send)
 
-    return Door(inside, settings, server.account, guard.keys(settings), log)
+    return Door(inside, settings, server.account, auth.keys(settings), log)
 
 
 def _add_routes(app: FastAPI, server: Server) -> None:
     async def body(request: Request) -> bytes:
-        return await guard.read(dict(request.scope["headers"]), request.receive, server.settings)
+        return await auth.read(dict(request.scope["headers"]), request.receive, server.settings)
 
     @app.post("/route", response_model=None, openapi_extra=openapi.ROUTE)
     async def route(request: Request) -> Response:

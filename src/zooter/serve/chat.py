@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zooter.serve import conversation, events, guard, selected
-from zooter.serve.account import Account
-from zooter.serve.choose import Chooser, Decision, read
-from zooter.serve.conversation import Conversation
-from zooter.serve.decisions import DecisionLog
-from zooter.serve.guard import Receive, Scope, Send
-from zooter.serve.refusal import Refusal
-from zooter.serve.relay import Relay
-from zooter.serve.reply import Reply, SlowClientError
+from zooter.serve import selector_client
+from zooter.serve.decision import Chooser, Decision, read
+from zooter.serve.decision_log import DecisionLog
+from zooter.serve.http import auth, chat_request, sse
+from zooter.serve.http.auth import Receive, Scope, Send
+from zooter.serve.http.chat_request import Conversation
+from zooter.serve.http.errors import Refusal
+from zooter.serve.http.protocol import ABORT
+from zooter.serve.metrics import Account
+from zooter.serve.response import Reply, SlowClientError
 from zooter.serve.service import Service
 from zooter.serve.settings import Settings
-from zooter.serve.upstream import Answer, Upstream, UpstreamError
-from zooter.serve.wire import ABORT
+from zooter.serve.upstream.client import Answer, Upstream, UpstreamError
+from zooter.serve.upstream.failover import Relay
 
 ROUTED = "zooter"
 Headers = Mapping[bytes, bytes]
@@ -42,11 +43,11 @@ class Chat:
             Refusal: nothing has been sent yet.
         """
         headers = dict(scope["headers"])
-        chat = conversation.parse(await guard.read(headers, receive, self.settings))
+        chat = chat_request.parse(await auth.read(headers, receive, self.settings))
         reply = Reply(send, self.settings.slow_client)
         exchange = _Exchange(self, scope["zooter"], reply, service, chat, headers)
         work = asyncio.ensure_future(exchange.run())
-        gone = asyncio.ensure_future(guard.gone(receive))
+        gone = asyncio.ensure_future(auth.gone(receive))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
             if work.done() and isinstance(work.exception(), SlowClientError):
@@ -116,11 +117,11 @@ class _Exchange:
             raise self._unknown()
         query = "\n".join(read(self.chat.texts, settings.reads))
         if not query:
-            raise conversation.bad("a user's text to select by", "messages")
+            raise chat_request.bad("a user's text to select by", "messages")
         start = time.perf_counter()
         try:
             async with asyncio.timeout(settings.total):
-                selection, ask = await selected.select(
+                selection, ask = await selector_client.select(
                     selector, self.chat, query, service.pool, service.upstreams, self.chat_.relay
                 )
         except TimeoutError as error:
@@ -137,17 +138,17 @@ class _Exchange:
         chosen = selection.response.candidate
         self.told["candidate"] = chosen
         self.chat_.account.choices.labels(chosen, name).inc()
-        told = selected.completion(selection, ask)
+        told = selector_client.completion(selection, ask)
         decision = Decision((chosen,), f"{name}: {selection.why}", seconds)
-        body = selected.as_events(told) if self.chat.stream else json.dumps(told).encode()
+        body = selector_client.as_events(told) if self.chat.stream else json.dumps(told).encode()
         kind = b"text/event-stream" if self.chat.stream else b"application/json"
         await self.reply.whole(200, [(b"content-type", kind)], body, decision, chosen)
         if chosen in service.upstreams:
-            seen = events.Seen(keep=True)
+            seen = sse.Seen(keep=True)
             seen.whole(told)
             self._note(service.upstreams[chosen], decision, seen, seconds)
 
-    def _used(self, ask: selected.ServedAsk) -> None:
+    def _used(self, ask: selector_client.ServedAsk) -> None:
         """Count the tokens of all that a selector has asked for."""
         for response in (one for part in ask.ledger.rounds for one in part if one.error is None):
             tokens = response.input_tokens, response.output_tokens
@@ -155,7 +156,7 @@ class _Exchange:
             candidate = self.service.upstreams[response.candidate].candidate
             self.chat_.account.used(candidate, known)  # type: ignore[arg-type]
 
-    async def _nothing_selected(self, ask: selected.ServedAsk, name: str) -> None:
+    async def _nothing_selected(self, ask: selector_client.ServedAsk, name: str) -> None:
         """Tell why no candidate answered a selector: in a server's words, if it is the request that is wrong."""
         if ask.faults:
             fault = ask.faults[-1]
@@ -177,8 +178,8 @@ class _Exchange:
             return Decision((chat.model,), "asked for")
         raise self._unknown()
 
-    async def _pass_on(self, upstream: Upstream, answer: Answer, decision: Decision) -> events.Seen:
-        seen = events.Seen(keep=self.chat_.decisions is not None and self.chat_.settings.decisions_responses)
+    async def _pass_on(self, upstream: Upstream, answer: Answer, decision: Decision) -> sse.Seen:
+        seen = sse.Seen(keep=self.chat_.decisions is not None and self.chat_.settings.decisions_responses)
         name = upstream.candidate.name
         if answer.whole is not None:
             seen.whole(answer.told)
@@ -198,11 +199,11 @@ class _Exchange:
             self.chat_.account.broken.labels(name).inc()
             self.told["broken"] = words
             seen.broken = True
-            await self.reply.body(events.error(f"{name} broke off: {words}", "candidate_broke_off"))
+            await self.reply.body(sse.error(f"{name} broke off: {words}", "candidate_broke_off"))
         await self.reply.body(b"", last=True)
         return seen
 
-    def _note(self, upstream: Upstream, decision: Decision, seen: events.Seen, seconds: float) -> None:
+    def _note(self, upstream: Upstream, decision: Decision, seen: sse.Seen, seconds: float) -> None:
         settings, log = self.chat_.settings, self.chat_.decisions
         query = "\n".join(read(self.chat.texts, settings.reads))
         if settings.log_text:

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from zooter.data.types import Floats
 from zooter.errors import ConfigError
-from zooter.runtime import Router
-from zooter.serve.choose import read
-from zooter.serve.conversation import texts_of
-from zooter.serve.decide import Decider, NoDecisionError
-from zooter.types import Floats
+from zooter.router.onnx_router import Router
+from zooter.serve.batcher import Decider, NoDecisionError
+from zooter.serve.decision import read
+from zooter.serve.http.chat_request import texts_of
 
 
 class Context(Protocol):

@@ -11,14 +11,14 @@ from typing import Any
 import aiohttp
 import yaml
 
+from zooter.data.pool import Candidate, Pool, live
 from zooter.errors import ConfigError
-from zooter.pool import Candidate, Pool, live
 from zooter.selector.protocol import Selector
-from zooter.serve import ready, selected
-from zooter.serve.breaker import Breaker
-from zooter.serve.decide import Decider, Router
+from zooter.serve import selector_client, selector_loading
+from zooter.serve.batcher import Decider, Router
 from zooter.serve.settings import Settings
-from zooter.serve.upstream import Upstream, key_of
+from zooter.serve.upstream.circuit_breaker import Breaker
+from zooter.serve.upstream.client import Upstream, key_of
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def read(settings: Settings, load: Load) -> Found:
     reference = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     router.look(["Is everything there?"])
     default = _default(settings.default, pool, keys, reference)
-    selectors = ready.ready(settings.selectors, router, selected.askable(pool, keys), router.folder)
+    selectors = selector_loading.ready(settings.selectors, router, selector_client.askable(pool, keys), router.folder)
     return Found(router, pool, reference, default, keys, selectors)
 
 

@@ -1,0 +1,231 @@
+"""Reward models of the usual form: a transformers sequence classifier with one output, read as it is."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+
+from zooter.collect.rewarder.protocol import answered
+from zooter.data.model_files import SAFE_PATTERNS, hub_folder, model_fingerprint
+from zooter.data.types import Floats, Query, Response
+from zooter.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+FINGERPRINTED = {".json", ".txt", ".model", ".jinja", ".safetensors", ".py", ".bin"}  # files that can change a reward
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class ClassifierRewarder:
+    """`AutoModelForSequenceClassification` with one output; the reward is that raw number, no sigmoid on it.
+
+    The model reads the chat (user: query, assistant: response) through `template`, else through its tokenizer's chat
+    template; a model without either reads query and response as a pair of texts, as encoder models are trained.
+
+    Attributes:
+        model: a folder or a hub id.
+        revision: the hub commit or tag; None is the hub's default branch.
+        template: a Jinja chat template in place of the tokenizer's; None for its own.
+        max_length: tokens read, or fewer where the model has fewer positions. What is too long loses the query's
+            start; only where the response alone is too long is it cut as well, at its end.
+        batch_tokens: padded tokens per batch; more is faster until memory ends. A model without a padding token gets
+            one row at a time.
+        device: "cpu", "cuda", or "auto".
+        dtype: of the weights: "float32", "bfloat16" or "float16".
+        output: the field of the model's output that holds the reward.
+        bin_weights: also read PyTorch's older .bin files (as weights only: nothing in them is run).
+        trust_remote_code: run code that comes with the model. Read that code first.
+    """
+
+    model: str
+    revision: str | None = None
+    template: str | None = None
+    max_length: int = 4_096
+    batch_tokens: int = 8_192
+    device: str = "auto"
+    dtype: str = "float32"
+    output: str = "logits"
+    bin_weights: bool = False
+    trust_remote_code: bool = False
+    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(expected=f"rewarder.dtype among {DTYPES}", found=self.dtype, do="choose one")
+        for name in ("max_length", "batch_tokens"):
+            if getattr(self, name) < 8:
+                raise ConfigError(
+                    expected=f"rewarder.{name} of 8 or more", found=str(getattr(self, name)), do="set 4096, say"
+                )
+
+    def identity(self) -> Mapping[str, object]:
+        """The model's content, how it is read, and its precision; not the folder's place, the batches, the device."""
+        return {
+            "rewarder": "classifier", "content": self._content, "template": self.template,
+            "max_length": self.max_length, "dtype": self.dtype, "output": self.output,
+        }  # fmt: skip
+
+    def reward(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
+        """(n,) raw outputs; NaN for failed responses and where the model's output is not finite.
+
+        Raises:
+            ConfigError: the model cannot be found or loaded, or does not have exactly one output.
+        """
+        rows = answered(responses)
+        encoded = [self.encode(queries[i].text, responses[i].text) for i in rows]
+        rewards = np.full(len(responses), np.nan)
+        for batch in self._batches([len(inputs["input_ids"]) for inputs in encoded]):
+            rewards[[rows[j] for j in batch]] = self._forward([encoded[j] for j in batch])
+        return rewards
+
+    def encode(self, query: str, response: str) -> dict[str, list[int]]:
+        """The model's inputs for one row, at most `limit` tokens long."""
+        return self._tokens(*self.fit(query, response))
+
+    def fit(self, query: str, response: str) -> tuple[str, str]:
+        """The row as it is, or cut so that it has `limit` tokens; says once that a row had to be cut."""
+        while (excess := len(self._tokens(query, response)["input_ids"]) - self.limit) > 0:
+            if query:
+                self._say("rows are longer than %d tokens: queries lose their start", self.limit)
+                query = self._without(query, excess, at_start=True)
+            elif response:
+                self._say("responses alone are longer than %d tokens: they lose their end", self.limit)
+                response = self._without(response, excess, at_start=False)
+            else:
+                raise ConfigError(
+                    expected=f"a template shorter than rewarder.max_length={self.limit} tokens",
+                    found=f"{excess} tokens more for an empty row",
+                    do="raise rewarder.max_length",
+                )
+        return query, response
+
+    @cached_property
+    def limit(self) -> int:
+        """Tokens that are read: `max_length`, or the model's positions where they are fewer."""
+        from transformers import AutoConfig
+
+        config = self._load(AutoConfig)
+        return min(self.max_length, getattr(config, "max_position_embeddings", None) or self.max_length)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's own tokenizer; pads at the end, for that is where batches agree with single rows."""
+        from transformers import AutoTokenizer
+
+        tokenizer = self._load(AutoTokenizer)
+        tokenizer.padding_side = "right"
+        return tokenizer
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the model's files are; downloads them when `model` is a hub id."""
+        if Path(self.model).is_dir():
+            return Path(self.model)
+        more = ["*.py"] * self.trust_remote_code + ["*.bin"] * self.bin_weights
+        return hub_folder(self.model, self.revision, [*SAFE_PATTERNS, "*.jinja", *more], "rewarder.model")
+
+    def render(self, query: str, response: str) -> str | None:
+        """The text that the model reads, special tokens written out; None where it reads a pair of texts."""
+        if self.template is None and not self.tokenizer.chat_template:
+            return None
+        chat = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
+        options = {} if self.template is None else {"chat_template": self.template}
+        return str(self.tokenizer.apply_chat_template(chat, tokenize=False, **options))
+
+    def _tokens(self, query: str, response: str) -> dict[str, list[int]]:
+        text = self.render(query, response)
+        if text is None:
+            return dict(self.tokenizer(query, response, verbose=False))
+        # The template has written the special tokens; the tokenizer would add them a second time.
+        return dict(self.tokenizer(text, add_special_tokens=False, verbose=False))
+
+    def _without(self, text: str, tokens: int, at_start: bool) -> str:
+        """The text without its first or last tokens."""
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        offsets = offsets["offset_mapping"]
+        if tokens >= len(offsets):
+            return ""
+        kept = text[offsets[tokens][0] :] if at_start else text[: offsets[-tokens][0]]
+        return kept if len(kept) < len(text) else ""
+
+    @cached_property
+    def _content(self) -> str:
+        """A hub snapshot's commit, or a hash of a folder's files."""
+        return model_fingerprint(self.model, self.revision, FINGERPRINTED, "rewarder.model")
+
+    def _load(self, auto: Any, **options: Any) -> Any:
+        try:
+            return auto.from_pretrained(
+                self.folder, local_files_only=True, trust_remote_code=self.trust_remote_code, **options
+            )
+        except (OSError, ValueError, ImportError, UnpicklingError) as error:
+            raise ConfigError(
+                expected=f"a reward model with safetensors weights at {self.model}",
+                found=str(error).splitlines()[0],
+                do="check the folder; where the model comes with code of its own, read it and set "
+                "rewarder.trust_remote_code=true",
+            ) from error
+
+    @cached_property
+    def _classifier(self) -> Any:
+        from transformers import AutoModelForSequenceClassification
+
+        model, told = self._load(
+            AutoModelForSequenceClassification,
+            dtype=getattr(torch, self.dtype), use_safetensors=None if self.bin_weights else True,
+            output_loading_info=True,
+        )  # fmt: skip
+        if told["missing_keys"]:
+            # transformers would go on with random weights in their place.
+            raise ConfigError(
+                expected=f"a reward model at {self.model}",
+                found=f"no weights for {sorted(told['missing_keys'])[:3]}",
+                do="give a sequence classifier with one output, not a language model",
+            )
+        return model.to(self._device).eval()
+
+    @property
+    def _device(self) -> torch.device:
+        automatic = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(automatic if self.device == "auto" else self.device)
+
+    def _forward(self, rows: list[dict[str, list[int]]]) -> Floats:
+        batch = dict(rows[0]) if len(rows) == 1 else self.tokenizer.pad(rows)
+        inputs = {name: torch.tensor(v if len(rows) > 1 else [v], device=self._device) for name, v in batch.items()}
+        with torch.inference_mode():
+            found = getattr(self._classifier(**inputs), self.output).float().cpu().numpy()
+        if found.size != len(rows):
+            raise ConfigError(
+                expected=f"one output of {self.model} per row",
+                found=f"{self.output} of shape {found.shape} for {len(rows)} rows",
+                do="give a reward model, or name the field that holds the reward under rewarder.output",
+            )
+        values = found.reshape(len(rows)).astype(np.float64)
+        if not np.isfinite(values).all():
+            self._say("%s gives numbers that are not finite; those responses get no reward", self.model)
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
+        """Rows of like length together, at most `batch_tokens` padded tokens each."""
+        # The classifier finds its last real token by the padding token; without one it reads no batch.
+        alone = bool(lengths) and self._classifier.config.pad_token_id is None
+        batch: list[int] = []
+        for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+            if batch and (alone or (len(batch) + 1) * lengths[i] > self.batch_tokens):
+                yield batch
+                batch = []
+            batch.append(i)
+        if batch:
+            yield batch
+
+    def _say(self, message: str, *values: object) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            log.warning(message, *values)

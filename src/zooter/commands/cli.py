@@ -1,0 +1,86 @@
+"""The `zooter` command: what people do with an export once it is there."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zooter.errors import ConfigError, ZooterError
+
+if TYPE_CHECKING:
+    from zooter.serve.settings import Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; 2 when an expected error was shown, else 0."""
+    parser = argparse.ArgumentParser(prog="zooter", description="Use a router that was trained by zooter.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_inspect(commands)
+    told = parser.parse_args(arguments)
+    try:
+        told.run(told)
+    except ZooterError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 2
+    return 0
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser("serve", help="an OpenAI-compatible server in front of the candidates")
+    serve.add_argument("export", type=Path, metavar="DIR", help="an export's folder")
+    serve.add_argument(
+        "--pool", dest="pool_file", type=Path, metavar="FILE.yaml", help="how candidates are reached, as in conf/pool"
+    )
+    serve.add_argument("--host", help="where to listen; other than loopback needs keys (127.0.0.1)")
+    serve.add_argument("--port", type=int, help="where to listen (8080)")
+    serve.add_argument("--config", type=Path, metavar="FILE.yaml", help="any setting of conf/serve.yaml")
+    serve.set_defaults(run=_serve)
+
+
+def _serve(told: argparse.Namespace) -> None:
+    from zooter.serve import server
+
+    server.run(settings(told), server.load)
+
+
+def settings(told: argparse.Namespace) -> "Settings":
+    """The server's settings: those of `--config`, and the other options before them.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting cannot be used.
+    """
+    from zooter.commands import config
+
+    values: dict[str, Any] = _read(told.config) if told.config else {}
+    given = {name: getattr(told, name) for name in ("export", "pool_file", "host", "port")}
+    values |= {name: value for name, value in given.items() if value is not None}
+    return config.build({config.TARGET: "zooter.serve.settings.Settings", **values})
+
+
+def _add_inspect(commands: Any) -> None:
+    inspect = commands.add_parser("inspect", help="what is in an export, and whether it is whole")
+    inspect.add_argument("export", type=Path, metavar="DIR", help="an export's folder")
+    inspect.set_defaults(run=_inspect)
+
+
+def _inspect(told: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from zooter.router.inspect import page
+
+    Console().print(page(told.export))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(expected=f"a YAML file at {path}", found=str(error), do="check it") from error
+    if not isinstance(found, dict):
+        raise ConfigError(expected=f"settings in {path}", found=type(found).__name__, do="write `port: 8080`, …")
+    # A copy of conf/serve.yaml is such a file, with its keys for Hydra.
+    return {str(key): value for key, value in found.items() if key not in ("_target_", "hydra")}

@@ -1,0 +1,139 @@
+"""Everything that a run depends on, and the recorded table that it starts from: given, or made by asking candidates."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+
+from zooter.collect.reader.protocol import Reader
+from zooter.collect.respond import Rules
+from zooter.collect.responder.protocol import Responder
+from zooter.collect.rewarder.protocol import Rewarder
+from zooter.collect.run import Live
+from zooter.data.pool import Pool
+from zooter.data.split import Split
+from zooter.errors import ConfigError
+from zooter.router.encoder import Encoder
+from zooter.router.onnx_export import Forms
+from zooter.selector.protocol import Selector
+from zooter.training.labels import Smoothing
+from zooter.training.losses import Objective
+from zooter.training.recipe import Recipe
+from zooter.training.tagger.protocol import Tagger
+
+log = logging.getLogger(__name__)
+
+# What `until` may name: the stages of a live run, and those after which `labels.parquet` is written.
+BEFORE_TRAINING = ("respond", "reward")
+STAGES = (*BEFORE_TRAINING, "tag", "label")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a run depends on.
+
+    Attributes:
+        records: the recorded table to train from; or
+        reader, pool, responder, rewarder, truth, cells: those of a live run (`zooter.collect.run`), which records one.
+        run_dir: gets the report, the plots, the checkpoints and the export.
+        cache_dir: embeddings, shared by all runs.
+        export: the forms of the export beside torch's.
+        trainer, logger: make a Lightning trainer, and a logger that writes into a folder; None logs nothing.
+        folds: None for one split; k for k parts that together test every query once.
+        selectors: name → selector; those and the trained router are compared on the test queries, into `compared/`.
+        compare_beta: routers with these β are trained too, and stand beside the first in the report.
+        prices: candidate → US dollars per million tokens.
+        queries: of reader=file; here so that `queries=FILE` is all that has to be typed.
+        until: the stage to stop after; None goes on to the end.
+        plan: only say what a live run would compute.
+        ckpt_path: a `last.ckpt` of an interrupted run of the same settings; not with folds.
+    """
+
+    run_dir: Path
+    cache_dir: Path
+    split: Split
+    encoder: Encoder
+    tagger: Tagger
+    label: Smoothing
+    net: Recipe
+    objective: Objective
+    trainer: Callable[..., pl.Trainer]
+    records: Path | None = None
+    queries: Path | None = None
+    reader: Reader | None = None
+    pool: Pool | None = None
+    responder: Responder | None = None
+    rewarder: Rewarder | None = None
+    truth: Rewarder | None = None
+    cells: Rules = field(default_factory=Rules)
+    until: str | None = None
+    plan: bool = False
+    export: Forms = field(default_factory=Forms)
+    logger: Callable[..., Logger] | None = None
+    prices: Mapping[str, float] | None = None
+    folds: int | None = None
+    selectors: Mapping[str, Selector] = field(default_factory=dict)
+    compare_beta: Sequence[float] = ()
+    seed: int = 0
+    ckpt_path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.ckpt_path is not None and self.folds is not None:
+            raise ConfigError(
+                expected="ckpt_path with one split", found=f"folds={self.folds}", do="set folds=null to resume"
+            )
+        if self.selectors and self.folds is not None:
+            raise ConfigError(
+                expected="one split, to compare selectors with the exported router",
+                found=f"folds={self.folds}, with which that router is trained on all queries",
+                do="set folds=null, or leave selectors out",
+            )
+        if self.until is not None and self.until not in STAGES:
+            raise ConfigError(expected=f"until among {STAGES}", found=repr(self.until), do="correct it")
+
+
+def live(settings: Settings) -> Live:
+    """The live run that the settings describe.
+
+    Raises:
+        ConfigError: a part of it is not chosen.
+    """
+    if settings.reader is None or settings.pool is None or settings.responder is None:
+        raise ConfigError(
+            expected="a reader, a pool and a responder, to ask candidates",
+            found=str({name: type(getattr(settings, name)).__name__ for name in ("reader", "pool", "responder")}),
+            do="choose them: reader=file queries=FILE pool=… responder=…",
+        )
+    if settings.rewarder is None and settings.until != "respond" and not settings.plan:
+        raise ConfigError(
+            expected="a rewarder, to train from", found="none", do="choose rewarder=…, or stop with until=respond"
+        )
+    return Live(
+        settings.reader, settings.pool, settings.responder, settings.cache_dir,
+        settings.rewarder, settings.truth, settings.cells, settings.split,
+    )  # fmt: skip
+
+
+def record(settings: Settings) -> Settings:
+    """Settings with a recorded table: as they are, or after a live run has made one in the run folder.
+
+    Raises:
+        ConfigError: neither a table nor a reader is given, or both are.
+    """
+    if (settings.records is None) == (settings.reader is None):
+        raise ConfigError(
+            expected="either records=FILE or a reader=…",
+            found="neither" if settings.records is None else "both",
+            do="add records=FILE to train from a recorded table, or reader=file queries=FILE to ask candidates",
+        )
+    if settings.records is not None:
+        return settings
+    asking = live(settings)
+    table = settings.run_dir / "records.parquet"
+    asking.run(table, settings.until)
+    log.info("recorded table: %s", table)
+    prices = {c.name: p for c in asking.pool.candidates if (p := c.mean_price()) is not None}
+    return replace(settings, records=table, reader=None, prices={**prices, **(settings.prices or {})})

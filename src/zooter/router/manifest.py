@@ -1,0 +1,98 @@
+"""The list of an export's files with their hashes, and the check that nothing is missing, changed or foreign."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zooter.data.files import sha256
+from zooter.errors import ExportError
+
+FILE = "manifest.json"
+FORMAT = 1
+
+# What is where in an export.
+CARD = "README.md"
+POOL = "pool.json"
+REFERENCE = "reference.json"
+REFERENCE_EMBEDDINGS = "reference.safetensors"
+HEAD = "head.safetensors"
+ENCODER = "encoder"
+ONNX = "onnx"  # all that serving reads, but for the pool and the reference
+WEIGHTS = {"float32": f"{ONNX}/float32.onnx", "int8": f"{ONNX}/int8.onnx"}
+TOKENIZER = f"{ONNX}/tokenizer.json"
+PARITY = f"{ONNX}/parity.json"
+HUGGINGFACE = "huggingface"
+CALIBRATION = "calibration.json"
+MARGIN = "margin.json"  # a cascade's calibrated thresholds
+
+
+def seal(folder: Path, facts: dict[str, Any]) -> None:
+    """Write `manifest.json`: the facts, and size and SHA-256 of every other file in the folder."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
+    files = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+    write_json(folder / FILE, {"format": FORMAT, **facts, "files": files})
+
+
+def facts(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says beside the files' hashes, to seal a changed export with."""
+    return {key: value for key, value in manifest.items() if key not in ("format", "files")}
+
+
+def verify(folder: Path, parts: Sequence[str] | None = None) -> dict[str, Any]:
+    """The manifest of an export whose files are all there and unchanged.
+
+    Args:
+        parts: files and folders of it to check, for those who read no others; None is all.
+
+    Raises:
+        ExportError: it is not an export, its format is newer, or a file is missing or changed.
+    """
+    manifest = read_json(folder / FILE, folder)
+    if manifest.get("format") != FORMAT:
+        raise ExportError(
+            expected=f"an export of format {FORMAT} in {folder}",
+            found=f"format {manifest.get('format')}",
+            do="load it with the version of zooter that wrote it, or export again",
+        )
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise _broken(folder, f"no list of files in {FILE}")
+    for name, expected in files.items():
+        if parts is not None and not {name, name.partition("/")[0]} & set(parts):
+            continue
+        path = folder / name
+        if not path.is_file():
+            raise _broken(folder, f"{name} is missing")
+        if sha256(path) != expected:
+            raise _broken(folder, f"{name} has changed since it was exported")
+    return manifest
+
+
+def read_json(path: Path, folder: Path) -> dict[str, Any]:
+    """One JSON object of an export.
+
+    Raises:
+        ExportError: the file is not there or is not JSON.
+    """
+    if not path.is_file():
+        raise ExportError(
+            expected=f"an export in {folder}",
+            found=f"no {path.name}" if folder.is_dir() else "no such folder",
+            do="give the `export` folder that train.py left in its run folder",
+        )
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise _broken(folder, f"{path.name} is not a JSON object ({error})") from error
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """One JSON object for an export, readable for people too."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _broken(folder: Path, found: str) -> ExportError:
+    return ExportError(
+        expected=f"a whole, unchanged export in {folder}", found=found, do="copy it again or export again"
+    )

@@ -1,0 +1,38 @@
+"""Always the same candidate."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from zooter.data.response_table import Recorded
+from zooter.data.types import Query
+from zooter.errors import ConfigError
+from zooter.selector.ordering import means_of, strong_first
+from zooter.selector.protocol import Ask, Needs, Selection, first_answer
+
+
+@dataclass(frozen=True)
+class SingleSelector:
+    """Returns one candidate's response; where its call fails, that of the next in the pool.
+
+    Attributes:
+        candidate: its name; None is the one with the best mean reward on the training rows.
+    """
+
+    candidate: str | None = None
+    needs: ClassVar[Needs] = Needs()
+
+    def fit(self, training: Recorded, validation: Recorded) -> "SingleSelector":
+        """Takes the candidate with the best mean training reward, unless one is named."""
+        if self.candidate is not None:
+            return self
+        return replace(self, candidate=strong_first(means_of(training))[0])
+
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        if self.candidate not in ask.pool.names:
+            raise ConfigError(
+                expected=f"a candidate among {list(ask.pool.names)} for selector single",
+                found=repr(self.candidate),
+                do="correct `candidate`, or fit the selector on recorded rewards",
+            )
+        others = [name for name in ask.pool.names if name != self.candidate]
+        return Selection(await first_answer(ask, [self.candidate, *others]), why=f"always {self.candidate}")

@@ -1,0 +1,40 @@
+"""The tags that the recorded table gives."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter.data.types import Tags
+from zooter.errors import RecordsError
+from zooter.training.tagger.protocol import Tagger
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ColumnTagger:
+    """Takes the table's `tags` column.
+
+    Attributes:
+        otherwise: the tagger for a table without tags; None refuses such a table.
+    """
+
+    otherwise: Tagger | None = None
+
+    def fit(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> Tagger:
+        if recorded.names:
+            return self
+        if self.otherwise is None:
+            raise RecordsError(
+                expected="a column `tags` with at least one tag",
+                found="none",
+                do="add the column, or set tagger=cluster or tagger=none",
+            )
+        log.info("the table has no tags: %s stands in", type(self.otherwise).__name__)
+        return self.otherwise.fit(queries, embeddings, recorded)
+
+    def tag(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> Tags:
+        return recorded

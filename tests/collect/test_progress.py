@@ -1,0 +1,24 @@
+"""The bar of a long stage."""
+
+import io
+
+from rich.console import Console
+
+from zooter.collect import progress
+
+
+def test_it_shows_how_far_what_it_cost_and_what_failed() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with progress.bar("asking", 10, console) as advance:
+        advance(4, 0.25, 0)
+        advance(3, 0.25, 1)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for part in ("asking", "7/10", "$0.5000", "1 failed"):
+        assert part in shown
+
+
+def test_it_says_nothing_where_nobody_watches() -> None:
+    console = Console(file=io.StringIO(), force_terminal=False)
+    with progress.bar("asking", 10, console) as advance:
+        advance(10, 0.0, 0)
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]

@@ -1,0 +1,245 @@
+"""Filling cells of responses: what is missing is asked, once, and nothing that was answered is ever lost."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from support.fake_server import Reply, chat, complaint, serving
+
+from zooter.collect.respond import Rules, columns, respond
+from zooter.collect.responder.openai import OpenAIResponder
+from zooter.collect.responder.protocol import Request, Sampling
+from zooter.data.cache import Cells
+from zooter.data.pool import Candidate, Pool
+from zooter.data.types import Query, Response
+from zooter.errors import ConfigError, ResponderError
+
+POOL = Pool((Candidate("a"), Candidate("b")))
+
+
+def queries(n: int, start: int = 0) -> list[Query]:
+    return [Query(f"id{i}", f"text {i}") for i in range(start, start + n)]
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Answers with what it was asked, and keeps a list of that; texts in `failing` fail."""
+
+    sampling: Sampling = field(default_factory=Sampling)
+    failing: frozenset[str] = frozenset()
+    calls: list[tuple[str, str, int]] = field(default_factory=list)
+    fatal_after: int = 10**9
+    first_tokens: tuple[tuple[str, float], ...] | None = None
+
+    def identity(self, candidate: Candidate) -> Mapping[str, object]:
+        return {"model": candidate.model or candidate.name, "sampling": self.sampling.told()}
+
+    async def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
+        for request in requests:
+            if len(self.calls) >= self.fatal_after:
+                raise ResponderError(expected="a key", found="none", do="set it")
+            self.calls.append((request.candidate.name, request.query.text, request.sample))
+            failed = "broken" if request.query.text in self.failing else None
+            text = f"{request.candidate.name}/{request.query.text}/{request.sample}"
+            yield Response(request.query.id, request.candidate.name, request.sample, text, error=failed,
+                           first_tokens=self.first_tokens)  # fmt: skip
+
+
+def texts(cells: Cells, keys: Sequence[str]) -> list[str | None]:
+    return [found.text if found else None for found in cells.answers(keys)]
+
+
+def test_every_cell_is_asked_once_and_kept(tmp_path: Path) -> None:
+    echo, cells = Echo(), Cells(tmp_path)
+    keys = respond(queries(3), POOL, echo, cells, Rules(samples=2))
+    assert len(echo.calls) == len(set(echo.calls)) == 3 * 2 * 2
+    assert texts(cells, keys["b"]) == [f"b/text {i}/{sample}" for sample in range(2) for i in range(3)]
+    again = Echo()
+    assert respond(queries(3), POOL, again, cells, Rules(samples=2)) == keys
+    assert again.calls == []
+
+
+def test_cells_of_before_there_were_first_tokens_are_still_read(tmp_path: Path) -> None:
+    cells = Cells(tmp_path)
+    respond(queries(2), POOL, Echo(), cells, Rules())
+    for shard in cells.responses.folder.iterdir():
+        pq.write_table(pq.read_table(shard).drop_columns(["first_tokens"]), shard)
+    echo = Echo()
+    keys = respond(queries(2), POOL, echo, cells, Rules())
+    assert echo.calls == []
+    assert [found and (found.text, found.first_tokens) for found in cells.answers(keys["a"])] == [
+        ("a/text 0/0", None), ("a/text 1/0", None),
+    ]  # fmt: skip
+    # Beside newer ones.
+    respond(queries(3), POOL, Echo(first_tokens=(("b", -0.5),)), cells, Rules())
+    keys = respond(queries(3), POOL, echo, cells, Rules())
+    assert [found and found.first_tokens for found in cells.answers(keys["a"])] == [None, None, (("b", -0.5),)]
+
+
+def test_a_new_candidate_costs_its_column_only(tmp_path: Path) -> None:
+    respond(queries(3), POOL, Echo(), Cells(tmp_path), Rules())
+    echo = Echo()
+    respond(queries(3), Pool((*POOL.candidates, Candidate("c"))), echo, Cells(tmp_path), Rules())
+    assert {name for name, _, _ in echo.calls} == {"c"}
+    assert len(echo.calls) == 3
+
+
+def test_new_queries_cost_their_rows_only_and_ids_do_not_matter(tmp_path: Path) -> None:
+    respond(queries(3), POOL, Echo(), Cells(tmp_path), Rules())
+    echo = Echo()
+    renamed = [replace(query, id=f"other{i}") for i, query in enumerate(queries(3))]
+    respond([*renamed, *queries(2, start=3)], POOL, echo, Cells(tmp_path), Rules())
+    assert sorted(echo.calls) == [(name, f"text {i}", 0) for name in "ab" for i in (3, 4)]
+
+
+def test_another_sampling_makes_new_cells_and_keeps_the_old(tmp_path: Path) -> None:
+    cells = Cells(tmp_path)
+    old = respond(queries(2), POOL, Echo(), cells, Rules())
+    cooler = Echo(Sampling(temperature=0.1))
+    respond(queries(2), POOL, cooler, cells, Rules())
+    assert len(cooler.calls) == 4
+    back = Echo()
+    assert respond(queries(2), POOL, back, cells, Rules()) == old
+    assert back.calls == []
+
+
+def test_a_renamed_or_dearer_candidate_is_not_asked_again(tmp_path: Path) -> None:
+    respond(queries(2), Pool((Candidate("a", model="m"),)), Echo(), Cells(tmp_path), Rules())
+    echo = Echo()
+    respond(
+        queries(2), Pool((Candidate("z", model="m", price=9.0, url="http://x/v1"),)), echo, Cells(tmp_path), Rules()
+    )
+    assert echo.calls == []
+
+
+def test_two_names_of_one_model_share_their_cells(tmp_path: Path) -> None:
+    echo, cells = Echo(), Cells(tmp_path)
+    keys = respond(queries(2), Pool((Candidate("a", model="m"), Candidate("b", model="m"))), echo, cells, Rules())
+    assert len(echo.calls) == 2
+    assert keys["a"] == keys["b"]
+
+
+def test_a_failed_call_is_tried_in_the_next_runs_up_to_the_limit(tmp_path: Path) -> None:
+    rules, cells = Rules(max_attempts=2, max_failures=0.5), Cells(tmp_path)
+    asked = []
+    for _ in range(3):
+        echo = Echo(failing=frozenset({"text 1"}))
+        keys = respond(queries(4), POOL, echo, cells, rules)
+        asked.append(len(echo.calls))
+        assert texts(cells, keys["a"]) == ["a/text 0/0", None, "a/text 2/0", "a/text 3/0"]
+    assert asked == [8, 2, 0]
+    assert columns(queries(4), POOL, Echo(), cells, rules)["a"].given_up == 1
+    healed = Echo()
+    keys = respond(queries(4), POOL, healed, cells, replace(rules, max_attempts=3))
+    assert len(healed.calls) == 2
+    assert None not in texts(cells, keys["a"])
+
+
+def test_too_many_failures_stop_the_run_with_the_most_frequent_reason(tmp_path: Path) -> None:
+    failing = frozenset(f"text {i}" for i in range(1_000))
+    echo = Echo(failing=failing)
+    with pytest.raises(
+        ResponderError, match=r"at most 20% of the calls to 'a' to fail; found 50 of 50 .*\(50×\) with: broken"
+    ):
+        respond(queries(1_000), POOL, echo, Cells(tmp_path), Rules(batch=64))
+    assert len(echo.calls) == 50
+
+
+def test_too_many_failures_of_a_few_queries_are_told_at_the_end(tmp_path: Path) -> None:
+    echo = Echo(failing=frozenset({"text 0", "text 1"}))
+    with pytest.raises(ResponderError, match="found 2 of 4 failed"):
+        respond(queries(4), POOL, echo, Cells(tmp_path), Rules())
+    assert len(echo.calls) == 8
+
+
+def test_a_few_stubborn_failures_do_not_stop_a_later_run(tmp_path: Path) -> None:
+    stubborn = frozenset(f"text {i}" for i in range(60))
+    respond(queries(600), POOL, Echo(failing=stubborn), Cells(tmp_path), Rules(max_failures=1.0))
+    second = Echo(failing=stubborn)
+    respond(queries(600), POOL, second, Cells(tmp_path), Rules(max_failures=0.2))
+    assert len(second.calls) == 120
+
+
+def test_what_came_before_a_fatal_error_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(ResponderError, match="a key"):
+        respond(queries(10), POOL, Echo(fatal_after=7), Cells(tmp_path), Rules(batch=100))
+    echo = Echo()
+    respond(queries(10), POOL, echo, Cells(tmp_path), Rules())
+    assert len(echo.calls) == 20 - 7
+
+
+def test_several_samples_of_a_greedy_candidate_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a temperature above 0 with several samples"):
+        respond(queries(1), POOL, Echo(Sampling(temperature=0)), Cells(tmp_path), Rules(samples=2))
+
+
+@pytest.mark.parametrize("wrong", [{"samples": 0}, {"batch": 0}, {"max_attempts": 0}, {"max_failures": 1.5}])
+def test_rules_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Rules(**wrong)
+
+
+# --- kill -9 ---------------------------------------------------------------------------------------------------------
+
+N, BATCH, ATONCE = 3_000, 16, 8  # so many that a fast machine is not done before the last kill
+
+
+def flaky(body: dict[str, Any], number: int) -> Reply:
+    """The same answer to the same query always; now and then a hiccup first."""
+    if number % 23 == 0:
+        return complaint(500, "hiccup")
+    return chat(f"{body['model']} says {hash_of(body)}", delay=0.002)
+
+
+def hash_of(body: dict[str, Any]) -> int:
+    return sum(map(ord, body["messages"][-1]["content"])) * 31 + body["seed"]
+
+
+def run_to_the_end(url: str, folder: Path) -> dict[str, list[str]]:
+    """What the child process does, and the parent in the end."""
+    pool = Pool(tuple(Candidate(name, url=url) for name in "ab"))
+    responder = OpenAIResponder(concurrency=ATONCE, backoff=0.001)
+    return respond(queries(N // 2), pool, responder, Cells(folder), Rules(batch=BATCH))
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(tmp_path: Path) -> None:
+    """`kill -9` of a real process, 20 times; each loses no more than what had not landed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "test_ask"])
+    chance = random.Random(0)
+    with serving(flaky) as server:
+        whole = run_to_the_end(server.url, tmp_path / "whole")
+        asked_at_once = len(server.bodies)
+        cells, kills = Cells(tmp_path / "killed"), 0
+        while kills < 20:
+            before = len(cells.responses.table(["key"]))
+            child = context.Process(target=run_to_the_end, args=(server.url, tmp_path / "killed"))
+            child.start()
+            arrived, start = len(server.bodies), time.monotonic()
+            while len(server.bodies) == arrived and child.is_alive() and time.monotonic() - start < 30:
+                time.sleep(0.001)
+            time.sleep(chance.uniform(0.0, 0.06))
+            if child.is_alive():
+                os.kill(child.pid or 0, signal.SIGKILL)
+            child.join()
+            if child.exitcode != -signal.SIGKILL:
+                break  # it was done
+            kills += 1
+            assert len(cells.responses.table(["key"])) >= before
+        assert kills == 20
+        killed = run_to_the_end(server.url, tmp_path / "killed")
+    assert killed == whole
+    for name in whole:
+        assert texts(cells, killed[name]) == texts(Cells(tmp_path / "whole"), whole[name])
+        assert None not in texts(cells, killed[name])
+    answered = sum(number % 23 != 0 for number in range(asked_at_once, len(server.bodies)))
+    assert answered - N <= kills * (BATCH + ATONCE)
+    assert len(cells.responses.table(["key"])) == N

@@ -1,0 +1,188 @@
+"""Plain settings → components, and errors for people."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zooter.commands import config
+from zooter.data.split import Split
+from zooter.errors import ConfigError, RecordsError
+from zooter.training.labels import Smoothing
+from zooter.training.tagger.cluster import ClusterTagger
+from zooter.training.tagger.column import ColumnTagger
+
+SPLIT = "zooter.data.split.Split"
+COLUMN, CLUSTER = "zooter.training.tagger.column.ColumnTagger", "zooter.training.tagger.cluster.ClusterTagger"
+
+
+def refusal(node: Any, path: str = "") -> str:
+    with pytest.raises(ConfigError) as caught:
+        config.build(node, path)
+    return str(caught.value)
+
+
+def test_a_setting_that_was_left_open_is_asked_for_by_its_key() -> None:
+    config.refuse_missing(set())
+    with pytest.raises(ConfigError, match=r"expected a value for a.b; found none; add a.b=… to the command"):
+        config.refuse_missing({"c", "a.b"})
+
+
+# -- building
+
+
+def test_a_node_becomes_the_component_it_names() -> None:
+    assert config.build({"_target_": SPLIT, "val": 0.2}) == Split(val=0.2)
+
+
+def test_nodes_inside_are_built_first_also_in_lists() -> None:
+    inner = {"_target_": CLUSTER, "clusters": 4}
+    found = config.build({"taggers": [{"_target_": COLUMN, "otherwise": inner}, None], "n": 1})
+    assert found == {"taggers": [ColumnTagger(otherwise=ClusterTagger(clusters=4)), None], "n": 1}
+
+
+def test_a_partial_node_is_called_later_with_more() -> None:
+    found = config.build({"_target_": SPLIT, "_partial_": True, "val": 0.2})
+    assert isinstance(found, partial)
+    assert found(test=0.3) == Split(val=0.2, test=0.3)
+
+
+def test_building_leaves_the_settings_as_they_were() -> None:
+    node = {"_target_": SPLIT, "_partial_": False, "val": 0.2}
+    config.build(node)
+    assert node == {"_target_": SPLIT, "_partial_": False, "val": 0.2}
+
+
+def test_a_whole_number_is_a_float_and_null_is_fine_where_it_is_allowed() -> None:
+    assert config.build({"_target_": "zooter.training.labels.Smoothing", "beta": 1}) == Smoothing(beta=1)
+    assert config.build({"_target_": CLUSTER, "clusters": None}) == ClusterTagger()
+
+
+@dataclass(frozen=True)
+class Files:
+    """Stands for settings that name files."""
+
+    records: Path
+    out: Path | None = None
+
+
+def test_texts_become_paths_where_paths_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Files, "__module__", "zooter.made_up")
+    monkeypatch.setattr(config, "locate", lambda target, path: Files)
+    found = config.build({"_target_": "zooter.Files", "records": "a/b.parquet", "out": None})
+    assert found == Files(Path("a/b.parquet"), None)
+    assert "expected records of type Path; found 2024" in refusal({"_target_": "zooter.Files", "records": 2024})
+    assert "expected out of type Path or null; found True" in refusal(
+        {"_target_": "zooter.Files", "records": "a", "out": True}
+    )
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (
+            {"_target_": SPLIT, "vall": 0.1},
+            "keys of split among ['salt', 'test', 'val']; found ['vall']; correct or remove",
+        ),
+        ({"_target_": SPLIT, "val": "much"}, "expected split.val of type float; found 'much'; correct the value"),
+        ({"_target_": SPLIT, "val": True}, "expected split.val of type float; found True"),
+        ({"_target_": SPLIT, "val": None}, "expected split.val of type float; found None"),
+        ({"_target_": SPLIT, "salt": 0}, "expected split.salt of type str; found 0"),
+        ({"_target_": CLUSTER, "clusters": 2.5}, "expected split.clusters of type int or null; found 2.5"),
+        ({"_target_": "zooter.training.labels.Smoothing", "hard": 1}, "expected split.hard of type bool; found 1"),
+        ({"_target_": "zooter.data.pool.Candidate"}, "expected values for ['name'] of split; found none; set them"),
+        ({"_target_": "os.system", "command": "true"}, "found os.system; choose an option of zooter"),
+        ({"_target_": "zooterfake.thing"}, "found zooterfake.thing; choose an option of zooter"),
+        ({"_target_": "zooter.nowhere.Split"}, "expected zooter.nowhere.Split to be importable, for split"),
+        ({"_target_": "zooter.data.split.Splitt"}, "expected split._target_ to exist; found zooter.data.split.Splitt"),
+        (
+            {"_target_": "zooter.training.labels.UNITS"},
+            "expected split._target_ to exist; found zooter.training.labels.UNITS",
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_node_that_does_not_fit_is_refused(node: dict[str, Any], message: str) -> None:
+    assert message in refusal(node, "split")
+
+
+def test_a_wrong_key_deep_inside_is_named_by_its_path() -> None:
+    node = {"_target_": COLUMN, "otherwise": {"_target_": CLUSTER, "words": "few"}}
+    assert "expected tagger.otherwise.words of type int; found 'few'" in refusal(node, "tagger")
+    assert "expected parts[1].val of type float" in refusal([1, {"_target_": SPLIT, "val": "x"}], "parts")
+
+
+def test_the_range_of_a_value_is_checked_by_its_component() -> None:
+    assert "expected split.val between 0 and 1" in refusal({"_target_": SPLIT, "val": 2.0})
+
+
+# -- errors for people
+
+
+@pytest.fixture(autouse=True)
+def _no_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_failures", [])
+
+
+def test_an_expected_error_is_one_message_and_exit_code_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert config.exit_code() == 0
+    with config.errors_for_people():
+        raise RecordsError(expected="a column [bold]", found="[/nothing]" + "x" * 300, do="add it")
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == f"RecordsError: expected a column [bold]; found [/nothing]{'x' * 300}; add it\n"
+    assert config.exit_code() == 2
+
+
+def test_a_job_that_works_does_not_take_an_earlier_failure_back() -> None:
+    with config.errors_for_people():
+        raise ConfigError(expected="x", found="y", do="z")
+    with config.errors_for_people():
+        pass
+    assert config.exit_code() == 2
+
+
+def test_an_error_that_nobody_expected_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), config.errors_for_people():
+        _ = 1 / 0
+    assert config.exit_code() == 0
+
+
+def test_an_interrupt_is_said_and_ends_with_its_own_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, config.errors_for_people():
+        raise KeyboardInterrupt
+    assert caught.value.code == 130
+    assert "interrupted; finished results and caches are kept" in capsys.readouterr().err
+
+
+# -- selectors by name
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Path:
+    for name in ("margin", "random", "knn", "_part"):
+        (tmp_path / f"{name}.yaml").write_text("")
+    return tmp_path
+
+
+def test_each_named_selector_chooses_its_file_and_two_always_stand_beside(options: Path) -> None:
+    found = config.selectors(["infer.py", "selectors=[margin, knn]", "records=FILE"], options)
+    assert found == [
+        "infer.py", "records=FILE", "+selector@selectors.margin=margin", "+selector@selectors.knn=knn",
+        "+selector@selectors.random=random",
+    ]  # fmt: skip
+    assert config.selectors(["infer.py"], options)[1:] == [f"+selector@selectors.{n}={n}" for n in ("random", "knn")]
+    assert config.selectors(["selectors=margin"], options)[0] == "+selector@selectors.margin=margin"
+
+
+@pytest.mark.parametrize("name", ["margn", "_part"])
+def test_a_name_without_a_file_is_refused(options: Path, name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"expected selectors among \['knn', 'margin', 'random'\]; found \['{name}'\]"
+    ):
+        config.selectors([f"selectors=[margin,{name}]"], options)

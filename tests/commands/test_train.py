@@ -1,0 +1,422 @@
+"""The main job on a small made-up table: training, report, export, routing, resuming."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from support.fake_server import Reply, chat, complaint, serving
+from support.made_up import CANDIDATES, encoder_folder, rows, table
+from support.paths import CONF
+
+from zooter.commands import config, route
+from zooter.commands import train as training
+from zooter.data import reward_table
+from zooter.data.split import Split
+from zooter.errors import ConfigError, ExportError, RecordsError
+from zooter.router import drift
+from zooter.router.torch_router import Router
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    encoder_folder(folder / "encoder")
+    table(folder / "table.parquet")
+    return folder
+
+
+def train(home: Path, name: str, *overrides: str) -> dict[str, Any]:
+    given = [
+        f"records={home / 'table.parquet'}", f"run_dir={home / name}", f"cache_dir={home / 'cache'}",
+        f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]", "trainer=cpu", "net.lr=1e-3",
+        "export.onnx=false", *overrides,
+    ]  # fmt: skip
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        values = OmegaConf.to_container(compose("train", given), resolve=True)
+    assert isinstance(values, dict)
+    return training.run(config.build(values), values)
+
+
+@pytest.fixture(scope="module")
+def report(home: Path) -> dict[str, Any]:
+    return train(home, "run")
+
+
+def test_a_router_learns_whose_topic_a_query_is(report: dict[str, Any]) -> None:
+    test = report["test"]
+    assert test["routed"] > test["best_single"] + 0.2
+    assert test["gap_closed"] > 0.5
+    assert test["gap_closed_ci"][0] < test["gap_closed"] < test["gap_closed_ci"][1]
+
+
+def test_a_run_leaves_a_report_plots_and_an_export(home: Path, report: dict[str, Any]) -> None:
+    folder = home / "run"
+    assert json.loads((folder / "report.json").read_text())["test"] == report["test"]
+    assert "| routed (ours) |" in (folder / "report.md").read_text()
+    assert {path.name for path in (folder / "plots").iterdir()} >= {"methods.png", "tags.png", "calibration.png"}
+    assert not list(folder.rglob(".*")), "a draft was left"
+
+
+def test_the_report_has_the_agreed_keys(report: dict[str, Any]) -> None:
+    agreed = {"queries", "routed", "random", "best_single", "best_single_name", "per_tag_best", "knn", "oracle"}
+    assert agreed | {"gap_closed", "gap_closed_ci"} <= report["test"].keys()
+
+
+def test_selectors_are_compared_with_the_exported_router_on_the_same_test_queries(home: Path) -> None:
+    selector = "+selectors.told={_target_: zooter.selector.baseline.per_tag_best.PerTagBestSelector}"
+    found = train(home, "beside", selector, "net.epochs=1")
+    compared, test = found["compared"], found["test"]
+    assert list(compared["selectors"]) == ["best_single", "oracle", "routed", "told"]
+    assert compared["queries"] == test["queries"]
+    for name, method in (("routed", "routed"), ("best_single", "best_single"), ("told", "per_tag_best")):
+        assert compared["selectors"][name]["quality"]["mean"] == pytest.approx(test[method])
+    assert (home / "beside" / "compared" / "decisions.parquet").exists()
+    assert "[Selectors compared](compared/report.md): best_single" in (home / "beside" / "report.md").read_text()
+    split = json.loads((home / "beside" / "export" / "manifest.json").read_text())["split"]
+    assert split == {"val": 0.1, "test": 0.2, "salt": "0", "folds": None}
+
+
+def test_selectors_are_not_compared_with_a_router_that_saw_all_queries(home: Path) -> None:
+    with pytest.raises(ConfigError, match="expected one split, to compare selectors with the exported router"):
+        train(home, "beside", "+selectors.one={_target_: zooter.selector.baseline.single.SingleSelector}", "folds=2")
+
+
+def test_an_export_routes_as_the_net_that_was_trained(home: Path, report: dict[str, Any]) -> None:
+    router = Router.load(home / "run" / "export", device="cpu")
+    read = reward_table.read(home / "table.parquet")
+    choices = router.route(read.queries)
+    np.testing.assert_allclose(choices.probs.sum(axis=1), 1.0)
+    test = Split().parts(read.queries)[0].test
+    column = [CANDIDATES.index(name) for name in np.array(choices.names())[test]]
+    order = [read.pool.names.index(name) for name in CANDIDATES]
+    got = read.rewards.values[test, np.array(order)[column]]
+    assert got.mean() == pytest.approx(report["test"]["routed"])
+
+
+def test_routing_does_not_depend_on_the_batch(home: Path, report: dict[str, Any]) -> None:
+    router = Router.load(home / "run" / "export", device="cpu")
+    texts = ["please add sum", "poem", "please court judge law verse rhyme"]
+    together = router.route(texts).probs
+    np.testing.assert_allclose(together, np.concatenate([router.route([text]).probs for text in texts]), atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_router(home: Path, report: dict[str, Any]) -> None:
+    assert train(home, "again")["test"] == report["test"]
+
+
+def test_folds_test_every_query_once(home: Path) -> None:
+    found = train(home, "folds", "folds=3", "tagger=none")
+    assert found["test"]["queries"] == 240
+    assert (home / "folds" / "export" / "manifest.json").is_file()
+
+
+def test_every_objective_trains(home: Path) -> None:
+    for name in ("reverse_kl", "expected_reward", "cross_entropy"):
+        found = train(home, name, f"objective={name}", "net.epochs=3")
+        assert found["test"]["routed"] > found["test"]["random"], name
+
+
+def test_finetuning_trains_the_encoder_and_exports_it(home: Path) -> None:
+    found = train(home, "finetune", "net=finetune", "net.epochs=2", "net.lr=1e-3")
+    assert found["test"]["gap_closed"] > 0.3
+    export = home / "finetune" / "export"
+    before = (home / "encoder" / "model.safetensors").read_bytes()
+    assert (export / "encoder" / "model.safetensors").read_bytes() != before
+    router = Router.load(export, device="cpu")
+    assert sum(router.route(["please add sum plus"]).probs[0]) == pytest.approx(1.0)
+
+
+def test_finetuning_in_mixed_precision_learns_too(home: Path) -> None:
+    found = train(home, "mixed", "net=finetune", "net.epochs=2", "net.lr=1e-3", "trainer.precision=bf16-mixed")
+    assert found["test"]["gap_closed"] > 0.3
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(home: Path) -> None:
+    whole = train(home, "whole", "net.epochs=4", "net.patience=9")
+    train(home, "half", "net.epochs=2", "net.patience=9")
+    rest = train(home, "rest", "net.epochs=4", "net.patience=9", f"ckpt_path={home}/half/checkpoints/last.ckpt")
+    assert rest["fit"]["steps"] == whole["fit"]["steps"]
+    assert rest["fit"]["epochs"] == 4
+
+
+def test_a_checkpoint_of_another_net_is_refused(home: Path) -> None:
+    train(home, "narrow", "net.width=8", "net.epochs=1")
+    with pytest.raises(ConfigError, match="expected a checkpoint of this net"):
+        train(home, "wide", "net.width=16", f"ckpt_path={home}/narrow/checkpoints/last.ckpt")
+
+
+def test_a_table_without_tags_is_clustered(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "untagged.jsonl"
+    path.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "tags"}) + "\n" for row in rows()))
+    found = train(home, "untagged", f"records={path}")
+    assert found["test"]["gap_closed"] > 0.3
+    assert all(row["tag"][:2].isdigit() for row in found["test"]["tags"])
+
+
+def test_missing_cells_are_masked_everywhere(home: Path, tmp_path: Path) -> None:
+    kept = [row for i, row in enumerate(rows()) if i % 4 or row["candidate"] == "poet"]
+    pq.write_table(pa.Table.from_pylist(kept), tmp_path / "holes.parquet")
+    found = train(home, "holes", f"records={tmp_path / 'holes.parquet'}")
+    assert found["data"]["missing_cells"] == 3 * 240 - len(kept)
+    assert found["test"]["gap_closed"] > 0.3
+    assert "NaN" not in (home / "holes" / "report.json").read_text()
+
+
+def test_rewards_train_and_the_truth_measures(home: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noisy = [
+        {**row, "truth": row["reward"], "reward": float(rng.random() < 0.3) if rng.random() < 0.5 else row["reward"]}
+        for row in rows()
+    ]
+    pq.write_table(pa.Table.from_pylist(noisy), tmp_path / "truth.parquet")
+    found = train(home, "truth", f"records={tmp_path / 'truth.parquet'}", "compare_beta=[1.0]")
+    read = reward_table.read(tmp_path / "truth.parquet")
+    assert read.truth is not None
+    test = Split().parts(read.queries)[0].test
+    assert found["test"]["oracle"] == pytest.approx(read.truth.values[test].max(axis=1).mean())
+    ranked = read.truth.values[test, np.argmax(read.rewards.values[test], axis=1)].mean()
+    assert found["test"]["ranking"] == pytest.approx(ranked, abs=0.15)  # ties go to the strongest, not to the first
+    assert found["test"]["routed"] > found["test"]["ranking"]
+    assert "routed, β = 1" in found["test"]["intervals"]
+
+
+def test_bad_input_leaves_an_earlier_run_as_it_was(home: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in sorted((home / "run").rglob("*")) if path.is_file()}
+    (tmp_path / "bad.jsonl").write_text('{"query": "a", "candidate": "x", "reward": 1}\n{oops\n')
+    with pytest.raises(RecordsError, match="line 2"):
+        train(home, "run", f"records={tmp_path / 'bad.jsonl'}")
+    assert {path: path.read_bytes() for path in sorted((home / "run").rglob("*")) if path.is_file()} == before
+
+
+def test_folds_and_a_checkpoint_do_not_go_together(home: Path) -> None:
+    with pytest.raises(ConfigError, match="ckpt_path with one split"):
+        train(home, "never", "folds=3", "ckpt_path=some.ckpt")
+
+
+def test_wandb_offline_needs_neither_key_nor_network(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    train(home, "wandb", "logger=wandb", "net.epochs=1")
+    import wandb
+
+    assert wandb.run is None, "the run was left open"
+    assert list((home / "wandb").glob("wandb/offline-run-*"))
+
+
+CANARY = "canary-77aa31f0"
+
+
+def scolding(body: dict[str, Any], number: int) -> Reply:
+    """A server that repeats the key in one complaint, and else says the first word of what it is asked."""
+    text = body["messages"][-1]["content"]
+    return complaint(400, f"key {CANARY} may not ask this") if "number 7" in text else chat(text.split()[0])
+
+
+def test_no_file_of_a_live_run_with_wandb_holds_a_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Weights & Biases gets all settings and looks at the process by itself: everything written is searched."""
+    import wandb
+
+    wandb.teardown()  # its service has the environment that it was started with
+    for name in ("CANARY_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, CANARY)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lines = [{"query": f"{['left', 'right'][i % 2]} number {i}", "reference": "left"} for i in range(60)]
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with serving(scolding) as server:
+        who = f"{{url: '{server.url}', key_env: CANARY_KEY, model: told-by-its-name}}"
+        train(
+            home, "records-not-used", "records=null", "reader=file", f"queries={tmp_path / 'queries.jsonl'}",
+            "pool=any", f"+pool.candidates.one={who}", f"+pool.candidates.two={who}", "responder=openai",
+            "responder.backoff=0.001", "cells.max_failures=0.5", "rewarder=verify", "rewarder.method=exact",
+            "logger=wandb", f"run_dir={tmp_path / 'run'}", f"cache_dir={tmp_path / 'cache'}", "net.epochs=1",
+        )  # fmt: skip
+        assert server.headers[0]["authorization"] == f"Bearer {CANARY}"
+    wandb.teardown()
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    tables = "".join(str(pq.read_table(path).to_pylist()) for path in files if path.suffix == ".parquet")
+    assert "key *** may not ask this" in tables
+    (logged,) = [data for path, data in files.items() if path.suffix == ".wandb"]
+    assert b"told-by-its-name" in logged, "the settings are not in the file, or not as plain text"
+    assert not [path for path, data in files.items() if CANARY.encode() in data]
+    assert CANARY not in tables
+
+
+@pytest.fixture
+def export(home: Path, report: dict[str, Any], tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(home / "run" / "export", tmp_path / "export"))
+
+
+@pytest.mark.parametrize("name", ["head.safetensors", "encoder/model.safetensors", "pool.json", "reference.json"])
+def test_an_export_with_a_changed_or_missing_file_is_refused(export: Path, name: str) -> None:
+    data = bytearray((export / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (export / name).write_bytes(bytes(data))
+    with pytest.raises(ExportError, match=f"{name} has changed"):
+        Router.load(export)
+    (export / name).unlink()
+    with pytest.raises(ExportError, match=f"{name} is missing"):
+        Router.load(export)
+
+
+def test_an_export_with_the_pool_of_another_is_refused(export: Path) -> None:
+    from zooter.router import manifest
+
+    pool = json.loads((export / "pool.json").read_text())
+    pool["candidates"] = pool["candidates"][::-1]
+    (export / "pool.json").write_text(json.dumps(pool))
+    facts = json.loads((export / "manifest.json").read_text())
+    manifest.seal(export, {key: facts[key] for key in ("encoder", "pool")})  # as somebody would who mixes two exports
+    with pytest.raises(ExportError, match="trained for another pool"):
+        Router.load(export)
+
+
+def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"no manifest\.json"):
+        Router.load(tmp_path)
+
+
+def test_an_empty_query_is_not_routed(home: Path, report: dict[str, Any]) -> None:
+    with pytest.raises(RecordsError, match="an empty one at row 2"):
+        Router.load(home / "run" / "export").route(["please add", " \n"])
+
+
+def test_the_card_names_the_candidates_and_the_figures(home: Path, report: dict[str, Any]) -> None:
+    card = (home / "run" / "export" / "README.md").read_text()
+    assert all(name in card for name in CANDIDATES)
+    assert f"{report['test']['gap_closed']:.1%}" in card
+
+
+def test_reference_embeddings_are_those_of_training_queries(home: Path, report: dict[str, Any]) -> None:
+    from safetensors.torch import load_file
+
+    found = load_file(home / "run" / "export" / "reference.safetensors")["embeddings"]
+    assert found.dtype == torch.float16
+    reference = json.loads((home / "run" / "export" / "reference.json").read_text())
+    assert sum(reference["choices"].values()) == pytest.approx(1.0)
+    assert len(found) <= reference["queries"]
+
+
+# -- live runs
+
+
+def live(home: Path, name: str, *overrides: str) -> dict[str, Any] | None:
+    """Recorded responses stand in for the candidates; a right one says the word of its query's reference."""
+    told = rows(120)
+    replayed = [{**row, "response": "yes" if row["reward"] else "no", "reference": "yes"} for row in told]
+    pq.write_table(pa.Table.from_pylist(replayed), home / "replayed.parquet")
+    return train(
+        home, name, "records=null", "reader=file", f"queries={home / 'replayed.parquet'}", "pool=any",
+        *(f"+pool.candidates.{candidate}={{price: 1.0}}" for candidate in CANDIDATES),
+        "responder=replay", f"responder.recorded={home / 'replayed.parquet'}", "rewarder=verify",
+        "rewarder.method=exact", *overrides,
+    )  # fmt: skip
+
+
+def test_a_live_run_trains_from_what_it_records(home: Path) -> None:
+    found = live(home, "live")
+    assert found is not None
+    assert found["data"]["path"] == str(home / "live" / "records.parquet")
+    assert found["test"]["routed"] > found["test"]["best_single"]
+    assert json.loads((home / "live" / "export" / "pool.json").read_text())["candidates"][0] == {
+        "name": "calculator", "price": 1.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("until", ["respond", "reward"])
+def test_a_live_run_stops_after_a_stage_with_its_table(home: Path, until: str) -> None:
+    assert live(home, until, f"until={until}") is None
+    rewards = pq.read_table(home / until / "records.parquet")["reward"]
+    assert rewards.null_count == (len(rewards) if until == "respond" else 0)
+    assert not (home / until / "export").exists()
+
+
+@pytest.mark.parametrize("until", ["tag", "label"])
+def test_tags_and_labels_are_a_table_for_those_who_stop_there(home: Path, until: str) -> None:
+    assert train(home, until, f"until={until}") is None
+    found = pq.read_table(home / until / "labels.parquet")
+    assert found.num_rows == 240 * len(CANDIDATES)
+    assert set(found["part"].to_pylist()) == {"train", "val", "test"}
+    assert found["tags"][0].as_py() == ["arithmetic"]
+    if until == "tag":
+        assert found["label"].null_count == found.num_rows
+    else:
+        sums = found.group_by("query_id").aggregate([("label", "sum")])["label_sum"].to_numpy()
+        np.testing.assert_allclose(sums, 1.0)
+
+
+def test_a_live_run_without_its_parts_is_refused(home: Path) -> None:
+    with pytest.raises(ConfigError, match="a reader, a pool and a responder"):
+        train(home, "bad", "records=null", "reader=file")
+    with pytest.raises(ConfigError, match=r"either records=FILE or a reader=…; found both"):
+        train(home, "bad", "reader=file")
+    with pytest.raises(ConfigError, match="until among"):
+        train(home, "bad", "until=later")
+    with pytest.raises(ConfigError, match="choose rewarder=…, or stop with until=respond"):
+        train(home, "bad", "records=null", "reader=file", "pool=any", "responder=replay")
+
+
+def test_a_router_says_the_reward_that_it_expects_of_every_candidate(home: Path, report: dict[str, Any]) -> None:
+    router = Router.load(home / "run" / "export", device="cpu")
+    choices = router.route(["please add sum plus digits 7", "please rhyme poem verse stanza 8"])
+    assert choices.rewards is not None
+    assert choices.rewards.argmax(axis=1).tolist() == choices.probs.argmax(axis=1).tolist()
+    assert 0.6 < choices.rewards.max() < 1.3  # nine of ten are right
+
+
+def test_temperature_scaling_makes_the_probabilities_of_the_best_candidate_better(report: dict[str, Any]) -> None:
+    found = report["test"]["calibration"]
+    assert found["error"] < found["error_before"]
+
+
+def test_where_no_query_tells_candidates_apart_the_best_single_model_answers_all(home: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = [{**row, "reward": float(rng.random() < (0.6 if row["candidate"] == "poet" else 0.3))} for row in rows(120)]
+    pq.write_table(pa.Table.from_pylist(noise), tmp_path / "noise.parquet")
+    found = train(home, "noise", f"records={tmp_path / 'noise.parquet'}")["test"]
+    assert found["candidates"]["poet"]["share"] == pytest.approx(1.0)
+    assert found["over_best_single"]["mean"] == pytest.approx(0.0)
+
+
+def test_beta_and_temperature_are_chosen_in_the_training_part(home: Path) -> None:
+    for beta in ("auto", "per_tag"):
+        found = train(home, f"chosen {beta}", f"label.beta={beta}", "label.temperature=auto")
+        assert found["test"]["gap_closed"] > 0.5
+
+
+def test_drift_is_told_of_an_export(home: Path, report: dict[str, Any]) -> None:
+    export = home / "run" / "export"
+    alike = [str(row["query"]) for row in rows(90, seed=5)[::3]]
+    found = drift.drift(export, alike, device="cpu")
+    assert not found.drifted
+    assert found.choices_moved < 0.3
+    assert drift.drift(export, ["please court judge law"] * 40, device="cpu").drifted
+    with pytest.raises(RecordsError, match="at least 20 queries"):
+        drift.drift(export, alike[:3], device="cpu")
+    (told,) = route.run(route.Settings(export, queries=home / "table.parquet", device="cpu", mode="drift"))
+    assert json.loads(told).keys() >= {"drifted", "p_value", "recommendation"}
+
+
+def test_drift_needs_a_file_of_queries() -> None:
+    with pytest.raises(ConfigError, match="queries=FILE unless it is route"):
+        route.Settings(Path("export"), query="one", mode="drift")
+
+
+def test_steps_that_only_do_harm_leave_the_start_as_it_was(home: Path) -> None:
+    found = train(home, "wild", "net.lr=100", "net.epochs=2")
+    assert found["fit"]["best_epoch"] == 0
+    assert found["test"]["gap_closed"] > 0.5

@@ -1,0 +1,258 @@
+"""Selectors on live candidates."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from zooter.collect.responder.client.completion import Reply
+from zooter.collect.responder.openai import OpenAIResponder
+from zooter.collect.responder.protocol import Request, Sampling
+from zooter.data.cache import Cells
+from zooter.data.pool import Candidate, Pool
+from zooter.data.types import Floats, Query, Response
+from zooter.errors import ConfigError, ResponderError
+from zooter.evaluation.live import Flight, LiveAsk
+from zooter.selector.baseline.oracle import OracleSelector
+from zooter.selector.baseline.random import RandomSelector
+from zooter.selector.baseline.single import SingleSelector
+from zooter.selector.budget import Threshold
+from zooter.selector.cascade.margin import MarginSelector
+from zooter.selector.protocol import Ask, Needs, Selection, Selector, Want, first_answer
+from zooter.selector.voting.answers import Extract
+from zooter.selector.voting.best_of import BestOfSelector
+from zooter.selector.voting.consistency import ConsistencySelector
+from zooter.selector.voting.self_consistency import SelfConsistencySelector
+
+QUERIES = [Query(f"q{i}", f"query {i}") for i in range(6)]
+
+
+@dataclass
+class Candidates:
+    """Answers "NAME:TEXT:SAMPLE" at a dollar; `broken` ones fail; remembers each batch that it is given."""
+
+    broken: Sequence[str] = ()
+    fatal: bool = False
+    batches: list[int] = field(default_factory=list)
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def identity(self, candidate: Candidate) -> Mapping[str, object]:
+        return {"responder": "test", "model": candidate.name}
+
+    async def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
+        self.batches.append(len(requests))
+        await asyncio.sleep(0)
+        for request in reversed(requests):
+            if self.fatal:
+                raise ResponderError(expected="a key", found="none", do="set it")
+            name, sample = request.candidate.name, request.sample
+            error = "down" if name in self.broken else None
+            text = "" if error else f"{name}:{request.query.text}:{sample}"
+            yield Response(request.query.id, name, sample, text, cost=None if error else 1.0, error=error)
+
+
+@dataclass(frozen=True)
+class Longest:
+    """Rewards the length of a response."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"rewarder": "longest"}
+
+    def reward(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
+        return np.array([len(response.text) for response in responses], dtype=float)
+
+
+@dataclass(frozen=True)
+class Twice:
+    """Asks the first candidate, then the first and the second side by side, then for rewards of all."""
+
+    needs: ClassVar[Needs] = Needs()
+
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        first = await ask("a")
+        parts = await ask.together([Want("a", 2), Want("bb")])
+        every = [*first, *parts[0], *parts[1]]
+        rewards = await ask.reward(every)
+        return Selection(every[int(np.nanargmax(rewards))], float(np.nanmax(rewards)))
+
+
+@dataclass(frozen=True)
+class First:
+    needs: ClassVar[Needs] = Needs()
+
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        return Selection(await first_answer(ask, ["a", "bb"]))
+
+
+@dataclass(frozen=True)
+class OwnWords:
+    needs: ClassVar[Needs] = Needs(live=True)
+
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        parts = await ask.together([Want("a", text="be brief"), Want("a", text="be kind"), Want("a", text="be brief")])
+        return Selection(parts[0][0], why=" | ".join(part[0].text for part in parts))
+
+
+def flight(responder: Candidates, **told: object) -> Flight:
+    return Flight(Pool.of(["a", "bb"]), responder, **told)  # type: ignore[arg-type]
+
+
+def test_what_all_queries_in_flight_ask_for_departs_together() -> None:
+    responder = Candidates()
+    decided = asyncio.run(flight(responder, rewarder=Longest()).run(Twice(), QUERIES))
+    assert responder.batches == [6, 18]
+    assert [d.query.id for d in decided] == [query.id for query in QUERIES]
+    for d in decided:
+        assert [len(part) for part in d.ledger.rounds] == [1, 3]
+        assert d.ledger.calls == {"a": 3, "bb": 1}
+        assert d.ledger.cost == 4.0
+        assert [fee.name for fee in d.ledger.fees] == ["rewarder"]
+        assert d.selection.response is not None
+        assert d.selection.response.text == f"bb:{d.query.text}:0"
+        assert [r.sample for part in d.ledger.rounds for r in part if r.candidate == "a"] == [0, 1, 2]
+
+
+def test_at_most_in_flight_queries_are_asked_about_at_a_time() -> None:
+    responder = Candidates()
+    asyncio.run(flight(responder, in_flight=2).run(First(), QUERIES))
+    assert max(responder.batches) <= 2
+    assert sum(responder.batches) == 6
+
+
+def test_a_failed_call_falls_to_the_next_candidate_and_is_in_the_ledger() -> None:
+    decided = asyncio.run(flight(Candidates(broken=["a"])).run(First(), QUERIES[:1]))[0]
+    assert decided.selection.response is not None
+    assert decided.selection.response.candidate == "bb"
+    assert (decided.ledger.failed, decided.ledger.cost) == (1, 1.0)
+
+
+def test_all_calls_failing_gives_no_response() -> None:
+    decided = asyncio.run(flight(Candidates(broken=["a", "bb"])).run(First(), QUERIES[:1]))[0]
+    assert decided.selection.response is None
+    assert decided.ledger.failed == 2
+
+
+def test_an_error_that_no_call_survives_stops_the_run_with_the_servers_words() -> None:
+    with pytest.raises(ResponderError, match="a key"):
+        asyncio.run(flight(Candidates(fatal=True)).run(First(), QUERIES))
+
+
+def test_answers_are_kept_as_cells_and_not_asked_for_again(tmp_path: Path) -> None:
+    first, second = Candidates(), Candidates()
+    before = asyncio.run(flight(first, cells=Cells(tmp_path)).run(First(), QUERIES))
+    after = asyncio.run(flight(second, cells=Cells(tmp_path)).run(First(), QUERIES))
+    assert second.batches == []
+    assert [d.selection.response for d in after] == [d.selection.response for d in before]
+
+
+def test_messages_of_a_selectors_own_are_asked_with_samples_counted_apart() -> None:
+    decided = asyncio.run(flight(Candidates()).run(OwnWords(), QUERIES[:2]))
+    for d in decided:
+        assert d.selection.why == "a:be brief:0 | a:be kind:0 | a:be brief:1"
+        assert all(response.query_id == d.query.id for response in d.ledger.rounds[0])
+
+
+def test_the_oracle_looks_beside_the_account() -> None:
+    decided = asyncio.run(flight(Candidates(), truth=Longest()).run(OracleSelector(), QUERIES[:1]))[0]
+    assert decided.selection.response is not None
+    assert decided.selection.response.candidate == "bb"
+    assert decided.ledger.calls == {"bb": 1}
+
+
+def test_rewards_without_a_rewarder_are_refused() -> None:
+    with pytest.raises(ConfigError, match="a rewarder"):
+        asyncio.run(flight(Candidates()).run(Twice(), QUERIES[:1]))
+
+
+def test_no_query_in_flight_is_refused() -> None:
+    with pytest.raises(ConfigError, match="in_flight of 1 or more"):
+        flight(Candidates(), in_flight=0)
+
+
+TEXT = Extract("string")
+
+
+@pytest.mark.parametrize(
+    ("selector", "calls"),
+    [
+        (SingleSelector("a"), {"a": 1, "bb": 1}),
+        (RandomSelector(("a", "bb"), share=0.0), {"a": 1, "bb": 1}),
+        (MarginSelector(("a", "bb")), {"a": 1, "bb": 1}),
+        (ConsistencySelector(("a", "bb"), samples=3, extract=TEXT), {"a": 3, "bb": 3}),
+        (SelfConsistencySelector("a", 3, extract=TEXT), {"a": 3, "bb": 1}),
+        (BestOfSelector(), {"a": 1, "bb": 1}),
+        (BestOfSelector(("a",), 2), {"a": 2, "bb": 1}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_selector_falls_to_the_next_candidate(selector: Selector, calls: dict[str, int]) -> None:
+    decided = asyncio.run(flight(Candidates(broken=["a"]), rewarder=Longest()).run(selector, QUERIES[:3]))
+    for d in decided:
+        assert d.selection.response is not None
+        assert d.selection.response.candidate == "bb"
+        assert (d.ledger.calls, d.ledger.failed) == (calls, calls["a"])
+    nothing = asyncio.run(flight(Candidates(broken=["a", "bb"]), rewarder=Longest()).run(selector, QUERIES[:3]))
+    assert [d.selection.response for d in nothing] == [None] * 3
+
+
+def test_several_samples_of_greedy_candidates_are_refused() -> None:
+    @dataclass(frozen=True)
+    class Sampling3:
+        needs: ClassVar[Needs] = Needs(samples=3)
+
+        async def select(self, query: Query, ask: Ask) -> Selection:
+            return Selection((await ask("a", 3))[0])
+
+    greedy = Candidates(sampling=Sampling(temperature=0.0))
+    with pytest.raises(ConfigError, match="temperature above 0 for the 3 samples of Sampling3"):
+        asyncio.run(flight(greedy).run(Sampling3(), QUERIES))
+
+
+def test_the_price_of_a_call_is_the_mean_so_far_and_before_that_what_was_told() -> None:
+    told = flight(Candidates(), prices={"a": 3.0})
+    ask = LiveAsk(told, QUERIES[0])
+    assert (ask.price("a"), np.isnan(ask.price("bb"))) == (3.0, True)
+    asyncio.run(told.run(First(), QUERIES[:2]))
+    assert ask.price("a") == 1.0
+
+
+class Timeless(asyncio.SelectorEventLoop):
+    """A loop whose clock stands still while anything is to be done, and jumps to the next timer when nothing is."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            self.now = max(self.now, self._scheduled[0].when())  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+def test_a_live_cascade_keeps_its_server_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 queries at 200 ms a call, 40 % go on, 32 calls at a time: at most 1.3 times what 280 calls take."""
+    at_once, most = 0, 0
+
+    async def answer(self: OpenAIResponder, endpoint: object, request: Request, without: object) -> Reply:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.2)
+        at_once -= 1
+        return Reply("A", "stop", 0.1 if int(request.query.text) % 5 < 2 else 0.8, None, 1, 1)
+
+    monkeypatch.setattr(OpenAIResponder, "_try", answer)
+    pool = Pool(tuple(Candidate(name, price=1.0, url="http://localhost:1/v1") for name in ("small", "large")))
+    selector = MarginSelector(("small", "large"), threshold=Threshold(running=False, fixed=(0.5,)))
+    queries = [Query(f"q{i}", str(i)) for i in range(200)]
+    with asyncio.Runner(loop_factory=Timeless) as runner:
+        decided = runner.run(Flight(pool, OpenAIResponder(concurrency=32)).run(selector, queries))
+        seconds = runner.get_loop().time()
+    assert sum(one.ledger.calls.total() for one in decided) == 280
+    assert most == 32
+    assert seconds <= 1.3 * 280 * 0.2 / 32

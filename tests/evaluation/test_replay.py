@@ -1,0 +1,133 @@
+"""Selectors on recorded tables."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from support.table import recorded
+
+from zooter.data.types import Floats, Query, Response
+from zooter.errors import ConfigError, RecordsError
+from zooter.evaluation.replay import Replay
+from zooter.selector.protocol import Ask, Needs, Selection, Want
+
+TWO = [
+    {
+        "a": [{"text": "x", "cost": 1.0, "reward": 0.1}, {"text": "y", "cost": 1.0, "reward": 0.7}],
+        "b": [{"text": "z", "cost": 3.0, "reward": 0.4}],
+    },
+    {"a": [{"text": "u", "cost": 1.0, "reward": 0.2}], "b": [{"text": "v", "cost": 3.0, "reward": 0.9}]},
+]
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Expects the length of the text of everything; counts how often it is asked."""
+
+    asked: list[int]
+    name: str = "counting"
+    fee: float = 0.5
+
+    def estimate(self, queries: Sequence[Query]) -> Floats:
+        self.asked.append(len(queries))
+        return np.array([[len(query.text)] for query in queries], dtype=float)
+
+    def score(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
+        self.asked.append(len(queries))
+        return np.array([float(ord(response.text)) for response in responses])
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Does what a test tells it to and answers with the last response."""
+
+    what: str
+    about: object = None
+    needs: ClassVar[Needs] = Needs()
+
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        if self.what == "again":
+            await ask("a")
+            return Selection((await ask("a"))[0])
+        if self.what == "together":
+            parts = await ask.together([Want("a", 2), Want("b")])
+            return Selection(parts[1][0], why=f"{[len(part) for part in parts]}")
+        if self.what == "estimate":
+            return Selection(None, float((await ask.estimate(self.about))[0]))  # type: ignore[arg-type]
+        if self.what == "score":
+            got = (await ask("a")) + (await ask("b"))
+            return Selection(got[0], float((await ask.score(self.about, got)).sum()))  # type: ignore[arg-type]
+        if self.what == "own words":
+            await ask("a", text="other")
+        await asyncio.sleep(0)
+        return Selection(None)
+
+
+def test_a_second_asking_brings_the_next_sample_and_a_missing_one_is_a_failed_call() -> None:
+    first, second = Replay(recorded(TWO)).run(Asking("again"))
+    assert first.selection.response is not None
+    assert first.selection.response.text == "y"
+    assert second.selection.response is not None
+    assert second.selection.response.error == "not recorded"
+    assert (second.ledger.failed, second.ledger.cost, len(second.ledger.rounds)) == (1, 1.0, 2)
+
+
+def test_what_is_asked_together_is_one_round() -> None:
+    decided = Replay(recorded(TWO)).run(Asking("together"))[0]
+    assert (len(decided.ledger.rounds), decided.ledger.calls, decided.ledger.cost) == (1, {"a": 2, "b": 1}, 5.0)
+    assert decided.selection.why == "[2, 1]"
+
+
+def test_an_estimator_is_asked_once_for_the_whole_table_and_charged_for_each_query() -> None:
+    replay, estimator = Replay(recorded(TWO)), Counting([])
+    for _ in range(2):
+        decided = replay.run(Asking("estimate", estimator))
+    assert estimator.asked == [2]
+    assert [d.selection.confidence for d in decided] == [7.0, 7.0]
+    assert [d.ledger.cost for d in decided] == [0.5, 0.5]
+
+
+def test_a_scorer_is_asked_once_for_each_candidates_responses_and_charged_for_each() -> None:
+    replay, scorer = Replay(recorded(TWO)), Counting([])
+    decided = [replay.run(Asking("score", scorer)) for _ in range(2)][1]
+    assert scorer.asked == [2, 2]
+    assert decided[1].selection.confidence == ord("u") + ord("v")
+    assert decided[1].ledger.cost == 1.0 + 3.0 + 2 * 0.5
+
+
+def test_the_stream_has_the_given_order() -> None:
+    decided = Replay(recorded(TWO)).run(Asking("again"), order=[1, 0])
+    assert [d.query.id for d in decided] == ["q1", "q0"]
+
+
+def test_words_of_a_selectors_own_need_live_candidates() -> None:
+    with pytest.raises(ConfigError, match="live candidates for messages"):
+        Replay(recorded(TWO)).run(Asking("own words"))
+
+
+def test_waiting_for_the_world_is_a_mistake_in_a_replay() -> None:
+    with pytest.raises(RuntimeError, match="not in the table"):
+        Replay(recorded(TWO)).run(Asking("wait"))
+
+
+@pytest.mark.parametrize(
+    ("needs", "words"),
+    [
+        (Needs(samples=2), r"2 samples .* fewer for the query 'query 0' \(query 1\)"),
+        (Needs(margins=True), r"margin in every row .*query 1"),
+        (Needs(first_tokens=True), r"first_tokens in every row"),
+        (Needs(tags=True), r"tags in every row"),
+        (Needs(references=True), r"reference in every row"),
+        (Needs(live=True), r"live candidates"),
+    ],
+)
+def test_what_the_table_lacks_is_said_before_anything_runs(needs: Needs, words: str) -> None:
+    class Demanding(Asking):
+        pass
+
+    Demanding.needs = needs
+    with pytest.raises((RecordsError, ConfigError), match=words):
+        Replay(recorded(TWO)).run(Demanding("again"))

@@ -1,0 +1,133 @@
+"""The numbers of a comparison against tables worked out by hand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from support.table import recorded
+
+from zooter.data.types import Rewards, Tags
+from zooter.evaluation import selector_metrics
+from zooter.evaluation.harness import Curve
+from zooter.evaluation.selector_results import Account
+from zooter.metrics import cost_quality
+
+SINGLE, ORACLE = np.array([1, 0, 0, 0.0]), np.array([1, 1, 1, 0.0])
+MINE = np.array([1, 1, 0, 0.0])
+TEST = Rewards(np.stack([SINGLE, [0, 1, 1, 0]], axis=1), ("a", "b"))
+
+
+def account(quality: np.ndarray, cost: float = 0.001, samples: int = 1) -> Account:
+    n = len(quality)
+    ones = np.ones(n, dtype=np.int64)
+    calls = np.stack([ones * samples, ones * 0], axis=1)
+    return Account(
+        quality, np.full(n, cost), np.zeros(n), calls, np.zeros((n, 2), int), ones, np.zeros(n), 0 * ones, 0 * ones
+    )
+
+
+def test_a_selector_stands_between_the_best_single_candidate_and_the_oracle() -> None:
+    accounts = {"single": account(SINGLE), "oracle": account(ORACLE), "mine": account(MINE, cost=0.002)}
+    found = selector_metrics.standings(accounts, TEST, Tags.of([["x"], ["x"], ["y"], ["y"]]), "single", "oracle")
+    assert [found[name]["quality"]["mean"] for name in accounts] == [0.25, 0.75, 0.5]
+    assert [found[name]["gap_closed"]["mean"] for name in accounts] == [0.0, 1.0, 0.5]
+    assert found["mine"]["cost"] == {"mean": 0.002, "ci": [pytest.approx(0.002), pytest.approx(0.002)]}
+    assert found["mine"]["over_best_single"]["mean"] == 0.25
+    assert found["mine"]["over_best_single"]["ci"][0] == 0.0  # one query in four is better, and it may not be drawn
+    # x: mine 1, a 0.5, b 0.5; y: mine 0, a 0, b 0.5
+    assert (found["mine"]["mean_task_rank"], found["mine"]["uplift"]) == (1.5, 0.5)
+    # $2 per thousand queries at an accuracy of a half
+    c = math.log2(200 / 2) / math.log2(200 / 0.0044)
+    assert found["mine"]["arena"]["mean"] == pytest.approx(1.1 * 0.5 * c / (0.05 + c))
+    assert found["mine"]["calls"] == {"a": 1.0, "b": 0.0}
+    assert found["mine"]["chosen"] == {"a": 1.0, "b": 0.0}
+    json.dumps(found, allow_nan=False)
+
+
+def test_what_has_no_price_or_no_accuracy_has_no_arena_score() -> None:
+    accounts = {"single": account(SINGLE), "oracle": account(ORACLE), "mine": account(MINE, cost=math.nan)}
+    found = selector_metrics.standings(accounts, TEST, Tags.none(4), "single", "oracle")
+    assert found["mine"]["cost"] == found["mine"]["arena"] == {"mean": None, "ci": [None, None]}
+    assert found["single"]["cost"]["mean"] == 0.001
+    rewards = Rewards(TEST.values * 2 - 1, TEST.candidates)
+    assert (
+        selector_metrics.standings(accounts, rewards, Tags.none(4), "single", "oracle")["single"]["arena"]["mean"]
+        is None
+    )
+
+
+def test_differences_are_paired_and_their_own_mirror_image() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=60)
+    found = selector_metrics.differences(
+        {"low": account(noise), "high": account(noise + 0.5), "other": account(noise[::-1])}
+    )
+    assert found["high"]["low"]["mean"] == pytest.approx(0.5)
+    assert found["high"]["low"]["ci"] == pytest.approx([0.5, 0.5])
+    assert found["low"]["high"]["ci"] == pytest.approx([-0.5, -0.5])
+    low, high = found["low"]["other"]["ci"]
+    assert low < 0 < high
+    assert found["other"]["low"]["ci"] == pytest.approx([-high, -low])
+
+
+def test_samples_saved_are_told_against_self_consistency() -> None:
+    accounts = {"self_consistency": account(MINE, samples=16), "mine": account(MINE, samples=4)}
+    found = selector_metrics.savings(accounts, "self_consistency")
+    assert found["mine"] == {"mean": 0.75, "ci": [pytest.approx(0.75), pytest.approx(0.75)], "samples": 4.0}
+    assert found["self_consistency"]["mean"] == 0.0
+
+
+def test_a_curves_numbers_are_those_of_its_means() -> None:
+    rng = np.random.default_rng(1)
+    strong = (rng.random((5, 40)) < np.linspace(0, 1, 5)[:, None]).astype(float)
+    quality = (rng.random((5, 40)) < 0.3 + 0.4 * strong).astype(float)
+    weak, best = rng.random(40) * 0.5, 0.5 + rng.random(40) * 0.5
+    given = Curve(np.linspace(1.0, 3.0, 5), quality, 1.0 + 2.0 * strong, strong)
+    found = selector_metrics.curve_numbers(given, (weak, best), 1.0, 3.0)
+    means = strong.mean(axis=1), quality.mean(axis=1), weak.mean(), best.mean()
+    assert found["quality"] == pytest.approx(means[1].tolist())
+    assert found["area"]["mean"] == pytest.approx(cost_quality.budget_area(given.budgets, means[1]))  # type: ignore[arg-type]
+    assert found["aiq"]["mean"] == pytest.approx(cost_quality.aiq(1.0 + 2.0 * means[0], means[1], 1.0, 3.0))
+    assert found["apgr"]["mean"] == pytest.approx(cost_quality.apgr(*means))
+    assert found["cpt"]["50%"]["mean"] == pytest.approx(cost_quality.cpt(*means, 0.5))
+    for key in ("area", "aiq", "apgr"):
+        low, high = found[key]["ci"]
+        assert low < found[key]["mean"] < high
+    json.dumps(found, allow_nan=False)
+
+
+def test_settings_without_prices_have_shares_but_no_areas() -> None:
+    quality, strong = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 0.0], [1.0, 0.0]])
+    given = Curve(None, quality, np.full((2, 2), math.nan), strong)
+    found = selector_metrics.curve_numbers(given, (np.zeros(2), np.array([1.0, 0.0])), math.nan, math.nan)
+    assert (found["area"], found["aiq"]["mean"], found["cost"]) == (None, None, [None, None])
+    assert found["apgr"]["mean"] == pytest.approx(0.75)  # half of it at half the calls: 1 · 0.5 / 2 + 0.5 · 1
+
+
+def test_the_single_candidates_and_their_zero_router() -> None:
+    found = selector_metrics.candidates(TEST, {"a": 1.0, "b": 3.0})
+    assert found["singles"] == {"a": {"quality": 0.25, "cost": 1.0}, "b": {"quality": 0.5, "cost": 3.0}}
+    assert found["hull"] == [[1.0, 3.0], [0.25, 0.5]]
+    assert found["aiq"] == pytest.approx(0.375)
+    assert selector_metrics.candidates(TEST, {"a": 1.0, "b": math.nan})["aiq"] is None
+
+
+def test_agreement_goes_with_quality_where_it_does() -> None:
+    answers = [["7", "7"], ["7", "8"], ["3", " 3"], ["1", "2"]]
+    rewards = [[1, 1], [1, 0], [1, 1], [0, 0]]
+    table = recorded(
+        [
+            {"a": [{"text": t, "reward": r} for t, r in zip(*row, strict=True)], "b": [{"text": "x", "reward": 1}]}
+            for row in zip(answers, rewards, strict=True)
+        ]
+    )
+    found = selector_metrics.agreement(table)
+    assert found is not None
+    assert list(found) == ["a"]  # one sample agrees with nobody
+    bits, quality = [0, 1, 0, 1], [1, 0.5, 1, 0]
+    assert found["a"]["pearson"]["mean"] == pytest.approx(stats.pearsonr(bits, quality).statistic)
+    assert found["a"]["pearson"]["ci"][1] < 0
+    assert found["a"]["bits"] == [0, 0, 1, 1]
+    assert selector_metrics.agreement(recorded([{"a": [{"text": "x", "reward": 1}]}])) is None

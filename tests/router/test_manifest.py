@@ -1,0 +1,72 @@
+"""An export's files and their hashes."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zooter.errors import ExportError
+from zooter.router import manifest
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    folder = tmp_path / "export"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "weights.bin").write_bytes(b"\x00\x01")
+    (folder / "deep" / "pool.json").write_text('{"é": 1}', encoding="utf-8")
+    manifest.seal(folder, {"encoder": "some/é"})
+    return folder
+
+
+def test_what_was_sealed_is_verified_and_gives_the_facts_back(sealed: Path) -> None:
+    found = manifest.verify(sealed)
+    assert found["encoder"] == "some/é"
+    assert found["files"] == {
+        "deep/pool.json": hashlib.sha256('{"é": 1}'.encode()).hexdigest(),
+        "weights.bin": hashlib.sha256(b"\x00\x01").hexdigest(),
+    }
+
+
+def test_an_export_may_be_moved_and_sealed_again(sealed: Path, tmp_path: Path) -> None:
+    moved = sealed.rename(tmp_path / "moved")
+    before = manifest.verify(moved)
+    manifest.seal(moved, {"encoder": "some/é"})
+    assert manifest.verify(moved) == before
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (lambda f: (f / "weights.bin").unlink(), "weights.bin is missing"),
+        (lambda f: (f / "weights.bin").write_bytes(b"\x00\x02"), "weights.bin has changed since it was exported"),
+        (lambda f: (f / "deep" / "pool.json").write_bytes(b""), "deep/pool.json has changed since it was exported"),
+        (lambda f: (f / "manifest.json").write_text('{"format": 1'), "manifest.json is not a JSON object"),
+        (lambda f: (f / "manifest.json").write_bytes(b"\xff"), "manifest.json is not a JSON object"),
+        (lambda f: (f / "manifest.json").write_text("[1, 2]"), "manifest.json is not a JSON object"),
+        (lambda f: (f / "manifest.json").write_text('{"format": 1}'), "no list of files in manifest.json"),
+    ],
+    ids=["missing", "changed", "emptied", "cut", "not text", "not an object", "no list"],
+)
+def test_a_harmed_export_is_refused_with_the_reason(sealed: Path, harm: Callable[[Path], object], found: str) -> None:
+    harm(sealed)
+    with pytest.raises(ExportError) as caught:
+        manifest.verify(sealed)
+    assert str(caught.value).startswith(f"expected a whole, unchanged export in {sealed}; found {found}")
+    assert str(caught.value).endswith("; copy it again or export again")
+
+
+def test_an_export_of_another_format_is_refused(sealed: Path) -> None:
+    newer = json.loads((sealed / "manifest.json").read_text(encoding="utf-8")) | {"format": 99}
+    (sealed / "manifest.json").write_text(json.dumps(newer))
+    with pytest.raises(ExportError, match=r"expected an export of format 1 in .*; found format 99; load it with"):
+        manifest.verify(sealed)
+
+
+def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=rf"expected an export in {tmp_path}; found no manifest\.json; give the"):
+        manifest.verify(tmp_path)
+    with pytest.raises(ExportError, match="found no such folder"):
+        manifest.verify(tmp_path / "nowhere")

@@ -1,0 +1,41 @@
+"""An encoder's graphs are traced once for all exports that have the same encoder."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.made_up import rows
+
+from zooter.errors import ExportError
+from zooter.router import onnx_export, onnx_graph
+from zooter.router.encoder import Encoder
+from zooter.router.manifest import WEIGHTS
+
+TEXTS = [str(row["query"]) for row in rows(40)]
+
+
+def test_the_encoder_of_a_second_export_comes_from_the_cache(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced: list[Encoder] = []
+    trace = onnx_graph.trace
+    monkeypatch.setattr(onnx_graph, "trace", lambda encoder: traced.append(encoder) or trace(encoder))
+    cache, forms = tmp_path / "cache", onnx_export.Forms()
+    for name in ("first", "second"):
+        shutil.copytree(export, tmp_path / name)
+        forms.write(tmp_path / name, TEXTS, cache=cache)
+        assert len(traced) == 1
+    for weights in WEIGHTS.values():
+        assert (tmp_path / "first" / weights).read_bytes() == (tmp_path / "second" / weights).read_bytes()
+
+    def refuse(encoder: Encoder) -> None:
+        raise ExportError(expected="no tracing", found="some", do="nothing")
+
+    monkeypatch.setattr(onnx_graph, "trace", refuse)
+    with pytest.raises(ExportError, match="no tracing"):  # other texts calibrate int8 otherwise
+        forms.write(tmp_path / "second", TEXTS[1:], cache=cache)
+    spoilt = next((cache / "graphs").glob("*/int8.onnx"))
+    spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"?")
+    with pytest.raises(ExportError, match="no tracing"):
+        forms.write(tmp_path / "second", TEXTS, cache=cache)
+    assert not [path for path in (cache / "graphs").iterdir() if path.name.startswith(".")], "no draft stays"

@@ -1,0 +1,215 @@
+"""New exports under load, bad ones, and an end that loses nothing; the server is a process of its own."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support import fake_router, upstreams
+from support.upstreams import Upstream, chunk, event, in_front, until
+
+TESTS = Path(__file__).parents[1]
+
+
+@dataclass
+class Load:
+    """Requests one after another from several clients, until told to stop."""
+
+    url: str
+    stream: bool = False
+    statuses: list[int] = field(default_factory=list)
+    refused: int = 0
+    broken: list[str] = field(default_factory=list)
+    stop: bool = False
+
+    async def client(self) -> None:
+        """Ask until the end, or until nobody listens any more."""
+        body = {"model": "zooter", "stream": self.stream, "messages": [{"role": "user", "content": "hello"}]}
+        async with httpx.AsyncClient(base_url=self.url, timeout=10) as client:
+            while not self.stop:
+                try:
+                    async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+                        found = b"".join([piece async for piece in answer.aiter_bytes()])
+                    self.statuses.append(answer.status_code)
+                    if b"small" not in found or (self.stream and not found.endswith(b"data: [DONE]\n\n")):
+                        self.broken.append(found.decode())
+                except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+                    # Refused, or hung up on before anything was answered: a balancer sends it elsewhere.
+                    self.refused += 1
+                    if "peer closed connection without sending complete" in str(error):
+                        self.broken.append(str(error))
+                    return
+
+    @asynccontextmanager
+    async def running(self, clients: int) -> AsyncIterator[None]:
+        """Some clients at work while this is entered."""
+        tasks = [asyncio.create_task(self.client()) for _ in range(clients)]
+        try:
+            await asyncio.sleep(0.3)
+            yield
+        finally:
+            self.stop = True
+            await asyncio.gather(*tasks)
+
+
+@contextmanager
+def process(folder: Path, up: list[Upstream], **given: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Our server, and where it listens."""
+    export = folder / "export"
+    fake_router.write(export)
+    (folder / "pool.yaml").write_text(json.dumps({"candidates": {one.name: {"url": one.url} for one in up}}))
+    port = upstreams.free_port()
+    settings = {
+        "export": str(export),
+        "pool_file": str(folder / "pool.yaml"),
+        "port": port,
+        "access_log": None,
+        **given,
+    }
+    path = os.pathsep.join([str(TESTS), *sys.path])
+    running = subprocess.Popen(
+        [sys.executable, str(TESTS / "support" / "serve_process.py"), json.dumps(settings)],
+        env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: ready(url), 60)
+        yield running, url
+    finally:
+        running.kill()
+        running.wait()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def asleep(body: dict[str, Any], upstream: Upstream, writer: asyncio.StreamWriter) -> None:
+    """A stream that takes a third of a second."""
+    writer.write(upstreams.STREAM_HEAD)
+    for piece in [event(upstream.name)] * 10 + [b"data: [DONE]\n\n"]:
+        writer.write(chunk(piece))
+        await asyncio.sleep(0.03)
+    writer.write(b"0\r\n\r\n")
+
+
+def run_loaded(load: Load, clients: int, act: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with load.running(clients):
+            await act()
+
+    asyncio.run(main())
+
+
+def test_sigterm_under_load_lets_every_stream_finish(tmp_path: Path) -> None:
+    with upstreams.serving("small", asleep) as up, process(tmp_path, [up]) as (running, url):
+        load = Load(url, stream=True)
+
+        async def end() -> None:
+            await asyncio.to_thread(until, lambda: len(up.bodies) >= 12)
+            running.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(running.wait, 10)
+
+        run_loaded(load, 12, end)
+        assert running.returncode in (0, -signal.SIGTERM)
+        errors = running.stderr.read() if running.stderr else ""
+    assert load.broken == []
+    assert len(load.statuses) >= 12
+    assert set(load.statuses) == {200}
+    assert "Traceback" not in errors
+
+
+def test_two_exports_are_swapped_under_load_without_dropping_a_request(tmp_path: Path) -> None:
+    with upstreams.serving("small", upstreams.well) as up, process(tmp_path, [up]) as (running, url):
+        load = Load(url)
+
+        async def swap() -> None:
+            for i in range(6):
+                (tmp_path / "export" / "fake.json").write_text(json.dumps({"whole": i % 2 == 0}))
+                running.send_signal(signal.SIGHUP)
+                await asyncio.sleep(0.2)
+
+        run_loaded(load, 6, swap)
+        text = httpx.get(f"{url}/metrics").text
+    assert load.broken == []
+    assert load.refused == 0
+    assert set(load.statuses) == {200}
+    assert 'zooter_reloads_total{result="taken"} 3.0' in text
+    assert 'zooter_reloads_total{result="refused"} 3.0' in text
+
+
+def test_a_watched_folder_is_read_again_when_it_has_come_to_rest(tmp_path: Path) -> None:
+    with in_front(tmp_path, watch=0.1) as front:
+        reference = tmp_path / "export" / "other.json"
+        for i in range(5):  # a copy under way: another state at each look
+            reference.write_text("x" * (i + 1))
+            time.sleep(0.06)
+        until(lambda: front.metric("reloads_total", result="taken") == 1)
+        time.sleep(0.4)
+        assert front.metric("reloads_total", result="taken") == 1
+
+
+@pytest.mark.parametrize("harm", ["half", "broken", "gone", "pool"])
+def test_a_bad_export_is_refused_and_the_old_one_goes_on(tmp_path: Path, harm: str) -> None:
+    with in_front(tmp_path, watch=0.1) as front:
+        export = tmp_path / "export"
+        if harm == "half":
+            (export / "fake.json").write_text('{"whole"')
+        elif harm == "broken":
+            (export / "fake.json").write_text('{"whole": false}')
+        elif harm == "gone":
+            shutil.rmtree(export)
+        else:
+            (tmp_path / "pool.yaml").write_text("candidates: {another: {url: http://localhost/v1}}")
+        until(lambda: front.metric("reloads_total", result="refused") == 1)
+        assert front.chat("one for large").headers["x-zooter-candidate"] == "large"
+        assert front.client.get("/readyz").status_code == 200
+
+
+def test_a_new_pool_file_moves_a_candidate_to_another_server(tmp_path: Path) -> None:
+    with in_front(tmp_path, watch=0.1) as front, upstreams.serving("another", upstreams.well) as other:
+        assert "I am large" in front.chat("one for large").text
+        pool = {name: {"url": up.url} for name, up in front.up.items()} | {"large": {"url": other.url}}
+        (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": pool}))
+        until(lambda: front.metric("reloads_total", result="taken") == 1)
+        assert "I am another" in front.chat("one for large").text
+
+
+def test_memory_does_not_grow_with_requests(tmp_path: Path) -> None:
+    def resident(pid: int) -> int:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+    async def asking(url: str, start: int, requests: int) -> None:
+        async with httpx.AsyncClient(base_url=url) as client:
+            numbers = iter(range(start, start + requests))
+
+            async def one_after_another() -> None:
+                for i in numbers:
+                    messages = [{"role": "user", "content": f"{i} " * 10_000}]
+                    body = {"model": "zooter", "stream": i % 4 == 0, "messages": messages}
+                    assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
+
+            await asyncio.gather(*(one_after_another() for _ in range(8)))
+
+    with upstreams.serving("small", upstreams.well) as up, process(tmp_path, [up], conversations=20) as (running, url):
+        asyncio.run(asking(url, 0, 100))
+        before = resident(running.pid)
+        asyncio.run(asking(url, 100, 200))
+        grown = resident(running.pid) - before
+    # If each request's text alone were kept, it would be 8,000 KiB.
+    assert grown < 4_000, f"{grown} KiB more after 200 requests"

@@ -1,0 +1,61 @@
+"""A router whose answer a text spells out, and an export's folder beside it."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zooter.data.pool import Pool
+from zooter.data.types import Choices, Floats
+from zooter.errors import ExportError
+from zooter.serve.settings import Settings
+
+NAMES = ("small", "large", "tiny")
+PROBS = {"small": (0.6, 0.3, 0.1), "large": (0.3, 0.6, 0.1), "tiny": (0.2, 0.2, 0.6), "unsure": (0.45, 0.5, 0.05)}
+
+
+@dataclass
+class FakeRouter:
+    """Looks for a candidate's name in a text; "slow" takes half a second, "slowest" three, "broken" fails."""
+
+    folder: Path
+    pool: Pool = field(default_factory=lambda: Pool.of(NAMES, {"small": 0.2, "large": 2.0, "tiny": 0.1}))
+    tag_names: tuple[str, ...] = ("code", "chat")
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def route(self, texts: Sequence[str]) -> Choices:
+        """The choices alone."""
+        return self.look(texts)[0]
+
+    def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
+        """Probabilities of the last-named candidate's row of PROBS; "small" unless one is named."""
+        if any("slow" in text for text in texts):
+            time.sleep(3.0 if any("slowest" in text for text in texts) else 0.5)
+        if any("broken" in text for text in texts):
+            raise ExportError(expected="a text", found="a broken one", do="mend it")
+        rows = [PROBS[max(PROBS, key=lambda name: (text.rfind(name), name == "small"))] for text in texts]
+        tags = [(0.9, 0.1) if "code" in text else (0.2, 0.8) for text in texts]
+        return Choices(np.array(rows, dtype=float).reshape(-1, 3), NAMES), np.array(tags, dtype=float).reshape(-1, 2)
+
+
+def write(folder: Path) -> None:
+    """A whole "export"."""
+    folder.mkdir(exist_ok=True)
+    (folder / "fake.json").write_text(json.dumps({"whole": True}))
+    reference = {"choices": {"small": 0.5, "large": 0.3, "tiny": 0.2}, "probable_tags": [0.4, 0.6]}
+    (folder / "reference.json").write_text(json.dumps(reference))
+
+
+def load(settings: Settings) -> FakeRouter:
+    """An "export" is a folder with `fake.json`, which says whether it is whole."""
+    try:
+        told = json.loads((settings.export / "fake.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ExportError(expected="a whole export", found="half of one", do="copy it again") from error
+    if not told["whole"]:
+        raise ExportError(expected="a whole export", found="a broken one", do="copy it again")
+    return FakeRouter(settings.export)
