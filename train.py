@@ -12,7 +12,7 @@ from rich.console import Console
 
 from zooter.collect import estimate
 from zooter.commands import config, train
-from zooter.commands.train_settings import live
+from zooter.commands.train_settings import collector
 from zooter.evaluation import router_report, selector_report
 
 
@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> float | None:
         console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)
         settings = config.build(values)
         if settings.plan:
-            console.print(estimate.table(estimate.plan(live(settings))))
+            console.print(estimate.estimate_table(estimate.estimate_run(collector(settings))))
             return None
         found = train.run(settings, told)
         if found is None:

@@ -30,7 +30,7 @@ from zoo.rewarder import dialogue, rewards_of
 
 from zooter.collect.reader.skills.generate import generate
 from zooter.metrics import baselines, routing
-from zooter.training.labels import Smoothing
+from zooter.training.labels import TagSmoothing
 
 NAMES = [member.name for member in MEMBERS]
 
@@ -102,9 +102,11 @@ def smoothing(records: Path, folds: int) -> Table:
 
     ``default``: the library's own net. ``plain net``: ZOOTER's, where tags are in the labels alone.
     """
-    methods = {f"default, β {beta}": partial(quality.ours, label=Smoothing(beta=beta)) for beta in (1.0, 0.3, "auto")}
+    methods = {
+        f"default, β {beta}": partial(quality.ours, label=TagSmoothing(beta=beta)) for beta in (1.0, 0.3, "auto")
+    }
     methods["default, β 0.3, soften then average"] = partial(
-        quality.ours, label=Smoothing(beta=0.3, order=quality.PLAIN.order)
+        quality.ours, label=TagSmoothing(beta=0.3, order=quality.PLAIN.order)
     )
     for beta in (1.0, 0.3):
         methods[f"plain net, β {beta}"] = partial(quality.plain, label=quality.replace(quality.PLAIN, beta=beta))
@@ -114,7 +116,7 @@ def smoothing(records: Path, folds: int) -> Table:
         data, given = quality.load(records.resolve(), Path(folder))
         read = data.records
         for part in given.split.parts(read.queries, folds):
-            order, truth = baselines.strength(read.rewards.take(part.train)), read.truth.take(part.test)
+            order, truth = baselines.rank_by_mean_reward(read.rewards.take(part.train)), read.truth.take(part.test)
             for name, method in methods.items():
                 chosen = routing.choose(method(data, part, None, given), truth.observed, order)
                 got[name].append(truth.values[np.arange(len(chosen)), chosen])

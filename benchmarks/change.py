@@ -15,25 +15,25 @@ from quality import load, quiet
 from rich.console import Console
 from rich.table import Table
 
-from zooter.commands.train import Data
-from zooter.commands.train_settings import Settings
+from zooter.commands.train import TrainingData
+from zooter.commands.train_settings import TrainSettings
 from zooter.data.types import Floats, Ints, Rewards, Tags
 from zooter.metrics import baselines, routing
 from zooter.training import head_init
-from zooter.training.prepare import started, trusted
+from zooter.training.prepare import fit_initial_head, resolve_weights
 
 LEFT = 50  # queries of a task to judge by, at least
 
 
-def scores(data: Data, given: Settings, rows: Ints, seen: Rewards, test: Ints) -> Floats:
+def scores(data: TrainingData, given: TrainSettings, rows: Ints, seen: Rewards, test: Ints) -> Floats:
     """(k, m) rewards expected on test queries by the default's start, or the fall-back, learned from some rows."""
     views: list[Tags] = [data.records.tags.take(rows)]
-    views.append(head_init.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], given.seed))
-    head, _, weights = trusted(
-        started(views[0], data.features[rows], seen, views, given.net, given.seed), given.label, given.seed
+    views.append(head_init.cluster_tags([data.records.queries[i] for i in rows], data.embeddings[rows], given.seed))
+    head, _, weights = resolve_weights(
+        fit_initial_head(views[0], data.features[rows], seen, views, given.net, given.seed), given.label, given.seed
     )
     if not weights.routes:
-        head_init.fall_back(head)
+        head_init.fall_back_to_best_single(head)
     return np.asarray(head.expected(data.features[test]).detach().double().numpy())
 
 
@@ -42,7 +42,7 @@ def earned(preference: Floats, test: Rewards, order: Ints) -> float:
     return float(test.values[np.arange(len(picked)), picked].mean())
 
 
-def new_task(data: Data, given: Settings, sizes: list[int], most: int) -> Table:
+def new_task(data: TrainingData, given: TrainSettings, sizes: list[int], most: int) -> Table:
     """For each task that has queries to spare, the mean reward on it with more and more of it in training."""
     rewards, tags = data.records.rewards, data.records.tags
     shown = Table(title="a new task: mean reward on its other queries")
@@ -57,11 +57,11 @@ def new_task(data: Data, given: Settings, sizes: list[int], most: int) -> Table:
         first = min(max(sizes), len(task) - LEFT)
         test, others = task[first:], np.flatnonzero(~of)
         judged = rewards.take(test)
-        line = [earned(np.zeros(judged.values.shape), judged, baselines.strength(rewards.take(others)))]
+        line = [earned(np.zeros(judged.values.shape), judged, baselines.rank_by_mean_reward(rewards.take(others)))]
         for size in sizes:
             rows = np.concatenate([others, task[: min(size, first)]])
             seen = rewards.take(rows)
-            line.append(earned(scores(data, given, rows, seen, test), judged, baselines.strength(seen)))
+            line.append(earned(scores(data, given, rows, seen, test), judged, baselines.rank_by_mean_reward(seen)))
         line.append(float(np.nanmax(judged.values, axis=1).mean()))
         total.append(line)
         shown.add_row(tags.names[j], *(f"{value:.3f}" for value in line))
@@ -70,12 +70,12 @@ def new_task(data: Data, given: Settings, sizes: list[int], most: int) -> Table:
     return shown
 
 
-def new_candidate(data: Data, given: Settings, sizes: list[int]) -> Table:
+def new_candidate(data: TrainingData, given: TrainSettings, sizes: list[int]) -> Table:
     """For each candidate, the share of the gap closed with its rewards on only some training queries."""
     part, rewards = given.split.parts(data.records.queries, 5)[0], data.records.rewards
     rows, judged = np.concatenate([part.train, part.val]), rewards.take(part.test)
     full = rewards.take(rows)
-    order = baselines.strength(full)
+    order = baselines.rank_by_mean_reward(full)
     oracle = float(np.nanmax(judged.values, axis=1).mean())
     single = earned(np.zeros(judged.values.shape), judged, order)
     shown = Table(title="a new candidate: share of the gap closed, %")

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import DebertaV2Config, DebertaV2Model, XLMRobertaConfig, XLMRobertaModel
 
-from zooter.router.onnx_router import Router
-from zooter.router.torch_router import Router as Torch
+from zooter.router.onnx_router import OnnxRouter
+from zooter.router.torch_router import TorchRouter as Torch
 
 SECONDS = 6.0  # for each row of a table
 MAX_LENGTH = 256  # tokens that the default router reads; the others below read all
@@ -66,7 +66,7 @@ def ours(export: Path, threads: int) -> dict[str, Callable[[int, int], None]]:
     backbone = net.encoder.backbone()  # loaded once, not at each call as `Torch.route` does
     forms: dict[str, Callable[[int, int], None]] = {}
     for precision in ("int8", "float32"):
-        router = Router.load(export, threads, precision)
+        router = OnnxRouter.load(export, threads, precision)
         forms[f"ONNX {precision}"] = lambda batch, length, router=router: router.route(_texts(batch, length)) and None
     forms["torch float32, the same net"] = lambda batch, length: _torch(net, backbone, _texts(batch, length))
     return forms
@@ -74,10 +74,10 @@ def ours(export: Path, threads: int) -> dict[str, Callable[[int, int], None]]:
 
 @torch.inference_mode()
 def _torch(net: Torch, backbone: torch.nn.Module, texts: list[str]) -> None:
-    from zooter.router.encoder import pooled
+    from zooter.router.encoder import mean_pool
 
     tokens, mask = net.encoder.pad(net.encoder.tokenize(texts))
-    net.look(texts, pooled(backbone, tokens, mask, net.encoder.layers).numpy())
+    net.look(texts, mean_pool(backbone, tokens, mask, net.encoder.layers).numpy())
 
 
 def _texts(batch: int, length: int) -> list[str]:

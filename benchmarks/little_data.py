@@ -15,36 +15,38 @@ from rich.console import Console
 from rich.table import Table
 from rivals import knn_regression
 
-from zooter.commands.train import Data
-from zooter.commands.train_settings import Settings
+from zooter.commands.train import TrainingData
+from zooter.commands.train_settings import TrainSettings
 from zooter.data.split import Part
 from zooter.data.types import Floats, Tags
 from zooter.metrics import baselines, routing
 from zooter.training import head_init
-from zooter.training.prepare import started, trusted
+from zooter.training.prepare import fit_initial_head, resolve_weights
 
 SIZES = (50, 100, 200, 500, 1_000, 2_000, 4_900)
 
 
-def shares(data: Data, given: Settings, part: Part, size: int, seed: int) -> dict[str, float]:
+def shares(data: TrainingData, given: TrainSettings, part: Part, size: int, seed: int) -> dict[str, float]:
     """Method → share of the gap closed on the test queries, trained on `size` of the others."""
     others = np.concatenate([part.train, part.val])
     rows = np.sort(np.random.default_rng(seed).permutation(others)[:size])
     rewards = data.records.rewards
     seen, test = rewards.take(rows), rewards.take(part.test)
     views: list[Tags] = [data.records.tags.take(rows)]
-    views.append(head_init.clusters([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
-    head, _, weights = trusted(started(views[0], data.features[rows], seen, views, given.net, seed), given.label, seed)
+    views.append(head_init.cluster_tags([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
+    head, _, weights = resolve_weights(
+        fit_initial_head(views[0], data.features[rows], seen, views, given.net, seed), given.label, seed
+    )
     routed = head.expected(data.features[part.test]).detach().double().numpy()
-    order = baselines.strength(seen)
-    single = baselines.by_order(order, len(part.test))
+    order = baselines.rank_by_mean_reward(seen)
+    single = baselines.preference_from_order(order, len(part.test))
     preferences: dict[str, Floats] = {
         "best single": single,
         "kNN": knn_regression(fold_of(data, Part(rows, rows[:0], part.test), seed)),
         "without fall-back": routed,
         "default": routed if weights.routes else single,
     }
-    best = baselines.strength(rewards.take(others))[0]
+    best = baselines.rank_by_mean_reward(rewards.take(others))[0]
     got = {name: routing.choose(p, test.observed, order) for name, p in preferences.items()}
     lines = np.arange(len(part.test))
     oracle, base = np.nanmax(test.values, axis=1), test.values[:, best]

@@ -28,8 +28,8 @@ from zooter.collect.responder.openai import OpenAIResponder
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.data.pool import Candidate, Pool
 from zooter.data.types import Query
-from zooter.evaluation.live import Flight
-from zooter.selector.budget import Threshold
+from zooter.evaluation.live import LiveEvaluator
+from zooter.selector.budget import EscalationThreshold
 from zooter.selector.cascade.margin import MarginSelector
 
 ZOO = Path(__file__).resolve().parents[1] / "data" / "zoo"
@@ -55,8 +55,8 @@ def _serve(address: "multiprocessing.Queue[str]") -> None:
 def cascade(url: str) -> tuple[float, float]:
     """Seconds of one run, and seconds of this process's processor."""
     pool = Pool((Candidate("small", price=1.0, url=url), Candidate("large", price=5.0, url=url)))
-    flight = Flight(pool, OpenAIResponder(concurrency=CONCURRENCY))
-    selector = MarginSelector(("small", "large"), threshold=Threshold(running=False, fixed=(0.5,)))
+    flight = LiveEvaluator(pool, OpenAIResponder(concurrency=CONCURRENCY))
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(running=False, fixed=(0.5,)))
     queries = [Query(str(i), f"This is query {i}") for i in range(QUERIES)]
     started, busy = time.perf_counter(), time.process_time()
     decided = asyncio.run(flight.run(selector, queries))
@@ -86,8 +86,8 @@ def local(keep_bytes: float) -> tuple[int, float]:
     """How often candidates were loaded, and seconds of this process's processor."""
     pool = Pool(tuple(Candidate(name, price=1.0, model=str(ZOO / name)) for name in ("zoo-page", "zoo-sage")))
     sampling = Sampling(temperature=0.0, max_new_tokens=12)
-    flight = Flight(pool, HuggingFaceResponder(sampling, device="cpu", keep_bytes=keep_bytes), in_flight=16)
-    selector = MarginSelector(pool.names, threshold=Threshold(running=False, fixed=(0.5,)))
+    flight = LiveEvaluator(pool, HuggingFaceResponder(sampling, device="cpu", keep_bytes=keep_bytes), in_flight=16)
+    selector = MarginSelector(pool.names, threshold=EscalationThreshold(running=False, fixed=(0.5,)))
     with patch.object(LocalModel, "load", wraps=LocalModel.load) as load:
         busy = time.process_time()
         asyncio.run(flight.run(selector, ZooReader(QUERIES).read()))

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import RidgeCV
 
-from zooter.commands.train import Data, Settings
+from zooter.commands.train import Settings, TrainingData
 from zooter.data import reward_table
 from zooter.data.split import Split
 from zooter.data.types import Floats, Ints, Rewards
@@ -35,7 +35,7 @@ PENALTY = 0.025  # of the ridge on what known tags leave open
 DRAWS = 200  # of every cell's chance
 
 
-def twice(table: reward_table.Records) -> tuple[Ints, Floats, Floats]:
+def twice(table: reward_table.RewardTable) -> tuple[Ints, Floats, Floats]:
     """Queries with samples 0 and 1 of every candidate, and the rewards (k, m) of both."""
     found = np.full((2, *table.rewards.values.shape), np.nan)
     cells = table.samples
@@ -57,8 +57,8 @@ def gains(first: Floats, second: Floats, order: Ints) -> tuple[Floats, Floats]:
     return same, other
 
 
-def luck(table: reward_table.Records, rows: Ints, first: Floats, second: Floats) -> Table:
-    same, other = gains(first, second, baselines.strength(table.rewards))
+def luck(table: reward_table.RewardTable, rows: Ints, first: Floats, second: Floats) -> Table:
+    same, other = gains(first, second, baselines.rank_by_mean_reward(table.rewards))
     shown = Table(title=f"{len(rows)} of {len(table.queries):,} queries were scored twice")
     for heading in ("tag", "queries", "cells that differ", "oracle's gap", "of it repeats", "share", "95 %"):
         shown.add_column(heading, justify="left" if heading == "tag" else "right")
@@ -74,13 +74,13 @@ def luck(table: reward_table.Records, rows: Ints, first: Floats, second: Floats)
     return shown
 
 
-def of_known_tags(table: reward_table.Records) -> Floats:
+def of_known_tags(table: reward_table.RewardTable) -> Floats:
     """(n, m) mean rewards of each query's own tags."""
     count = np.maximum(np.asarray(table.tags.membership.sum(axis=1)).ravel(), 1)[:, None]
     return np.asarray(table.tags.membership @ tag_reward_means(table.rewards, table.tags, 0.0)) / count
 
 
-def without_own(table: reward_table.Records) -> Floats:
+def without_own(table: reward_table.RewardTable) -> Floats:
     """(n, m) what a cell's reward is expected to be by its tag and by what the other candidates got on the query."""
     values, of_tags = table.rewards.values, of_known_tags(table)
     found = np.empty(values.shape)
@@ -110,18 +110,18 @@ def chances(rewards: Floats, expected: Floats, share: float, rng: np.random.Gene
     return rng.beta(weight * expected + r, weight * (1.0 - expected) + 1.0 - r)
 
 
-def told(data: Data, rows: Ints, seen: Rewards, test: Ints) -> Floats:
+def told(data: TrainingData, rows: Ints, seen: Rewards, test: Ints) -> Floats:
     """(k, m) rewards expected by one who knows each test query's tag, and a ridge on what tags leave open."""
     tags = data.records.tags
     means = tag_reward_means(seen, tags.take(rows))
-    head = head_init.start(data.features[rows], seen, [], 1.0, 1, 0.0)
+    head = head_init.init_head(data.features[rows], seen, [], 1.0, 1, 0.0)
     z = head.standardise(data.features)
     left = seen.values - tags.take(rows).membership @ means
-    weights = closed_form.ridge(z[rows], left)[PENALTY]
+    weights = closed_form.fit_ridge(z[rows], left)[PENALTY]
     return np.asarray(tags.take(test).membership @ means + z[test].double().numpy() @ weights.T)
 
 
-def out_of_fold(data: Data, given: Settings) -> tuple[Floats, Floats, Floats]:
+def out_of_fold(data: TrainingData, given: Settings) -> tuple[Floats, Floats, Floats]:
     """(n, m) rewards that the default's start and `told` expect, and (n, m) means of training folds."""
     rewards = data.records.rewards
     found = [np.zeros(rewards.values.shape) for _ in range(3)]
@@ -138,7 +138,9 @@ def inside(values: Floats) -> Floats:
     return np.asarray(values - values.mean(axis=1, keepdims=True))
 
 
-def variance(table: reward_table.Records, rows: Ints, pair: tuple[Floats, Floats], found: tuple[Floats, ...]) -> Table:
+def variance(
+    table: reward_table.RewardTable, rows: Ints, pair: tuple[Floats, Floats], found: tuple[Floats, ...]
+) -> Table:
     default, knowing, means = found
     rewards = table.rewards.values
     total = float((inside(rewards - means) ** 2).mean())
@@ -154,13 +156,13 @@ def variance(table: reward_table.Records, rows: Ints, pair: tuple[Floats, Floats
     return shown
 
 
-def reachable(table: reward_table.Records, rows: Ints, first: Floats, second: Floats) -> tuple[float, str]:
+def reachable(table: reward_table.RewardTable, rows: Ints, first: Floats, second: Floats) -> tuple[float, str]:
     """Share of an oracle's gap that choosing by every cell's chance would close, in the model of chances.
 
     And how the model fares where it can be tested: the share of the gap that repeats when it draws two scorings of the
     queries that were scored twice.
     """
-    rng, expected, order = np.random.default_rng(0), without_own(table), baselines.strength(table.rewards)
+    rng, expected, order = np.random.default_rng(0), without_own(table), baselines.rank_by_mean_reward(table.rewards)
     share = repeats(expected[rows], first, second)
     ends = np.zeros(3)  # the best single model, the best by chance, the best by one scoring
     led = np.zeros(2)
@@ -173,9 +175,11 @@ def reachable(table: reward_table.Records, rows: Ints, first: Floats, second: Fl
     return found, f"ρ = {share:.2f}; two of its scorings repeat {led[1] / led[0]:.0%} on the queries scored twice"
 
 
-def ceiling(data: Data, given: Settings, reached: tuple[float, str], found: tuple[Floats, ...], salts: int) -> Table:
+def ceiling(
+    data: TrainingData, given: Settings, reached: tuple[float, str], found: tuple[Floats, ...], salts: int
+) -> Table:
     table, share = data.records, reached[0]
-    order = baselines.strength(table.rewards)
+    order = baselines.rank_by_mean_reward(table.rewards)
     single = table.rewards.values[:, order[0]].mean()
     gap = np.nanmax(table.rewards.values, axis=1).mean() - single
     shown = Table(title=f"gap closed, %; the model of chances: {reached[1]}")

@@ -21,11 +21,11 @@ from quality import load, quiet
 from rich.console import Console
 from rich.table import Table
 
-from zooter.commands.train import Data, Settings
+from zooter.commands.train import Settings, TrainingData
 from zooter.data.types import Floats, Ints, Rewards
 from zooter.metrics import baselines, routing
 from zooter.router.encoder import Encoder
-from zooter.router.net import features
+from zooter.router.net import encoder_and_text_features
 
 CUTS = ("head", "tail", "ends")
 TOKENS = (256, 512, 128)
@@ -87,11 +87,11 @@ class Cut(Encoder):
         return [[opening, *row, closing] for row in cut]
 
 
-def with_embeddings(data: Data, embeddings: NDArray[np.float32]) -> Data:
-    return replace(data, embeddings=embeddings, features=features(embeddings, data.records.queries))
+def with_embeddings(data: TrainingData, embeddings: NDArray[np.float32]) -> TrainingData:
+    return replace(data, embeddings=embeddings, features=encoder_and_text_features(embeddings, data.records.queries))
 
 
-def routed(data: Data, given: Settings) -> Floats:
+def routed(data: TrainingData, given: Settings) -> Floats:
     """(n,) rewards of out-of-fold choices by the default's start, 5 folds."""
     rewards = data.records.rewards
     found = np.empty(len(rewards.values))
@@ -99,7 +99,7 @@ def routed(data: Data, given: Settings) -> Floats:
         rows = np.concatenate([part.train, part.val])
         seen = rewards.take(rows)
         preference = scores(data, given, rows, seen, part.test)
-        found[part.test] = picked(preference, rewards.take(part.test), baselines.strength(seen))
+        found[part.test] = picked(preference, rewards.take(part.test), baselines.rank_by_mean_reward(seen))
     return found
 
 
@@ -107,17 +107,17 @@ def picked(preference: Floats, test: Rewards, order: Ints) -> Floats:
     return test.values[np.arange(len(preference)), routing.choose(preference, test.observed, order)]
 
 
-def closed(got: Floats, data: Data, rows: Ints) -> tuple[float, str]:
+def closed(got: Floats, data: TrainingData, rows: Ints) -> tuple[float, str]:
     """Share of the gap closed on some queries, in %, and its interval."""
     rewards = data.records.rewards
-    single = rewards.values[rows, baselines.strength(rewards)[0]]
+    single = rewards.values[rows, baselines.rank_by_mean_reward(rewards)[0]]
     columns = np.stack([got, single, np.nanmax(rewards.values[rows], axis=1)])
     low, high = routing.paired_bootstrap(columns, lambda *means: routing.gap_closed(*means)[None])
     point = float(routing.gap_closed(*columns.mean(axis=1)))
     return 100 * point, f"{100 * low[0]:.1f}…{100 * high[0]:.1f}"
 
 
-def cuts(data: Data, given: Settings, length: Ints, chosen: Sequence[str] = ()) -> Table:
+def cuts(data: TrainingData, given: Settings, length: Ints, chosen: Sequence[str] = ()) -> Table:
     """What is read of long queries → gap closed on them and on all; in brackets the interval of the difference.
 
     Args:
@@ -129,7 +129,7 @@ def cuts(data: Data, given: Settings, length: Ints, chosen: Sequence[str] = ()) 
     for heading in ("tokens", *(f"{name} ({len(rows):,})" for name, rows in groups.items())):
         shown.add_column(heading, justify="right")
     rewards = data.records.rewards
-    single, oracle = rewards.values[:, baselines.strength(rewards)[0]], np.nanmax(rewards.values, axis=1)
+    single, oracle = rewards.values[:, baselines.rank_by_mean_reward(rewards)[0]], np.nanmax(rewards.values, axis=1)
     base = routed(data, given)
     for tokens, keep in [(tokens, keep) for tokens in TOKENS for keep in CUTS]:
         if chosen and f"{tokens} {keep}" not in chosen:
@@ -150,7 +150,7 @@ def cuts(data: Data, given: Settings, length: Ints, chosen: Sequence[str] = ()) 
     return shown
 
 
-def kinds(data: Data, given: Settings, length: Ints) -> Table:
+def kinds(data: TrainingData, given: Settings, length: Ints) -> Table:
     """How well the kinds of queries that the table holds are routed."""
     texts, rewards = data.records.queries, data.records.rewards
     foreign = [sum(not c.isascii() for c in text) / len(text) for text in texts]
@@ -177,7 +177,7 @@ def kinds(data: Data, given: Settings, length: Ints) -> Table:
             continue
         point, interval = closed(got[rows], data, rows)
         means = (
-            rewards.values[rows, baselines.strength(rewards)[0]],
+            rewards.values[rows, baselines.rank_by_mean_reward(rewards)[0]],
             got[rows],
             np.nanmax(rewards.values[rows], axis=1),
         )
@@ -199,7 +199,7 @@ def prose(words: int, seed: int) -> str:
     return " ".join(made)
 
 
-def filler(data: Data, given: Settings, length: Ints) -> Table:
+def filler(data: TrainingData, given: Settings, length: Ints) -> Table:
     """Short test queries of one fold, bare and with 300 generated words before or after them, by what is read."""
     part = given.split.parts(data.records.queries, 5)[0]
     rows, rewards = np.concatenate([part.train, part.val]), data.records.rewards
@@ -219,15 +219,17 @@ def filler(data: Data, given: Settings, length: Ints) -> Table:
         cells = []
         for keep in CUTS:
             encoder = Cut(given.encoder.model, None, 256, given.encoder.layers, keep=keep)
-            seen_as = features(encoder.embed(texts, given.cache_dir), texts)
+            seen_as = encoder_and_text_features(encoder.embed(texts, given.cache_dir), texts)
             preference = _judged(data, given, rows, seen, seen_as.numpy())
-            point, interval = closed(picked(preference, rewards.take(test), baselines.strength(seen)), data, test)
+            point, interval = closed(
+                picked(preference, rewards.take(test), baselines.rank_by_mean_reward(seen)), data, test
+            )
             cells.append(f"{point:.1f} ({interval})")
         shown.add_row(name, *cells)
     return shown
 
 
-def languages(data: Data, given: Settings, length: Ints) -> Table:
+def languages(data: TrainingData, given: Settings, length: Ints) -> Table:
     """Generated questions in several languages: choices beside those of the English ones."""
     part = given.split.parts(data.records.queries, 5)[0]
     rows = np.concatenate([part.train, part.val])
@@ -238,14 +240,16 @@ def languages(data: Data, given: Settings, length: Ints) -> Table:
     choices = {}
     for language, questions in QUESTIONS.items():
         texts = [question.format(*numbers) for question in questions for numbers in NUMBERS]
-        preference = _judged(data, given, rows, seen, features(given.encoder.embed(texts), texts).numpy())
+        preference = _judged(
+            data, given, rows, seen, encoder_and_text_features(given.encoder.embed(texts), texts).numpy()
+        )
         choices[language] = preference.argmax(axis=1).reshape(len(questions), len(NUMBERS))
         same = choices[language] == choices["English"]
         shown.add_row(language, *(f"{share:.0%}" for share in [*same.mean(axis=1), same.mean()]))
     return shown
 
 
-def _judged(data: Data, given: Settings, rows: Ints, seen: Rewards, others: NDArray[np.float32]) -> Floats:
+def _judged(data: TrainingData, given: Settings, rows: Ints, seen: Rewards, others: NDArray[np.float32]) -> Floats:
     """(k, m) rewards expected of texts with features (k, d) that are not of the table."""
     both = replace(data, features=torch.cat([data.features, torch.from_numpy(others)]))
     return scores(both, given, rows, seen, np.arange(len(data.features), len(both.features)))
@@ -254,7 +258,7 @@ def _judged(data: Data, given: Settings, rows: Ints, seen: Rewards, others: NDAr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=Path)
-    every: dict[str, Callable[[Data, Settings, Ints], Table]] = {
+    every: dict[str, Callable[[TrainingData, Settings, Ints], Table]] = {
         "cuts": cuts, "kinds": kinds, "filler": filler, "languages": languages,
     }  # fmt: skip
     parser.add_argument("--only", choices=every)

@@ -12,14 +12,14 @@ from papers_switch import EXTRACT, TEMPERATURE, order
 from papers_zoo import CONF, TRUTH, ahead, asked, draw, points, responder, some, table, verdict, zoo
 
 from zooter.commands import config
-from zooter.data.cache import Cells
+from zooter.data.cache import ResponseCache
 from zooter.data.pool import Pool
 from zooter.data.types import Floats, Query
-from zooter.evaluation.live import Flight
+from zooter.evaluation.live import LiveEvaluator
 from zooter.evaluation.replay import Replay
 from zooter.selector.baseline.single import SingleSelector
 from zooter.selector.cascade.margin import MarginSelector
-from zooter.selector.protocol import Decided
+from zooter.selector.protocol import RecordedSelection
 from zooter.selector.voting.consistency import ConsistencySelector
 from zooter.selector.voting.self_consistency import SelfConsistencySelector
 
@@ -60,11 +60,11 @@ class Outcome:
 
 def held(selector: Any, queries: Sequence[Query], pool: Pool, temperature: float, cache: Path) -> Outcome:
     """The selector live on these queries, all of them in flight together."""
-    flight = Flight(pool, responder(temperature), cells=Cells(cache), in_flight=len(queries))
+    flight = LiveEvaluator(pool, responder(temperature), cells=ResponseCache(cache), in_flight=len(queries))
     return outcome(asyncio.run(flight.run(selector, queries)))
 
 
-def outcome(decided: Sequence[Decided]) -> Outcome:
+def outcome(decided: Sequence[RecordedSelection]) -> Outcome:
     """What these decisions were worth and cost."""
     return Outcome(
         _quality(decided),
@@ -74,7 +74,7 @@ def outcome(decided: Sequence[Decided]) -> Outcome:
     )
 
 
-def _quality(decided: Sequence[Decided]) -> Floats:
+def _quality(decided: Sequence[RecordedSelection]) -> Floats:
     values = np.zeros(len(decided))
     there = [i for i, one in enumerate(decided) if one.selection.response is not None]
     responses = [response for one in decided if (response := one.selection.response) is not None]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from papers_zoo import KeptEncoder, ahead, asked, draw, points, some, table, verdict, zoo
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats
-from zooter.evaluation.harness import curve_of, priced
+from zooter.evaluation.harness import operating_curve, with_prices
 from zooter.evaluation.replay import Replay
 from zooter.metrics import cost_quality
 from zooter.selector.cascade.frugal import FrugalSelector
@@ -27,9 +27,9 @@ class Tables:
     """Two candidates' greedy answers: rows to train on (the first half of them are once, all are twice), to validate
     on and to test on."""
 
-    training: Recorded
-    validation: Recorded
-    test: Recorded
+    training: ResponseTable
+    validation: ResponseTable
+    test: ResponseTable
 
     @property
     def names(self) -> tuple[str, str]:
@@ -50,7 +50,7 @@ def tables(cache: Path) -> Tables:
 def fitted(found: Tables, rows: int, cache: Path) -> dict[str, Any]:
     """The selectors that learn, on so many training rows, all by one net; each under a running threshold."""
     small, large = found.names
-    training = priced(found.training.take(range(rows)), {small: 1.0, large: 2.0})
+    training = with_prices(found.training.take(range(rows)), {small: 1.0, large: 2.0})
     encoder = KeptEncoder(folder_of_all=cache)
     learners = {
         "predicted (Routing)": PredictedSelector(small=small, large=large, encoder=encoder),
@@ -58,7 +58,7 @@ def fitted(found: Tables, rows: int, cache: Path) -> dict[str, Any]:
         "frugal (FrugalGPT)": FrugalSelector(rule="running", small=small, large=large, encoder=encoder),
         "margin": MarginSelector((small, large)),
     }
-    validation = priced(found.validation, {small: 1.0, large: 2.0})
+    validation = with_prices(found.validation, {small: 1.0, large: 2.0})
     return {name: learner.fit(training, validation) for name, learner in learners.items()}
 
 
@@ -79,12 +79,12 @@ def areas(
     """
     small, large = found.names
     prices = {small: 1.0, large: ratio}
-    table = priced(found.test, prices)
+    table = with_prices(found.test, prices)
     values = {"random": table.qualities().values.mean(axis=1)}
     for name, selector in selectors.items():
         values[name], there = np.empty(len(table.queries)), at_prices(selector, prices)
         for rows in streams:
-            of = curve_of(Replay(table.take(rows)), there, found.validation, large)
+            of = operating_curve(Replay(table.take(rows)), there, found.validation, large)
             values[name][list(rows)] = cost_quality.budget_area(of.budgets, of.quality)
     return values
 

@@ -11,12 +11,12 @@ from papers_zoo import CONF, ahead, asked, draw, points, some, table, verdict, z
 
 from zooter.collect.rewarder.protocol import Rewarder
 from zooter.commands import config
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats
-from zooter.evaluation.harness import run
+from zooter.evaluation.harness import run_selector
 from zooter.evaluation.replay import Replay
 from zooter.metrics.routing import answer_entropy, pearson, samples_saved
-from zooter.selector.voting.answers import Extract
+from zooter.selector.voting.answers import AnswerExtractor
 from zooter.selector.voting.best_of import BestOfSelector
 from zooter.selector.voting.consistency import ConsistencySelector
 from zooter.selector.voting.self_consistency import SelfConsistencySelector
@@ -26,7 +26,7 @@ TEMPERATURE = 1.0  # the authors'
 BUDGETS = (4, 8, 12, 16)
 MOST = 5  # candidates
 SPLITS = {1: (16,), 2: (8, 8), 3: (6, 6, 4), 4: (4, 4, 4, 4), 5: (4, 3, 3, 3, 3)}  # 6 + 6 + 4 is the authors'
-EXTRACT = Extract("string")
+EXTRACT = AnswerExtractor("string")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def order(cache: Path) -> list[str]:
     return [dev.pool.names[j] for j in np.argsort(-means, kind="stable")]
 
 
-def tested(names: Sequence[str], cache: Path) -> Recorded:
+def tested(names: Sequence[str], cache: Path) -> ResponseTable:
     """16 samples of each of these, rewarded by the zoo's own reward model."""
     nodes = [yaml.safe_load((CONF / "rewarder" / name).read_text()) for name in ("_classifier.yaml", "zoo.yaml")]
     rewarder: Rewarder = config.build({**nodes[0], "model": nodes[1]["model"], "device": "cpu"})
@@ -57,7 +57,7 @@ def tested(names: Sequence[str], cache: Path) -> Recorded:
 
 def outcome(replay: Replay, selector: Any) -> Outcome:
     """The selector on all test queries."""
-    decided, quality = run(replay, selector)
+    decided, quality = run_selector(replay, selector)
     return Outcome(quality, np.array([sum(one.ledger.calls.values()) for one in decided], dtype=float))
 
 
@@ -151,7 +151,7 @@ def _rewarded(replay: Replay, pair: Sequence[str]) -> list[str]:
     ]
 
 
-def _entropy(test: Recorded) -> list[str]:
+def _entropy(test: ResponseTable) -> list[str]:
     """The law that the method rests on: the more a model agrees with itself, the more often it is right."""
     rows = []
     for j, name in enumerate(test.pool.names):

@@ -9,16 +9,16 @@ import yaml
 from numpy.typing import NDArray
 
 from zooter.collect.reader.skills.generate import generate
-from zooter.collect.respond import Rules
+from zooter.collect.respond import FillPolicy
 from zooter.collect.responder.huggingface import HuggingFaceResponder
 from zooter.collect.responder.protocol import Sampling
 from zooter.collect.rewarder.protocol import Rewarder
 from zooter.collect.rewarder.verify import VerifyRewarder
-from zooter.collect.run import Live
+from zooter.collect.run import Collector
 from zooter.commands import config
 from zooter.data import response_table
 from zooter.data.pool import Pool
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats, Query, query_id
 from zooter.metrics.routing import paired_bootstrap
 from zooter.router.encoder import Encoder
@@ -75,11 +75,11 @@ def responder(temperature: float) -> HuggingFaceResponder:
 def asked(
     queries: tuple[Query, ...], pool: Pool, cache: Path, temperature: float, samples: int = 1,
     rewarder: Rewarder = TRUTH,
-) -> Recorded:  # fmt: skip
+) -> ResponseTable:  # fmt: skip
     """What the candidates answer, with rewards and whether it is right; asked once, and read from the cache after."""
-    rules = Rules(samples=samples, batch=4_096, seconds=60.0, max_failures=1.0)
+    rules = FillPolicy(samples=samples, batch=4_096, seconds=60.0, max_failures=1.0)
     truth = None if rewarder is TRUTH else TRUTH
-    live = Live(Drawn(queries), pool, responder(temperature), cache, rewarder, truth, rules)
+    live = Collector(Drawn(queries), pool, responder(temperature), cache, rewarder, truth, rules)
     out = cache / "papers.parquet"
     live.run(out)
     return response_table.read(out, pool)

@@ -26,63 +26,63 @@ from rich.table import Table
 from rivals import Fold
 
 from zooter.commands import train
-from zooter.commands.train import Data
-from zooter.commands.train_settings import Settings
+from zooter.commands.train import TrainingData
+from zooter.commands.train_settings import TrainSettings
 from zooter.data import reward_table
 from zooter.data.split import Part, Split
 from zooter.data.types import Floats
 from zooter.metrics import baselines, routing
 from zooter.router.encoder import Encoder
-from zooter.router.net import features
-from zooter.router.text_features import SIZE
+from zooter.router.net import encoder_and_text_features
+from zooter.router.text_features import TEXT_FEATURES
 from zooter.training import head_init
-from zooter.training.datamodule import Batches
-from zooter.training.distill import distill, predict
-from zooter.training.labels import Smoothing
+from zooter.training.datamodule import RouterDataModule
+from zooter.training.distill import distill, predict_logits
+from zooter.training.labels import TagSmoothing
 from zooter.training.losses import CrossEntropy, ExpectedReward, ForwardKL, ReverseKL
-from zooter.training.recipe import Finetune, Frozen
+from zooter.training.recipe import FinetuneRecipe, FrozenRecipe
 from zooter.training.tagger.cluster import ClusterTagger
 from zooter.training.tagger.column import ColumnTagger
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-PLAIN = Smoothing(beta=0.3, temperature=0.25, order="soften_then_average")
-Method = Callable[[Data, Part, Fold, Settings], Floats]
+PLAIN = TagSmoothing(beta=0.3, temperature=0.25, order="soften_then_average")
+Method = Callable[[TrainingData, Part, Fold, TrainSettings], Floats]
 
 
-def settings(table: Path, folder: Path, cache: Path, salt: str) -> Settings:
+def settings(table: Path, folder: Path, cache: Path, salt: str) -> TrainSettings:
     """The defaults of conf/train.yaml, on the CPU."""
     trainer = partial(pl.Trainer, accelerator="cpu", devices=1, gradient_clip_val=1.0, deterministic=True)
-    return Settings(
-        folder, cache, Split(salt=salt), Encoder(), ColumnTagger(otherwise=ClusterTagger()), Smoothing(), Frozen(),
-        ForwardKL(), trainer, table,
+    return TrainSettings(
+        folder, cache, Split(salt=salt), Encoder(), ColumnTagger(otherwise=ClusterTagger()), TagSmoothing(),
+        FrozenRecipe(),        ForwardKL(), trainer, table,
     )  # fmt: skip
 
 
-def ours(data: Data, part: Part, fold: Fold, given: Settings, **changed: Any) -> Floats:
+def ours(data: TrainingData, part: Part, fold: Fold, given: TrainSettings, **changed: Any) -> Floats:
     """(n, m) logits of the library's own training with some settings changed."""
-    if isinstance(changed.get("net"), Finetune):
+    if isinstance(changed.get("net"), FinetuneRecipe):
         data = replace(data, inputs=changed["net"].inputs(given.encoder, data.records.queries, data.features))
     trained = train.train(data, part, replace(given, **changed))
-    return predict(trained.net, data.inputs, part.test)
+    return predict_logits(trained.net, data.inputs, part.test)
 
 
-def plain(data: Data, part: Part, fold: Fold, given: Settings, **changed: Any) -> Floats:
+def plain(data: TrainingData, part: Part, fold: Fold, given: TrainSettings, **changed: Any) -> Floats:
     """(n, m) logits of ZOOTER's plain net: the last layer's embedding → one hidden layer; tags are in labels alone."""
-    given = replace(given, net=Frozen(lr=1e-3, patience=5), **changed)
+    given = replace(given, net=FrozenRecipe(lr=1e-3, patience=5), **changed)
     table, rows = data.records, part.train
     last = data.embeddings[:, -data.embeddings.shape[1] // len(given.encoder.layers) :]
-    inputs = torch.cat([torch.from_numpy(last.copy()), torch.zeros(len(last), SIZE)], dim=1)
+    inputs = torch.cat([torch.from_numpy(last.copy()), torch.zeros(len(last), TEXT_FEATURES)], dim=1)
     prior = given.label.fit(table.rewards.take(rows), table.tags.take(rows))
     torch.manual_seed(given.seed)
-    head = head_init.start(inputs[rows], table.rewards.take(rows), [], 1.0, given.net.width, given.net.dropout)
+    head = head_init.init_head(inputs[rows], table.rewards.take(rows), [], 1.0, given.net.width, given.net.dropout)
     head.mean, head.scale = torch.zeros_like(head.mean), torch.ones_like(head.scale)
     head.overall = torch.zeros_like(head.overall)
     head.correction[-1].reset_parameters()  # type: ignore[operator, union-attr]
     net = given.net.net(given.encoder, head)
     read = given.net.inputs(given.encoder, table.queries, inputs)
-    batches = Batches(part, read, prior.label(table.rewards, table.tags), table.rewards, given.net.batch_size)
+    batches = RouterDataModule(part, read, prior.label(table.rewards, table.tags), table.rewards, given.net.batch_size)
     distill(net, batches, given.objective, given.net, given.trainer, folder=given.run_dir / "plain", seed=given.seed)
-    return predict(net, read, part.test)
+    return predict_logits(net, read, part.test)
 
 
 def methods(finetune: bool) -> dict[str, Method]:
@@ -106,22 +106,27 @@ def methods(finetune: bool) -> dict[str, Method]:
     found["plain net, average then soften"] = partial(plain, label=replace(PLAIN, order="average_then_soften"))
     found["plain net, reverse KL"] = partial(plain, label=PLAIN, objective=ReverseKL())
     found["plain net, expected reward"] = partial(plain, label=PLAIN, objective=ExpectedReward())
-    found |= {f"default, KL β={beta:g}": partial(ours, label=Smoothing(beta=beta)) for beta in BETAS}
+    found |= {f"default, KL β={beta:g}": partial(ours, label=TagSmoothing(beta=beta)) for beta in BETAS}
     found["default, hard labels"] = partial(ours, label=hard, objective=CrossEntropy())
-    found["default, soften then average"] = partial(ours, label=Smoothing(order=PLAIN.order))
+    found["default, soften then average"] = partial(ours, label=TagSmoothing(order=PLAIN.order))
     found["default, reverse KL"] = partial(ours, objective=ReverseKL())
     found["default, expected reward"] = partial(ours, objective=ExpectedReward())
-    found["default, β per tag"] = partial(ours, label=Smoothing(beta="per_tag"))
-    found["default, temperature auto"] = partial(ours, label=Smoothing(temperature="auto"))
+    found["default, β per tag"] = partial(ours, label=TagSmoothing(beta="per_tag"))
+    found["default, temperature auto"] = partial(ours, label=TagSmoothing(temperature="auto"))
     found["default, clusters only"] = partial(ours, tagger=ClusterTagger())
     found["default"] = ours
     if finetune:
-        found["fine-tuned"] = partial(ours, net=Finetune())
+        found["fine-tuned"] = partial(ours, net=FinetuneRecipe())
     return found
 
 
 def _rival(
-    data: Data, part: Part, fold: Fold, given: Settings, make: Callable[[Fold], Floats], last_layer: bool = False
+    data: TrainingData,
+    part: Part,
+    fold: Fold,
+    given: TrainSettings,
+    make: Callable[[Fold], Floats],
+    last_layer: bool = False,
 ) -> Floats:
     if last_layer:
         width = fold.embeddings[0].shape[1] // len(given.encoder.layers)
@@ -129,7 +134,7 @@ def _rival(
     return make(fold)
 
 
-def fold_of(data: Data, part: Part, seed: int) -> Fold:
+def fold_of(data: TrainingData, part: Part, seed: int) -> Fold:
     """What rivals see: they have no use for a validation part and train on it too."""
     rows, table = np.sort(np.concatenate([part.train, part.val])), data.records
     return Fold(
@@ -141,7 +146,7 @@ def fold_of(data: Data, part: Part, seed: int) -> Fold:
 
 
 def measure(
-    data: Data, given: Settings, chosen: dict[str, Method], folds: int, keep: Path | None = None
+    data: TrainingData, given: TrainSettings, chosen: dict[str, Method], folds: int, keep: Path | None = None
 ) -> dict[str, tuple[Floats, float]]:
     """Method → (n,) rewards of its choices over all folds, and CPU seconds per fold; `oracle`, `random` too."""
     parts = given.split.parts(data.records.queries, folds)
@@ -163,13 +168,13 @@ def measure(
 
 
 def _measured(
-    method: Method, data: Data, part: Part, fold: Fold, given: Settings, file: Path | None
+    method: Method, data: TrainingData, part: Part, fold: Fold, given: TrainSettings, file: Path | None
 ) -> tuple[Floats, float]:
     """(n,) rewards of a method's choices on one fold, and its seconds; written into a file when there is one."""
     started = time.process_time()  # one thread: what it takes however busy the machine is
     preference = method(data, part, fold, given)
     seconds, test = time.process_time() - started, fold.rewards[1]
-    picked = routing.choose(preference, test.observed, baselines.strength(fold.rewards[0]))
+    picked = routing.choose(preference, test.observed, baselines.rank_by_mean_reward(fold.rewards[0]))
     rewards = test.values[np.arange(len(picked)), picked]
     if file:
         np.savez(file, rewards=rewards, seconds=seconds)
@@ -215,14 +220,14 @@ def shown(found: dict[str, tuple[Floats, float]], title: str) -> Table:
     return table
 
 
-def load(table: Path, folder: Path, salt: str = "0") -> tuple[Data, Settings]:
+def load(table: Path, folder: Path, salt: str = "0") -> tuple[TrainingData, TrainSettings]:
     """The records with their features, and the settings that every method starts from."""
     cache = Path(os.environ.get("ZOOTER_CACHE", "cache"))
     given = settings(table, folder, cache, salt)
     read = reward_table.read(table, {})
     embeddings = given.encoder.embed(read.queries, cache)
-    columns = features(embeddings, read.queries)
-    return Data(read, embeddings, columns, given.net.inputs(given.encoder, read.queries, columns)), given
+    columns = encoder_and_text_features(embeddings, read.queries)
+    return TrainingData(read, embeddings, columns, given.net.inputs(given.encoder, read.queries, columns)), given
 
 
 def quiet() -> None:

@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support.fake_server import chat, serving
 from support.tiny import causal_folder
 
-from zooter.collect.respond import Rules, respond
+from zooter.collect.respond import FillPolicy, respond
 from zooter.collect.responder.huggingface import HuggingFaceResponder
 from zooter.collect.responder.openai import OpenAIResponder
 from zooter.collect.responder.protocol import Request, Responder, Sampling
-from zooter.data.cache import RESPONSES, Cells, response_keys
+from zooter.data.cache import RESPONSES, ResponseCache, response_keys
 from zooter.data.pool import Candidate, Pool
 from zooter.data.store import KEY, Store
 from zooter.data.types import Query, Response
@@ -70,10 +70,10 @@ def one_more(folders: Sequence[Path], cache: Path, n: int = 1_000) -> tuple[floa
     """Seconds of a run with one new candidate beside stored ones, and of generating that one's responses alone."""
     pool = Pool(tuple(Candidate(f"zoo{i}", model=str(folder)) for i, folder in enumerate(folders)))
     responder, asked = HuggingFaceResponder(Sampling(max_new_tokens=20)), queries(n)
-    respond(asked, Pool(pool.candidates[:-1]), responder, Cells(cache), Rules())
+    respond(asked, Pool(pool.candidates[:-1]), responder, ResponseCache(cache), FillPolicy())
     own = timed(responder, [Request(query, pool.candidates[-1]) for query in asked])
     started = time.perf_counter()
-    respond(asked, pool, responder, Cells(cache), Rules())
+    respond(asked, pool, responder, ResponseCache(cache), FillPolicy())
     return time.perf_counter() - started, own
 
 
@@ -103,15 +103,15 @@ def again(cache: Path, n: int = 5_000, m: int = 8) -> tuple[float, int]:
     with serving(lambda body, number: chat("answer")) as answers:
         pool = Pool(tuple(Candidate(f"c{i}", url=answers.url) for i in range(m)))
         responder, asked = OpenAIResponder(), queries(n)
-        cells = Cells(cache)
+        cells = ResponseCache(cache)
         for candidate in pool.candidates:  # stored without asking
             store_column(cells, asked, candidate, responder)
         started = time.perf_counter()
-        respond(asked, pool, responder, cells, Rules())
+        respond(asked, pool, responder, cells, FillPolicy())
         return time.perf_counter() - started, len(answers.bodies)
 
 
-def store_column(cells: Cells, asked: Sequence[Query], candidate: Candidate, responder: Responder) -> None:
+def store_column(cells: ResponseCache, asked: Sequence[Query], candidate: Candidate, responder: Responder) -> None:
     keys = response_keys(responder.identity(candidate), asked, 0)
     cells.keep(
         [(key, Response(query.id, candidate.name, 0, "answer")) for key, query in zip(keys, asked, strict=True)],

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zooter.data.types import Floats, Ints, Rewards, Tags
 from zooter.metrics import baselines
-from zooter.training.labels import Smoothing
+from zooter.training.labels import TagSmoothing
 
 
 @dataclass(frozen=True)
@@ -34,28 +34,28 @@ class Fold:
     @property
     def best(self) -> Ints:
         """(n,) the best model's column for each training query; the stronger model wins a tie."""
-        order = baselines.strength(self.rewards[0])
+        order = baselines.rank_by_mean_reward(self.rewards[0])
         return order[np.nan_to_num(self.rewards[0].values, nan=-np.inf)[:, order].argmax(axis=1)]
 
 
 def best_single(fold: Fold) -> Floats:
-    return baselines.by_order(baselines.strength(fold.rewards[0]), len(fold.rewards[1].values))
+    return baselines.preference_from_order(baselines.rank_by_mean_reward(fold.rewards[0]), len(fold.rewards[1].values))
 
 
 def best_per_tag(fold: Fold) -> Floats:
     """The tags' mean rewards; it is told the tags of test queries."""
-    means = Smoothing(beta=0.0, order="average_then_soften", shrinkage=0.0).fit(fold.rewards[0], fold.tags[0])
+    means = TagSmoothing(beta=0.0, order="average_then_soften", shrinkage=0.0).fit(fold.rewards[0], fold.tags[0])
     return means.rows(fold.tags[1])
 
 
 def knn_regression(fold: Fold) -> Floats:
-    return baselines.Neighbours.fit(fold.embeddings[0], fold.rewards[0], fold.seed).predict(fold.embeddings[1])
+    return baselines.NearestNeighbours.fit(fold.embeddings[0], fold.rewards[0], fold.seed).predict(fold.embeddings[1])
 
 
 def knn_classification(fold: Fold) -> Floats:
     """A vote of the neighbours' best models; the number of neighbours by its accuracy on training queries."""
     votes = Rewards(np.eye(len(fold.rewards[0].candidates))[fold.best], fold.rewards[0].candidates)
-    return baselines.Neighbours.fit(fold.embeddings[0], votes, fold.seed).predict(fold.embeddings[1])
+    return baselines.NearestNeighbours.fit(fold.embeddings[0], votes, fold.seed).predict(fold.embeddings[1])
 
 
 def ridge(fold: Fold) -> Floats:

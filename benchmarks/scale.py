@@ -16,7 +16,7 @@ from scipy.special import softmax
 
 from zooter.data.types import Rewards, Tags
 from zooter.evaluation import router_metrics
-from zooter.training.labels import Smoothing
+from zooter.training.labels import TagSmoothing
 
 CANDIDATES = tuple("abcdef")
 TAGS, DIMENSIONS = 200, 384
@@ -39,11 +39,11 @@ def main(n: int) -> None:
 
     seconds = {}
     started = time.perf_counter()
-    prior = Smoothing(beta=0.3).fit(rewards.take(rows[0]), tags.take(rows[0]))
+    prior = TagSmoothing(beta=0.3).fit(rewards.take(rows[0]), tags.take(rows[0]))
     prior.label(rewards, tags)
     seconds["labels"] = time.perf_counter() - started
     probs = softmax(means[tag[rows[1]]] / 0.1, axis=1)
-    found = router_metrics.outcome(
+    found = router_metrics.router_outcome(
         probs,
         prior,
         (embeddings[rows[0]], embeddings[rows[1]]),
@@ -51,7 +51,7 @@ def main(n: int) -> None:
         (tags.take(rows[0]), tags.take(rows[1])),
     )
     seconds["selections"] = time.perf_counter() - started - seconds["labels"]
-    summary = router_metrics.summary(found)
+    summary = router_metrics.summarise(found)
     seconds["all"] = time.perf_counter() - started
     seconds["report"] = seconds["all"] - seconds["labels"] - seconds["selections"]
 

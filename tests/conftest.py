@@ -15,7 +15,7 @@ from support.paths import CONF
 
 from zooter.data.types import Rewards, Tags
 from zooter.evaluation import router_metrics
-from zooter.training.labels import Smoothing
+from zooter.training.labels import TagSmoothing
 
 settings.register_profile("house", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
@@ -87,8 +87,8 @@ def found() -> dict[str, Any]:
     rewards, embeddings = Rewards(values, names), rng.normal(size=(100, 5)).astype(np.float32)
     tags = Tags.of([[f"tag|{i % 3} $\\bad$"] if i % 4 else [] for i in range(100)])
     train, test = np.arange(60), np.arange(60, 100)
-    prior = Smoothing().fit(rewards.take(train), tags.take(train))
-    outcome = router_metrics.outcome(
+    prior = TagSmoothing().fit(rewards.take(train), tags.take(train))
+    outcome = router_metrics.router_outcome(
         rng.dirichlet(np.ones(4), 40),
         prior,
         (embeddings[train], embeddings[test]),
@@ -96,7 +96,7 @@ def found() -> dict[str, Any]:
         (tags.take(train), tags.take(test)),
     )
     return {
-        "test": router_metrics.summary(outcome),
+        "test": router_metrics.summarise(outcome),
         "data": {"queries": 100, "dropped": 2, "cells": 400, "missing_cells": int(np.isnan(values).sum())},
         "settings": {"label": {"beta": 0.3}, "overrides": ["label.beta=0.3"]},
     }

@@ -16,7 +16,7 @@ from support.paths import ROOT
 
 from zooter.commands import calibrate
 from zooter.errors import ExportError
-from zooter.selector.routing.price_target import Target, load
+from zooter.selector.routing.price_target import CalibrationTarget, load
 
 QUERY = "please add ${oc.env:HOME}, 'sum' = {plus: [1, 2]} \\ \"digits\" ümlaut #?"
 
@@ -120,7 +120,9 @@ def test_calibrate_weighs_prices_for_a_target_and_only_on_the_table_of_the_train
     with (home / "other.parquet").open("ab") as file:
         file.write(b"more")
     with pytest.raises(ExportError, match=r"weighed was trained on"):
-        calibrate.run(calibrate.Settings(home / "weighed", home / "other.parquet", Target(mean_price=0.0015)))
+        calibrate.run(
+            calibrate.CalibrateSettings(home / "weighed", home / "other.parquet", CalibrationTarget(mean_price=0.0015))
+        )
 
 
 def test_a_sweep_leaves_one_table_one_csv_and_one_plot(home: Path, trained: str) -> None:

@@ -9,7 +9,7 @@ from zooter.collect import progress
 
 def test_it_shows_how_far_what_it_cost_and_what_failed() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
-    with progress.bar("asking", 10, console) as advance:
+    with progress.progress_bar("asking", 10, console) as advance:
         advance(4, 0.25, 0)
         advance(3, 0.25, 1)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
@@ -19,6 +19,6 @@ def test_it_shows_how_far_what_it_cost_and_what_failed() -> None:
 
 def test_it_says_nothing_where_nobody_watches() -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
-    with progress.bar("asking", 10, console) as advance:
+    with progress.progress_bar("asking", 10, console) as advance:
         advance(10, 0.0, 0)
     assert console.file.getvalue() == ""  # type: ignore[attr-defined]

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from support.fake_server import Reply, chat, complaint, serving
 
-from zooter.collect.respond import Rules, columns, respond
+from zooter.collect.respond import FillPolicy, plan_responses, respond
 from zooter.collect.responder.openai import OpenAIResponder
 from zooter.collect.responder.protocol import Request, Sampling
-from zooter.data.cache import Cells
+from zooter.data.cache import ResponseCache
 from zooter.data.pool import Candidate, Pool
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError, ResponderError
@@ -53,82 +53,86 @@ class Echo:
                            first_tokens=self.first_tokens)  # fmt: skip
 
 
-def texts(cells: Cells, keys: Sequence[str]) -> list[str | None]:
+def texts(cells: ResponseCache, keys: Sequence[str]) -> list[str | None]:
     return [found.text if found else None for found in cells.answers(keys)]
 
 
 def test_every_cell_is_asked_once_and_kept(tmp_path: Path) -> None:
-    echo, cells = Echo(), Cells(tmp_path)
-    keys = respond(queries(3), POOL, echo, cells, Rules(samples=2))
+    echo, cells = Echo(), ResponseCache(tmp_path)
+    keys = respond(queries(3), POOL, echo, cells, FillPolicy(samples=2))
     assert len(echo.calls) == len(set(echo.calls)) == 3 * 2 * 2
     assert texts(cells, keys["b"]) == [f"b/text {i}/{sample}" for sample in range(2) for i in range(3)]
     again = Echo()
-    assert respond(queries(3), POOL, again, cells, Rules(samples=2)) == keys
+    assert respond(queries(3), POOL, again, cells, FillPolicy(samples=2)) == keys
     assert again.calls == []
 
 
 def test_cells_of_before_there_were_first_tokens_are_still_read(tmp_path: Path) -> None:
-    cells = Cells(tmp_path)
-    respond(queries(2), POOL, Echo(), cells, Rules())
+    cells = ResponseCache(tmp_path)
+    respond(queries(2), POOL, Echo(), cells, FillPolicy())
     for shard in cells.responses.folder.iterdir():
         pq.write_table(pq.read_table(shard).drop_columns(["first_tokens"]), shard)
     echo = Echo()
-    keys = respond(queries(2), POOL, echo, cells, Rules())
+    keys = respond(queries(2), POOL, echo, cells, FillPolicy())
     assert echo.calls == []
     assert [found and (found.text, found.first_tokens) for found in cells.answers(keys["a"])] == [
         ("a/text 0/0", None), ("a/text 1/0", None),
     ]  # fmt: skip
     # Beside newer ones.
-    respond(queries(3), POOL, Echo(first_tokens=(("b", -0.5),)), cells, Rules())
-    keys = respond(queries(3), POOL, echo, cells, Rules())
+    respond(queries(3), POOL, Echo(first_tokens=(("b", -0.5),)), cells, FillPolicy())
+    keys = respond(queries(3), POOL, echo, cells, FillPolicy())
     assert [found and found.first_tokens for found in cells.answers(keys["a"])] == [None, None, (("b", -0.5),)]
 
 
 def test_a_new_candidate_costs_its_column_only(tmp_path: Path) -> None:
-    respond(queries(3), POOL, Echo(), Cells(tmp_path), Rules())
+    respond(queries(3), POOL, Echo(), ResponseCache(tmp_path), FillPolicy())
     echo = Echo()
-    respond(queries(3), Pool((*POOL.candidates, Candidate("c"))), echo, Cells(tmp_path), Rules())
+    respond(queries(3), Pool((*POOL.candidates, Candidate("c"))), echo, ResponseCache(tmp_path), FillPolicy())
     assert {name for name, _, _ in echo.calls} == {"c"}
     assert len(echo.calls) == 3
 
 
 def test_new_queries_cost_their_rows_only_and_ids_do_not_matter(tmp_path: Path) -> None:
-    respond(queries(3), POOL, Echo(), Cells(tmp_path), Rules())
+    respond(queries(3), POOL, Echo(), ResponseCache(tmp_path), FillPolicy())
     echo = Echo()
     renamed = [replace(query, id=f"other{i}") for i, query in enumerate(queries(3))]
-    respond([*renamed, *queries(2, start=3)], POOL, echo, Cells(tmp_path), Rules())
+    respond([*renamed, *queries(2, start=3)], POOL, echo, ResponseCache(tmp_path), FillPolicy())
     assert sorted(echo.calls) == [(name, f"text {i}", 0) for name in "ab" for i in (3, 4)]
 
 
 def test_another_sampling_makes_new_cells_and_keeps_the_old(tmp_path: Path) -> None:
-    cells = Cells(tmp_path)
-    old = respond(queries(2), POOL, Echo(), cells, Rules())
+    cells = ResponseCache(tmp_path)
+    old = respond(queries(2), POOL, Echo(), cells, FillPolicy())
     cooler = Echo(Sampling(temperature=0.1))
-    respond(queries(2), POOL, cooler, cells, Rules())
+    respond(queries(2), POOL, cooler, cells, FillPolicy())
     assert len(cooler.calls) == 4
     back = Echo()
-    assert respond(queries(2), POOL, back, cells, Rules()) == old
+    assert respond(queries(2), POOL, back, cells, FillPolicy()) == old
     assert back.calls == []
 
 
 def test_a_renamed_or_dearer_candidate_is_not_asked_again(tmp_path: Path) -> None:
-    respond(queries(2), Pool((Candidate("a", model="m"),)), Echo(), Cells(tmp_path), Rules())
+    respond(queries(2), Pool((Candidate("a", model="m"),)), Echo(), ResponseCache(tmp_path), FillPolicy())
     echo = Echo()
     respond(
-        queries(2), Pool((Candidate("z", model="m", price=9.0, url="http://x/v1"),)), echo, Cells(tmp_path), Rules()
+        queries(2),
+        Pool((Candidate("z", model="m", price=9.0, url="http://x/v1"),)),
+        echo,
+        ResponseCache(tmp_path),
+        FillPolicy(),
     )
     assert echo.calls == []
 
 
 def test_two_names_of_one_model_share_their_cells(tmp_path: Path) -> None:
-    echo, cells = Echo(), Cells(tmp_path)
-    keys = respond(queries(2), Pool((Candidate("a", model="m"), Candidate("b", model="m"))), echo, cells, Rules())
+    echo, cells = Echo(), ResponseCache(tmp_path)
+    keys = respond(queries(2), Pool((Candidate("a", model="m"), Candidate("b", model="m"))), echo, cells, FillPolicy())
     assert len(echo.calls) == 2
     assert keys["a"] == keys["b"]
 
 
 def test_a_failed_call_is_tried_in_the_next_runs_up_to_the_limit(tmp_path: Path) -> None:
-    rules, cells = Rules(max_attempts=2, max_failures=0.5), Cells(tmp_path)
+    rules, cells = FillPolicy(max_attempts=2, max_failures=0.5), ResponseCache(tmp_path)
     asked = []
     for _ in range(3):
         echo = Echo(failing=frozenset({"text 1"}))
@@ -136,7 +140,7 @@ def test_a_failed_call_is_tried_in_the_next_runs_up_to_the_limit(tmp_path: Path)
         asked.append(len(echo.calls))
         assert texts(cells, keys["a"]) == ["a/text 0/0", None, "a/text 2/0", "a/text 3/0"]
     assert asked == [8, 2, 0]
-    assert columns(queries(4), POOL, Echo(), cells, rules)["a"].given_up == 1
+    assert plan_responses(queries(4), POOL, Echo(), cells, rules)["a"].given_up == 1
     healed = Echo()
     keys = respond(queries(4), POOL, healed, cells, replace(rules, max_attempts=3))
     assert len(healed.calls) == 2
@@ -149,42 +153,42 @@ def test_too_many_failures_stop_the_run_with_the_most_frequent_reason(tmp_path: 
     with pytest.raises(
         ResponderError, match=r"at most 20% of the calls to 'a' to fail; found 50 of 50 .*\(50×\) with: broken"
     ):
-        respond(queries(1_000), POOL, echo, Cells(tmp_path), Rules(batch=64))
+        respond(queries(1_000), POOL, echo, ResponseCache(tmp_path), FillPolicy(batch=64))
     assert len(echo.calls) == 50
 
 
 def test_too_many_failures_of_a_few_queries_are_told_at_the_end(tmp_path: Path) -> None:
     echo = Echo(failing=frozenset({"text 0", "text 1"}))
     with pytest.raises(ResponderError, match="found 2 of 4 failed"):
-        respond(queries(4), POOL, echo, Cells(tmp_path), Rules())
+        respond(queries(4), POOL, echo, ResponseCache(tmp_path), FillPolicy())
     assert len(echo.calls) == 8
 
 
 def test_a_few_stubborn_failures_do_not_stop_a_later_run(tmp_path: Path) -> None:
     stubborn = frozenset(f"text {i}" for i in range(60))
-    respond(queries(600), POOL, Echo(failing=stubborn), Cells(tmp_path), Rules(max_failures=1.0))
+    respond(queries(600), POOL, Echo(failing=stubborn), ResponseCache(tmp_path), FillPolicy(max_failures=1.0))
     second = Echo(failing=stubborn)
-    respond(queries(600), POOL, second, Cells(tmp_path), Rules(max_failures=0.2))
+    respond(queries(600), POOL, second, ResponseCache(tmp_path), FillPolicy(max_failures=0.2))
     assert len(second.calls) == 120
 
 
 def test_what_came_before_a_fatal_error_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ResponderError, match="a key"):
-        respond(queries(10), POOL, Echo(fatal_after=7), Cells(tmp_path), Rules(batch=100))
+        respond(queries(10), POOL, Echo(fatal_after=7), ResponseCache(tmp_path), FillPolicy(batch=100))
     echo = Echo()
-    respond(queries(10), POOL, echo, Cells(tmp_path), Rules())
+    respond(queries(10), POOL, echo, ResponseCache(tmp_path), FillPolicy())
     assert len(echo.calls) == 20 - 7
 
 
 def test_several_samples_of_a_greedy_candidate_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a temperature above 0 with several samples"):
-        respond(queries(1), POOL, Echo(Sampling(temperature=0)), Cells(tmp_path), Rules(samples=2))
+        respond(queries(1), POOL, Echo(Sampling(temperature=0)), ResponseCache(tmp_path), FillPolicy(samples=2))
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"batch": 0}, {"max_attempts": 0}, {"max_failures": 1.5}])
 def test_rules_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        Rules(**wrong)
+        FillPolicy(**wrong)
 
 
 # --- kill -9 ---------------------------------------------------------------------------------------------------------
@@ -207,7 +211,7 @@ def run_to_the_end(url: str, folder: Path) -> dict[str, list[str]]:
     """What the child process does, and the parent in the end."""
     pool = Pool(tuple(Candidate(name, url=url) for name in "ab"))
     responder = OpenAIResponder(concurrency=ATONCE, backoff=0.001)
-    return respond(queries(N // 2), pool, responder, Cells(folder), Rules(batch=BATCH))
+    return respond(queries(N // 2), pool, responder, ResponseCache(folder), FillPolicy(batch=BATCH))
 
 
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(tmp_path: Path) -> None:
@@ -218,7 +222,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(tmp_path: 
     with serving(flaky) as server:
         whole = run_to_the_end(server.url, tmp_path / "whole")
         asked_at_once = len(server.bodies)
-        cells, kills = Cells(tmp_path / "killed"), 0
+        cells, kills = ResponseCache(tmp_path / "killed"), 0
         while kills < 20:
             before = len(cells.responses.table(["key"]))
             child = context.Process(target=run_to_the_end, args=(server.url, tmp_path / "killed"))
@@ -238,7 +242,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(tmp_path: 
         killed = run_to_the_end(server.url, tmp_path / "killed")
     assert killed == whole
     for name in whole:
-        assert texts(cells, killed[name]) == texts(Cells(tmp_path / "whole"), whole[name])
+        assert texts(cells, killed[name]) == texts(ResponseCache(tmp_path / "whole"), whole[name])
         assert None not in texts(cells, killed[name])
     answered = sum(number % 23 != 0 for number in range(asked_at_once, len(server.bodies)))
     assert answered - N <= kills * (BATCH + ATONCE)

@@ -15,11 +15,11 @@ from support.fake_server import Reply, chat, complaint, serving
 from support.paths import ROOT
 
 from zooter.collect import estimate
-from zooter.collect.respond import Rules
+from zooter.collect.respond import FillPolicy
 from zooter.collect.responder.openai import OpenAIResponder
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.collect.responder.replay import ReplayResponder
-from zooter.collect.run import RECORDS, Live
+from zooter.collect.run import RECORDS, Collector
 from zooter.data import reward_table
 from zooter.data.pool import Candidate, Pool
 from zooter.data.split import Split
@@ -77,10 +77,10 @@ class Length:
         )
 
 
-def live(folder: Path, **parts: Any) -> Live:
+def live(folder: Path, **parts: Any) -> Collector:
     pool = Pool((Candidate("b", price=1.0), Candidate("a", input_price=1.0, output_price=2.0)))
     given = {"reader": Given(), "pool": pool, "responder": Shout(), "cache_dir": folder / "cache", "rewarder": Length()}
-    return Live(**{**given, **parts})
+    return Collector(**{**given, **parts})
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ def test_what_a_live_run_writes_can_be_trained_from(tmp_path: Path) -> None:
 def test_a_second_run_computes_nothing_and_writes_the_same(tmp_path: Path) -> None:
     live(tmp_path).run(tmp_path / "first.parquet")
     shout, length = Shout(), Length()
-    live(tmp_path, responder=shout, rewarder=length, rules=Rules(max_attempts=1)).run(tmp_path / "second.parquet")
+    live(tmp_path, responder=shout, rewarder=length, rules=FillPolicy(max_attempts=1)).run(tmp_path / "second.parquet")
     assert (shout.calls, length.calls) == ([], [])
     assert rows(tmp_path / "second.parquet") == rows(tmp_path / "first.parquet")
 
@@ -154,7 +154,7 @@ def test_the_parts_of_a_combination_are_cells_of_their_own(tmp_path: Path) -> No
     split = Split()
     live(tmp_path, reader=reader, rewarder=Length(1.0)).run(tmp_path / "one.parquet")
     parts = {"one": Length(1.0), "ten": Length(10.0)}
-    live(tmp_path, reader=reader, rewarder=Sum(parts), split=split, rules=Rules(samples=1)).run(
+    live(tmp_path, reader=reader, rewarder=Sum(parts), split=split, rules=FillPolicy(samples=1)).run(
         tmp_path / "sum.parquet"
     )
     assert (len(parts["one"].calls), len(parts["ten"].calls)) == (0, 40)
@@ -171,7 +171,7 @@ def test_another_rewarder_asks_no_candidate_and_both_are_kept(tmp_path: Path) ->
     assert shout.calls == []
     assert len(length.calls) == 6
     back = Length()
-    live(tmp_path, rewarder=back, rules=Rules(max_attempts=1)).run(tmp_path / "third.parquet")
+    live(tmp_path, rewarder=back, rules=FillPolicy(max_attempts=1)).run(tmp_path / "third.parquet")
     assert back.calls == []
     assert rows(tmp_path / "third.parquet") == rows(tmp_path / "first.parquet")
 
@@ -179,7 +179,7 @@ def test_another_rewarder_asks_no_candidate_and_both_are_kept(tmp_path: Path) ->
 def test_a_failed_call_is_a_row_without_response_and_reward(tmp_path: Path) -> None:
     shout = Shout(silent=frozenset({("a", "two")}))
     length = Length()
-    live(tmp_path, responder=shout, rewarder=length, rules=Rules(max_failures=0.5)).run(tmp_path / "r.parquet")
+    live(tmp_path, responder=shout, rewarder=length, rules=FillPolicy(max_failures=0.5)).run(tmp_path / "r.parquet")
     found = rows(tmp_path / "r.parquet")[4]
     assert (found["candidate"], found["query"], found["response"], found["reward"]) == ("a", "two", None, None)
     assert len(length.calls) == 5
@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_a_plan_asks_nothing_and_counts_what_is_missing(tmp_path: Path) -> None:
     shout, length = Shout(Sampling(max_new_tokens=100)), Length()
     asking = live(tmp_path, responder=shout, rewarder=length)
-    first = estimate.plan(asking)
+    first = estimate.estimate_run(asking)
     assert (shout.calls, length.calls) == ([], [])
     assert not (tmp_path / "cache").exists()
     by_hand = [("respond", "b", 3, 3), ("respond", "a", 3, 3), ("reward", "b", 3, 3), ("reward", "a", 3, 3)]
@@ -268,7 +268,7 @@ def test_a_plan_asks_nothing_and_counts_what_is_missing(tmp_path: Path) -> None:
 def test_a_plan_estimates_from_what_is_stored(tmp_path: Path) -> None:
     live(tmp_path).run(tmp_path / "r.parquet")
     more = Given((*QUERIES, Query("4", "fourfour")))
-    lines = estimate.plan(live(tmp_path, reader=more))
+    lines = estimate.estimate_run(live(tmp_path, reader=more))
     assert [line.missing for line in lines] == [1, 1, 2, 2]
     assert lines[0].input_tokens == pytest.approx(8)  # a token per letter, as in the stored ones
     assert lines[0].output_tokens == pytest.approx(2 * (3 + 3 + 5) / 3)
@@ -277,10 +277,13 @@ def test_a_plan_estimates_from_what_is_stored(tmp_path: Path) -> None:
 
 def test_a_plan_of_a_finished_run_is_empty(tmp_path: Path) -> None:
     live(tmp_path).run(tmp_path / "r.parquet")
-    assert [line.missing for line in estimate.plan(live(tmp_path))] == [0, 0, 1, 1]  # "three" has no reward yet
-    once = Rules(max_attempts=1)
-    assert [(line.missing, line.given_up) for line in estimate.plan(live(tmp_path, rules=once))][2:] == [(0, 1), (0, 1)]
-    assert estimate.table(estimate.plan(live(tmp_path))).row_count == 4
+    assert [line.missing for line in estimate.estimate_run(live(tmp_path))] == [0, 0, 1, 1]  # "three" has no reward yet
+    once = FillPolicy(max_attempts=1)
+    assert [(line.missing, line.given_up) for line in estimate.estimate_run(live(tmp_path, rules=once))][2:] == [
+        (0, 1),
+        (0, 1),
+    ]
+    assert estimate.estimate_table(estimate.estimate_run(live(tmp_path))).row_count == 4
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
@@ -304,11 +307,11 @@ def test_a_key_is_in_no_file_log_exception_or_repr(
     caplog.set_level(logging.DEBUG)
     with serving(echoing) as server:
         pool = Pool((Candidate("a", url=server.url, key_env="CANARY_KEY", price=1.0),))
-        asking = live(tmp_path, pool=pool, responder=OpenAIResponder(backoff=0.001), rules=Rules(max_failures=0.9))
+        asking = live(tmp_path, pool=pool, responder=OpenAIResponder(backoff=0.001), rules=FillPolicy(max_failures=0.9))
         asking.run(tmp_path / "r.parquet")
         assert server.headers[0]["authorization"] == f"Bearer {CANARY}"
         with pytest.raises(ResponderError) as refused:
-            replace(asking, rules=Rules(max_failures=0.1, max_attempts=9)).run(tmp_path / "r2.parquet")
+            replace(asking, rules=FillPolicy(max_failures=0.1, max_attempts=9)).run(tmp_path / "r2.parquet")
     with serving(lambda b, n: complaint(401, f"wrong key {CANARY}")) as server:
         pool = Pool((Candidate("z", url=server.url, key_env="CANARY_KEY"),))
         with pytest.raises(ResponderError, match=r"wrong key \*\*\*") as fatal:

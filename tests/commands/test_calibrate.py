@@ -12,19 +12,19 @@ from support.table import recorded
 from zooter.commands import calibrate
 from zooter.data import response_table as tables
 from zooter.data.files import sha256
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.split import Split
 from zooter.errors import ConfigError, ExportError
 from zooter.evaluation.replay import Replay
 from zooter.router import manifest
 from zooter.selector.baseline.oracle import OracleSelector
 from zooter.selector.cascade.margin import MarginSelector
-from zooter.selector.routing.price_target import Target
+from zooter.selector.routing.price_target import CalibrationTarget
 
 CASCADE = MarginSelector(("small", "large"))
 
 
-def told(margins: Sequence[float], cost: float | None = 3.0) -> Recorded:
+def told(margins: Sequence[float], cost: float | None = 3.0) -> ResponseTable:
     """`small` is right where its margin is .5 or more and costs 1; `large` is always right and costs 3."""
     return recorded(
         [
@@ -41,16 +41,16 @@ FOUR = told([0.1, 0.34, 0.36, 0.7])
 @pytest.mark.parametrize(
     ("target", "threshold", "share", "price", "reward"),
     [
-        (Target(share=0.3), 0.35, 0.3, 1 + 3 * 0.3, 0.8),
-        (Target(mean_price=1.6), 0.25, 0.2, 1 + 3 * 0.2, 0.7),
-        (Target(mean_price=1.0), 0.05, 0.0, 1.0, 0.5),
-        (Target(no_worse_by=0.0), 0.55, 0.5, 1 + 3 * 0.5, 1.0),  # below it, wrong answers of `small` stand
+        (CalibrationTarget(share=0.3), 0.35, 0.3, 1 + 3 * 0.3, 0.8),
+        (CalibrationTarget(mean_price=1.6), 0.25, 0.2, 1 + 3 * 0.2, 0.7),
+        (CalibrationTarget(mean_price=1.0), 0.05, 0.0, 1.0, 0.5),
+        (CalibrationTarget(no_worse_by=0.0), 0.55, 0.5, 1 + 3 * 0.5, 1.0),  # below it, wrong answers of `small` stand
     ],
 )
 def test_thresholds_keep_to_the_target_on_validation_queries(
-    target: Target, threshold: float, share: float, price: float, reward: float
+    target: CalibrationTarget, threshold: float, share: float, price: float, reward: float
 ) -> None:
-    found = calibrate.held(CASCADE, target, TEN, TEN, FOUR)
+    found = calibrate.calibrate_cascade(CASCADE, target, TEN, TEN, FOUR)
     assert found["thresholds"] == pytest.approx([threshold])
     assert found["chosen_on"] == {
         "queries": 10,
@@ -65,27 +65,27 @@ def test_thresholds_keep_to_the_target_on_validation_queries(
 
 
 def test_test_queries_check_what_validation_queries_chose() -> None:
-    target = Target(share=0.3)
-    found = calibrate.held(CASCADE, target, TEN, TEN, FOUR)["held_out"]  # at .35: .1 and .34 go on
+    target = CalibrationTarget(share=0.3)
+    found = calibrate.calibrate_cascade(CASCADE, target, TEN, TEN, FOUR)["held_out"]  # at .35: .1 and .34 go on
     assert (found["queries"], found["dearest_share"], found["mean_price"], found["reward"]) == (4, 0.5, 2.5, 0.75)
-    assert not calibrate.kept(target, found)
-    assert calibrate.kept(Target(share=0.5), found)
+    assert not calibrate.meets_target(target, found)
+    assert calibrate.meets_target(CalibrationTarget(share=0.5), found)
 
 
 def test_all_queries_may_go_on_and_the_threshold_is_a_number_still() -> None:
-    found = calibrate.held(CASCADE, Target(mean_price=9.0), TEN, TEN, FOUR)
+    found = calibrate.calibrate_cascade(CASCADE, CalibrationTarget(mean_price=9.0), TEN, TEN, FOUR)
     assert found["chosen_on"]["dearest_share"] == found["held_out"]["dearest_share"] == 1.0
     assert json.loads(json.dumps(found, allow_nan=False))["thresholds"][0] > 1e300
 
 
 def test_what_no_threshold_reaches_or_nobody_can_price_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"mean_price of at most 0\.5; found 1 at the least"):
-        calibrate.held(CASCADE, Target(mean_price=0.5), TEN, TEN, FOUR)
+        calibrate.calibrate_cascade(CASCADE, CalibrationTarget(mean_price=0.5), TEN, TEN, FOUR)
     free = told([0.1, 0.9], cost=None)
     with pytest.raises(ConfigError, match=r"costs of all candidates of the cascade; found none of \['large'\]"):
-        calibrate.held(CASCADE, Target(share=0.5), free, free, free)
+        calibrate.calibrate_cascade(CASCADE, CalibrationTarget(share=0.5), free, free, free)
     with pytest.raises(ConfigError, match="selector=margin"):
-        calibrate.Settings(Path("e"), Path("r"), Target(share=0.5), OracleSelector())  # type: ignore[arg-type]
+        calibrate.CalibrateSettings(Path("e"), Path("r"), CalibrationTarget(share=0.5), OracleSelector())  # type: ignore[arg-type]
 
 
 def written(path: Path, n: int = 200) -> Path:
@@ -105,14 +105,14 @@ def sealed(folder: Path, table: Path) -> Path:
     folder.mkdir()
     (folder / manifest.HEAD).write_bytes(b"weights")
     (folder / manifest.CALIBRATION).write_text('{"price_weight": 2.0}')
-    manifest.seal(folder, {"data": {"sha256": {table.name: sha256(table)}}, "split": None})
+    manifest.write(folder, {"data": {"sha256": {table.name: sha256(table)}}, "split": None})
     return folder
 
 
 def test_an_exports_thresholds_are_those_that_a_comparison_uses(tmp_path: Path) -> None:
     table = written(tmp_path / "table.parquet")
     export = sealed(tmp_path / "export", table)
-    found = calibrate.run(calibrate.Settings(export, table, Target(share=0.3), MarginSelector()))
+    found = calibrate.run(calibrate.CalibrateSettings(export, table, CalibrationTarget(share=0.3), MarginSelector()))
     assert found == json.loads((export / manifest.MARGIN).read_text())
     assert found["order"] == ["small", "large"], "the cheapest, then the best of the others"
     assert 0.2 < found["chosen_on"]["dearest_share"] <= 0.3
@@ -136,11 +136,11 @@ def test_an_export_without_thresholds_or_with_those_of_another_is_refused(tmp_pa
     export = sealed(tmp_path / "export", table)
     with pytest.raises(ConfigError, match="mode=calibrate selector=margin"):
         MarginSelector(export=export).fit(TEN, TEN)
-    calibrate.run(calibrate.Settings(export, table, Target(share=0.5), MarginSelector()))
+    calibrate.run(calibrate.CalibrateSettings(export, table, CalibrationTarget(share=0.5), MarginSelector()))
     (export / manifest.HEAD).write_bytes(b"other")
-    manifest.seal(export, manifest.facts(manifest.read_json(export / manifest.FILE, export)))
+    manifest.write(export, manifest.facts(manifest.read_json(export / manifest.FILE, export)))
     with pytest.raises(ExportError, match="one of another router"):
         MarginSelector(export=export).fit(TEN, TEN)
     other = written(tmp_path / "other.parquet", 41)
     with pytest.raises(ExportError, match=r"trained on, .*found another one"):
-        calibrate.run(calibrate.Settings(export, other, Target(share=0.5), MarginSelector()))
+        calibrate.run(calibrate.CalibrateSettings(export, other, CalibrationTarget(share=0.5), MarginSelector()))

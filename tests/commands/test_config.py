@@ -10,7 +10,7 @@ import pytest
 from zooter.commands import config
 from zooter.data.split import Split
 from zooter.errors import ConfigError, RecordsError
-from zooter.training.labels import Smoothing
+from zooter.training.labels import TagSmoothing
 from zooter.training.tagger.cluster import ClusterTagger
 from zooter.training.tagger.column import ColumnTagger
 
@@ -56,7 +56,7 @@ def test_building_leaves_the_settings_as_they_were() -> None:
 
 
 def test_a_whole_number_is_a_float_and_null_is_fine_where_it_is_allowed() -> None:
-    assert config.build({"_target_": "zooter.training.labels.Smoothing", "beta": 1}) == Smoothing(beta=1)
+    assert config.build({"_target_": "zooter.training.labels.TagSmoothing", "beta": 1}) == TagSmoothing(beta=1)
     assert config.build({"_target_": CLUSTER, "clusters": None}) == ClusterTagger()
 
 
@@ -94,7 +94,7 @@ def test_texts_become_paths_where_paths_are_wanted(monkeypatch: pytest.MonkeyPat
         ({"_target_": SPLIT, "val": None}, "expected split.val of type float; found None"),
         ({"_target_": SPLIT, "salt": 0}, "expected split.salt of type str; found 0"),
         ({"_target_": CLUSTER, "clusters": 2.5}, "expected split.clusters of type int or null; found 2.5"),
-        ({"_target_": "zooter.training.labels.Smoothing", "hard": 1}, "expected split.hard of type bool; found 1"),
+        ({"_target_": "zooter.training.labels.TagSmoothing", "hard": 1}, "expected split.hard of type bool; found 1"),
         ({"_target_": "zooter.data.pool.Candidate"}, "expected values for ['name'] of split; found none; set them"),
         ({"_target_": "os.system", "command": "true"}, "found os.system; choose an option of zooter"),
         ({"_target_": "zooterfake.thing"}, "found zooterfake.thing; choose an option of zooter"),

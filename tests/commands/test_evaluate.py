@@ -13,9 +13,9 @@ import pytest
 
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.commands import evaluate
-from zooter.commands.evaluate import Settings
+from zooter.commands.evaluate import EvaluateSettings
 from zooter.data.pool import Candidate, Pool
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.split import Split
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError, RecordsError
@@ -33,7 +33,7 @@ class Spy:
     shown: dict[str, list[str]] = field(default_factory=dict)
     needs: ClassVar[Needs] = Needs()
 
-    def fit(self, training: Recorded, validation: Recorded) -> "Spy":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "Spy":
         self.shown.update(training=training.texts, validation=validation.texts)
         return self
 
@@ -67,8 +67,8 @@ def table(path: Path, n: int = 60, **changes: Any) -> Path:
     return path
 
 
-def settings(folder: Path, **given: Any) -> Settings:
-    return Settings(folder / "run", folder / "cache", split=SPLIT, **given)
+def settings(folder: Path, **given: Any) -> EvaluateSettings:
+    return EvaluateSettings(folder / "run", folder / "cache", split=SPLIT, **given)
 
 
 def test_selectors_are_compared_on_the_test_part_and_all_files_are_written(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ class Judge:
         )
 
 
-def live(folder: Path, responder: Responds, **given: Any) -> Settings:
+def live(folder: Path, responder: Responds, **given: Any) -> EvaluateSettings:
     pool = Pool((Candidate("small", price=1.0), Candidate("large", price=4.0)))
     return settings(folder, reader=Read(), pool=pool, responder=responder, rewarder=Judge(), **given)
 

@@ -18,7 +18,7 @@ from zooter.data.types import Rewards
 from zooter.errors import ConfigError, ExportError, RecordsError
 from zooter.router import hf_student
 from zooter.router.encoder import Encoder
-from zooter.router.torch_router import Router
+from zooter.router.torch_router import TorchRouter
 
 LEARNS = hf_student.Student(lr=1e-3, classifier_lr=2e-2, epochs=12, batch_size=16)
 
@@ -41,7 +41,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "export.onnx=false",
     )  # fmt: skip
     train.run(config.build(values), values)
-    to_huggingface.run(to_huggingface.Settings(home / "run" / "export", home / "table.parquet", home / "cache", LEARNS))
+    to_huggingface.run(
+        to_huggingface.ToHuggingFaceSettings(home / "run" / "export", home / "table.parquet", home / "cache", LEARNS)
+    )
     return home
 
 
@@ -73,7 +75,7 @@ print(json.dumps(say(["please add sum plus", "please court judge law"], truncati
 
 
 def test_the_router_beside_it_is_unchanged(home: Path) -> None:
-    assert Router.load(home / "run" / "export", "cpu").route(["please add sum plus"]).names() == ["calculator"]
+    assert TorchRouter.load(home / "run" / "export", "cpu").route(["please add sum plus"]).names() == ["calculator"]
 
 
 def test_the_short_way_through_the_last_layer_is_the_whole_models(home: Path) -> None:
@@ -83,10 +85,10 @@ def test_the_short_way_through_the_last_layer_is_the_whole_models(home: Path) ->
     model = LEARNS.learn(encoder, texts, probs, CANDIDATES, np.arange(3))
     for parameter in model.parameters():  # where it starts, the last layer is too simple to tell
         torch.nn.init.normal_(parameter, std=0.3)
-    shown = hf_student._Shown.of(encoder, model, texts, probs)
+    shown = hf_student._StudentData.of(encoder, model, texts, probs)
     with torch.no_grad():
-        short = float(shown.loss(hf_student._Top(model).eval(), np.arange(len(texts))))
-    whole = -np.log(hf_student.say(model, encoder, texts)).mean()
+        short = float(shown.loss(hf_student._LastLayer(model).eval(), np.arange(len(texts))))
+    whole = -np.log(hf_student.predict_proba(model, encoder, texts)).mean()
     assert short == pytest.approx(whole, rel=1e-2)  # states are kept in 16 bits
 
 
@@ -95,7 +97,9 @@ def test_it_learns_from_sharper_probabilities_and_says_the_routers_own(home: Pat
     texts = [str(row["query"]) for row in rows(30)[::3]]
     learns = hf_student.Student(classifier_lr=0.1, epochs=40, batch_size=len(texts), sharpness=3.0)
     model = learns.learn(encoder, texts, np.tile([0.5, 0.3, 0.2], (len(texts), 1)), CANDIDATES, np.arange(3))
-    assert hf_student.say(model, encoder, texts) == pytest.approx(np.tile([0.5, 0.3, 0.2], (len(texts), 1)), abs=0.03)
+    assert hf_student.predict_proba(model, encoder, texts) == pytest.approx(
+        np.tile([0.5, 0.3, 0.2], (len(texts), 1)), abs=0.03
+    )
 
 
 def test_rewards_of_choices_are_compared_by_hand() -> None:
@@ -114,7 +118,7 @@ def test_what_cannot_be_imitated_is_refused(home: Path, tmp_path: Path) -> None:
     told = [row | {"candidate": str(row["candidate"]).replace("poet", "bard")} for row in rows(20)]
     other.write_text("".join(json.dumps(row) + "\n" for row in told))
     with pytest.raises(RecordsError, match=r"no \['poet'\]"):
-        to_huggingface.run(to_huggingface.Settings(home / "run" / "export", other, home / "cache"))
+        to_huggingface.run(to_huggingface.ToHuggingFaceSettings(home / "run" / "export", other, home / "cache"))
     folder = encoder_folder(tmp_path / "encoder")
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**values, "model_type": "distilbert"}))

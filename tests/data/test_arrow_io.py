@@ -19,7 +19,7 @@ GOOD = {"query": "q", "reward": 0.5, "sample": 1, "tags": ["x", "y"]}
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    return [row for batch in arrow_io.batches(path, SCHEMA) for row in batch.to_pylist()]
+    return [row for batch in arrow_io.read_batches(path, SCHEMA) for row in batch.to_pylist()]
 
 
 def refusal(path: Path) -> str:
@@ -36,24 +36,24 @@ def test_a_file_stands_for_itself_and_a_folder_for_its_data_files_in_order(tmp_p
     for name in ("b.parquet", "a.jsonl", "c.ndjson", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "folder.parquet").mkdir()
-    assert [path.name for path in arrow_io.files(tmp_path)] == ["a.jsonl", "b.parquet", "c.ndjson"]
-    assert arrow_io.files(tmp_path / "a.jsonl") == [tmp_path / "a.jsonl"]
+    assert [path.name for path in arrow_io.data_files(tmp_path)] == ["a.jsonl", "b.parquet", "c.ndjson"]
+    assert arrow_io.data_files(tmp_path / "a.jsonl") == [tmp_path / "a.jsonl"]
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match=r"at .*/none\.parquet; found nothing there; check the path"):
-        arrow_io.files(tmp_path / "none.parquet")
+        arrow_io.data_files(tmp_path / "none.parquet")
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match=rf"end in \.parquet, \.jsonl or \.ndjson; found no such file in {tmp_path}"):
-        arrow_io.files(tmp_path)
+        arrow_io.data_files(tmp_path)
 
 
 def test_a_wrong_suffix_is_refused(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("query,candidate,reward\n")
     with pytest.raises(RecordsError, match=r"end in \.parquet, \.jsonl or \.ndjson; found .*table\.csv; convert"):
-        arrow_io.files(tmp_path / "table.csv")
+        arrow_io.data_files(tmp_path / "table.csv")
 
 
 # -- what is read
@@ -81,7 +81,7 @@ def test_columns_that_are_not_asked_for_are_left_out_and_those_not_there_are_nul
 )
 def test_json_lines_from_other_systems_are_read(jsonl: Write, written: dict[str, Any]) -> None:
     path = jsonl(GOOD, GOOD, **written)
-    assert arrow_io.columns(path) == list(GOOD)
+    assert arrow_io.column_names(path) == list(GOOD)
     assert rows(path) == [GOOD, GOOD]
 
 
@@ -106,7 +106,7 @@ def test_a_line_longer_than_a_block_is_named(jsonl: Write, monkeypatch: pytest.M
 
 
 def test_columns_of_json_lines_are_those_of_its_first_objects_for_nulls_may_be_left_out(jsonl: Write) -> None:
-    assert arrow_io.columns(jsonl({"query": "q"}, {"query": "r", "reward": 1})) == ["query", "reward"]
+    assert arrow_io.column_names(jsonl({"query": "q"}, {"query": "r", "reward": 1})) == ["query", "reward"]
 
 
 @pytest.mark.parametrize(
@@ -177,13 +177,13 @@ FIRST = pa.schema([("first_tokens", schema.FIRST_TOKENS)])
 def test_first_tokens_are_read_from_both_kinds_of_file(jsonl: Write, tmp_path: Path) -> None:
     told = [{"token": "x", "logprob": -0.5}, {"token": "y", "logprob": -2}]
     path = jsonl({"first_tokens": told}, {"first_tokens": None}, {"first_tokens": [{"token": None, "logprob": -1}]})
-    (batch,) = arrow_io.batches(path, FIRST)
+    (batch,) = arrow_io.read_batches(path, FIRST)
     read = [(("x", -0.5), ("y", -2.0)), None, ()]
     assert [schema.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
     # As another writer may have it: other widths, and the parts in another order.
     kind = pa.list_(pa.struct([("logprob", pa.float32()), ("token", pa.string())]))
     pq.write_table(pa.table({"first_tokens": pa.array([told, None, []], kind)}), tmp_path / "t.parquet")
-    (batch,) = arrow_io.batches(tmp_path / "t.parquet", FIRST)
+    (batch,) = arrow_io.read_batches(tmp_path / "t.parquet", FIRST)
     assert [schema.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
 
 
@@ -191,14 +191,14 @@ def test_first_tokens_are_read_from_both_kinds_of_file(jsonl: Write, tmp_path: P
 def test_first_tokens_of_the_wrong_type_are_refused(jsonl: Write, bad: Any, tmp_path: Path) -> None:
     words = "expected a list of objects with a text `token` and a finite number `logprob` in column 'first_tokens'"
     with pytest.raises(RecordsError, match=re.escape(words)):
-        list(arrow_io.batches(jsonl({"first_tokens": bad}), FIRST))
+        list(arrow_io.read_batches(jsonl({"first_tokens": bad}), FIRST))
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.list_(pa.struct([("token", pa.string())]))])
 def test_first_tokens_of_the_wrong_type_in_parquet_are_refused(kind: pa.DataType, tmp_path: Path) -> None:
     pq.write_table(pa.table({"first_tokens": pa.nulls(1, kind)}), tmp_path / "t.parquet")
     with pytest.raises(RecordsError, match="expected a list of objects with a text `token`"):
-        list(arrow_io.batches(tmp_path / "t.parquet", FIRST))
+        list(arrow_io.read_batches(tmp_path / "t.parquet", FIRST))
 
 
 def test_a_number_beyond_the_largest_is_infinite(jsonl: Write) -> None:
@@ -268,7 +268,7 @@ def test_truncated_parquet_is_refused(parquet: Write, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     assert f"expected a whole Parquet file at {path}; found " in refusal(path)
     with pytest.raises(RecordsError, match="write or copy it again"):
-        arrow_io.columns(path)
+        arrow_io.column_names(path)
 
 
 def test_parquet_with_a_damaged_page_is_refused(parquet: Write) -> None:
@@ -286,4 +286,4 @@ def test_parquet_with_a_column_twice_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "\n \n"])
 def test_json_lines_without_a_line_are_refused(jsonl: Write, text: str) -> None:
     with pytest.raises(RecordsError, match=r"expected at least one row in .*table\.jsonl; found an empty file"):
-        arrow_io.columns(jsonl(text, end=""))
+        arrow_io.column_names(jsonl(text, end=""))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zooter.data.pool import Candidate, Pool, live
+from zooter.data.pool import Candidate, Pool, pool_from_settings
 from zooter.errors import ConfigError
 
 
@@ -48,14 +48,14 @@ def test_the_digest_changes_with_names_and_order_but_not_with_prices() -> None:
 
 
 def test_a_pool_is_made_of_settings_in_their_order() -> None:
-    pool = live({"b": {"model": "org/b", "input_price": 1.0, "output_price": 3.0}, "a": None})
+    pool = pool_from_settings({"b": {"model": "org/b", "input_price": 1.0, "output_price": 3.0}, "a": None})
     assert pool.names == ("b", "a")
     assert pool.candidates[0].model == "org/b"
 
 
 def test_an_unknown_setting_of_a_candidate_is_refused_by_its_path() -> None:
     with pytest.raises(ConfigError, match=r"keys of pool.candidates.a among .*found \['modle'\]"):
-        live({"a": {"modle": "x"}})
+        pool_from_settings({"a": {"modle": "x"}})
 
 
 def test_costs_need_both_prices_and_both_counts() -> None:
@@ -69,7 +69,7 @@ def test_costs_need_both_prices_and_both_counts() -> None:
 
 
 def test_an_export_does_not_tell_how_a_candidate_is_reached() -> None:
-    pool = live({"a": {"url": "http://internal/v1", "key_env": "SECRET_NAME", "price": 1.0}})
+    pool = pool_from_settings({"a": {"url": "http://internal/v1", "key_env": "SECRET_NAME", "price": 1.0}})
     assert pool.to_rows() == [{"name": "a", "price": 1.0}]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from zooter.data.types import Choices, Labels, Rewards, Tags
+from zooter.data.types import Labels, Rewards, RouterOutput, Tags
 
 NAN = np.nan
 AB = ("a", "b")
@@ -27,7 +27,7 @@ def test_taking_rows_keeps_their_order_and_the_columns() -> None:
 
 
 @pytest.mark.parametrize("values", [np.zeros((2, 3)), np.zeros(2)])
-@pytest.mark.parametrize("noun", [Rewards, Labels, Choices])
+@pytest.mark.parametrize("noun", [Rewards, Labels, RouterOutput])
 def test_an_array_that_does_not_fit_the_candidates_is_refused(noun: type, values: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"an array of shape .* for 2 candidates"):
         noun(values, AB)
@@ -69,9 +69,9 @@ def test_labels_that_do_not_sum_to_one_are_refused(row: list[float]) -> None:
 
 
 def test_the_largest_probability_is_chosen_and_the_earlier_column_wins_a_tie() -> None:
-    assert Choices(np.array([[0.2, 0.8], [0.5, 0.5]]), AB).names() == ["b", "a"]
+    assert RouterOutput(np.array([[0.2, 0.8], [0.5, 0.5]]), AB).names() == ["b", "a"]
 
 
 def test_rewards_of_choices_have_the_shape_of_the_probabilities() -> None:
     with pytest.raises(ValueError, match="an array of shape"):
-        Choices(np.array([[0.2, 0.8]]), AB, np.zeros((1, 3)))
+        RouterOutput(np.array([[0.2, 0.8]]), AB, np.zeros((1, 3)))

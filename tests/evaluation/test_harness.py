@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.table import recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query
 from zooter.errors import ConfigError, RecordsError
 from zooter.evaluation import harness
@@ -22,7 +22,7 @@ from zooter.selector.protocol import Ask, Needs, Selection
 A, B = [1, 0, 0, 1, 0], [1, 1, 0, 0, 1]
 
 
-def table(a: Sequence[float] = A, b: Sequence[float] = B, cost: float | None = 1.0) -> Recorded:
+def table(a: Sequence[float] = A, b: Sequence[float] = B, cost: float | None = 1.0) -> ResponseTable:
     """Five queries; `a` costs a dollar a call, `b` three."""
     return recorded(
         [{"a": [{"reward": x, "cost": cost}], "b": [{"reward": y, "cost": 3.0}]} for x, y in zip(a, b, strict=True)]
@@ -51,7 +51,7 @@ class Named:
     name: str = "a"
     needs: ClassVar[Needs] = Needs()
 
-    def settings(self, validation: Recorded) -> list["Named"]:
+    def settings(self, validation: ResponseTable) -> list["Named"]:
         return [replace(self, name=name) for name in validation.pool.names]
 
     async def select(self, query: Query, ask: Ask) -> Selection:
@@ -70,7 +70,7 @@ class Picky:
 
 
 def test_cells_that_nobody_can_judge_and_queries_without_others_are_left_out_and_counted() -> None:
-    found, cells, queries = harness.measurable(table([1, math.nan, math.nan, 1, 0], [1, 1, math.nan, 0, 1]))
+    found, cells, queries = harness.drop_unmeasurable(table([1, math.nan, math.nan, 1, 0], [1, 1, math.nan, 0, 1]))
     assert (cells, queries) == (3, 1)
     assert [query.id for query in found.queries] == ["q0", "q1", "q3", "q4"]
     assert [sorted(of) for of in found.cells] == [["a", "b"], ["b"], ["a", "b"], ["a", "b"]]
@@ -78,28 +78,28 @@ def test_cells_that_nobody_can_judge_and_queries_without_others_are_left_out_and
 
 def test_a_table_without_any_reward_is_refused() -> None:
     with pytest.raises(RecordsError, match="expected a reward or a truth in some row; found none"):
-        harness.measurable(table([math.nan] * 5, [math.nan] * 5))
+        harness.drop_unmeasurable(table([math.nan] * 5, [math.nan] * 5))
 
 
 def test_given_prices_of_calls_stand_in_for_recorded_costs() -> None:
-    found = harness.priced(table(cost=None), {"a": 2})
+    found = harness.with_prices(table(cost=None), {"a": 2})
     assert [of["a"][0].response.cost for of in found.cells] == [2.0] * 5
     assert [of["b"][0].response.cost for of in found.cells] == [3.0] * 5
     assert dict(found.prices) == {"a": 2, "b": 3.0}
-    assert harness.priced(found, None) is found
+    assert harness.with_prices(found, None) is found
 
 
 @pytest.mark.parametrize("prices", [{"c": 1.0}, {"a": -1.0}, {"a": math.nan}])
 def test_prices_of_nobody_and_prices_below_0_are_refused(prices: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="call_prices of 0 or more for candidates among"):
-        harness.priced(table(), prices)
+        harness.with_prices(table(), prices)
 
 
 def test_missing_costs_are_told_with_the_first_query_that_lacks_one() -> None:
-    (note,) = harness.notes(table(cost=None), 0, 0)
+    (note,) = harness.table_notes(table(cost=None), 0, 0)
     assert note.startswith("no cost is recorded for responses of 'a', first for the query 'query 0': what depends")
-    assert harness.notes(table(), 0, 0) == []
-    assert [note.split()[0] for note in harness.notes(table(), 7, 2)] == ["2", "7"]
+    assert harness.table_notes(table(), 0, 0) == []
+    assert [note.split()[0] for note in harness.table_notes(table(), 7, 2)] == ["2", "7"]
 
 
 def test_every_selector_says_what_it_lacks_before_any_runs() -> None:
@@ -117,13 +117,13 @@ def test_every_selector_says_what_it_lacks_before_any_runs() -> None:
 
 
 def test_a_run_brings_the_quality_of_what_was_returned() -> None:
-    decided, quality = harness.run(Replay(table()), SingleSelector("b"))
+    decided, quality = harness.run_selector(Replay(table()), SingleSelector("b"))
     assert quality.tolist() == B
     assert [one.ledger.cost for one in decided] == [3.0] * 5
 
 
 def test_budgets_are_tried_in_several_orders_and_their_mean_stands_at_each_query() -> None:
-    found = harness.curve_of(Replay(table()), Half(), table(), "b")
+    found = harness.operating_curve(Replay(table()), Half(), table(), "b")
     assert found is not None
     assert found.budgets is not None
     assert (found.budgets[0], found.budgets[-1], found.quality.shape) == (1.0, 3.0, (100, 5))
@@ -151,7 +151,7 @@ def test_a_selector_that_remembers_nothing_decides_the_same_in_every_order() -> 
 
 
 def test_settings_are_tried_one_by_one() -> None:
-    found = harness.curve_of(Replay(table()), Named(), table(), "b")
+    found = harness.operating_curve(Replay(table()), Named(), table(), "b")
     assert found is not None
     assert found.budgets is None
     assert found.quality.tolist() == [A, B]
@@ -160,12 +160,12 @@ def test_settings_are_tried_one_by_one() -> None:
 
 
 def test_without_a_knob_or_without_prices_there_is_no_curve() -> None:
-    assert harness.curve_of(Replay(table()), SingleSelector("a"), table(), "b") is None
-    assert harness.curve_of(Replay(table(cost=None)), Half(), table(), "b") is None
+    assert harness.operating_curve(Replay(table()), SingleSelector("a"), table(), "b") is None
+    assert harness.operating_curve(Replay(table(cost=None)), Half(), table(), "b") is None
 
 
 def test_the_collector_works_on_after_a_replay_also_after_a_failed_one() -> None:
-    harness.curve_of(Replay(table()), Named(), table(), "b")
+    harness.operating_curve(Replay(table()), Named(), table(), "b")
     assert gc.isenabled()
     with pytest.raises(AssertionError, match="it ran"):
         harness._spent(Replay(table()), Picky(Needs()), [0], "b")

@@ -9,21 +9,21 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from zooter.collect.responder.client.completion import Reply
+from zooter.collect.responder.client.completion import Completion
 from zooter.collect.responder.openai import OpenAIResponder
 from zooter.collect.responder.protocol import Request, Sampling
-from zooter.data.cache import Cells
+from zooter.data.cache import ResponseCache
 from zooter.data.pool import Candidate, Pool
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError, ResponderError
-from zooter.evaluation.live import Flight, LiveAsk
+from zooter.evaluation.live import LiveAsk, LiveEvaluator
 from zooter.selector.baseline.oracle import OracleSelector
 from zooter.selector.baseline.random import RandomSelector
 from zooter.selector.baseline.single import SingleSelector
-from zooter.selector.budget import Threshold
+from zooter.selector.budget import EscalationThreshold
 from zooter.selector.cascade.margin import MarginSelector
-from zooter.selector.protocol import Ask, Needs, Selection, Selector, Want, first_answer
-from zooter.selector.voting.answers import Extract
+from zooter.selector.protocol import Ask, Needs, SampleRequest, Selection, Selector, first_response
+from zooter.selector.voting.answers import AnswerExtractor
 from zooter.selector.voting.best_of import BestOfSelector
 from zooter.selector.voting.consistency import ConsistencySelector
 from zooter.selector.voting.self_consistency import SelfConsistencySelector
@@ -74,7 +74,7 @@ class Twice:
 
     async def select(self, query: Query, ask: Ask) -> Selection:
         first = await ask("a")
-        parts = await ask.together([Want("a", 2), Want("bb")])
+        parts = await ask.together([SampleRequest("a", 2), SampleRequest("bb")])
         every = [*first, *parts[0], *parts[1]]
         rewards = await ask.reward(every)
         return Selection(every[int(np.nanargmax(rewards))], float(np.nanmax(rewards)))
@@ -85,7 +85,7 @@ class First:
     needs: ClassVar[Needs] = Needs()
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        return Selection(await first_answer(ask, ["a", "bb"]))
+        return Selection(await first_response(ask, ["a", "bb"]))
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,18 @@ class OwnWords:
     needs: ClassVar[Needs] = Needs(live=True)
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        parts = await ask.together([Want("a", text="be brief"), Want("a", text="be kind"), Want("a", text="be brief")])
+        parts = await ask.together(
+            [
+                SampleRequest("a", text="be brief"),
+                SampleRequest("a", text="be kind"),
+                SampleRequest("a", text="be brief"),
+            ]
+        )
         return Selection(parts[0][0], why=" | ".join(part[0].text for part in parts))
 
 
-def flight(responder: Candidates, **told: object) -> Flight:
-    return Flight(Pool.of(["a", "bb"]), responder, **told)  # type: ignore[arg-type]
+def flight(responder: Candidates, **told: object) -> LiveEvaluator:
+    return LiveEvaluator(Pool.of(["a", "bb"]), responder, **told)  # type: ignore[arg-type]
 
 
 def test_what_all_queries_in_flight_ask_for_departs_together() -> None:
@@ -143,8 +149,8 @@ def test_an_error_that_no_call_survives_stops_the_run_with_the_servers_words() -
 
 def test_answers_are_kept_as_cells_and_not_asked_for_again(tmp_path: Path) -> None:
     first, second = Candidates(), Candidates()
-    before = asyncio.run(flight(first, cells=Cells(tmp_path)).run(First(), QUERIES))
-    after = asyncio.run(flight(second, cells=Cells(tmp_path)).run(First(), QUERIES))
+    before = asyncio.run(flight(first, cells=ResponseCache(tmp_path)).run(First(), QUERIES))
+    after = asyncio.run(flight(second, cells=ResponseCache(tmp_path)).run(First(), QUERIES))
     assert second.batches == []
     assert [d.selection.response for d in after] == [d.selection.response for d in before]
 
@@ -173,7 +179,7 @@ def test_no_query_in_flight_is_refused() -> None:
         flight(Candidates(), in_flight=0)
 
 
-TEXT = Extract("string")
+TEXT = AnswerExtractor("string")
 
 
 @pytest.mark.parametrize(
@@ -238,20 +244,20 @@ def test_a_live_cascade_keeps_its_server_busy(monkeypatch: pytest.MonkeyPatch) -
     """200 queries at 200 ms a call, 40 % go on, 32 calls at a time: at most 1.3 times what 280 calls take."""
     at_once, most = 0, 0
 
-    async def answer(self: OpenAIResponder, endpoint: object, request: Request, without: object) -> Reply:
+    async def answer(self: OpenAIResponder, endpoint: object, request: Request, without: object) -> Completion:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
         await asyncio.sleep(0.2)
         at_once -= 1
-        return Reply("A", "stop", 0.1 if int(request.query.text) % 5 < 2 else 0.8, None, 1, 1)
+        return Completion("A", "stop", 0.1 if int(request.query.text) % 5 < 2 else 0.8, None, 1, 1)
 
     monkeypatch.setattr(OpenAIResponder, "_try", answer)
     pool = Pool(tuple(Candidate(name, price=1.0, url="http://localhost:1/v1") for name in ("small", "large")))
-    selector = MarginSelector(("small", "large"), threshold=Threshold(running=False, fixed=(0.5,)))
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(running=False, fixed=(0.5,)))
     queries = [Query(f"q{i}", str(i)) for i in range(200)]
     with asyncio.Runner(loop_factory=Timeless) as runner:
-        decided = runner.run(Flight(pool, OpenAIResponder(concurrency=32)).run(selector, queries))
+        decided = runner.run(LiveEvaluator(pool, OpenAIResponder(concurrency=32)).run(selector, queries))
         seconds = runner.get_loop().time()
     assert sum(one.ledger.calls.total() for one in decided) == 280
     assert most == 32

@@ -12,7 +12,7 @@ from support.table import recorded
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError, RecordsError
 from zooter.evaluation.replay import Replay
-from zooter.selector.protocol import Ask, Needs, Selection, Want
+from zooter.selector.protocol import Ask, Needs, SampleRequest, Selection
 
 TWO = [
     {
@@ -53,7 +53,7 @@ class Asking:
             await ask("a")
             return Selection((await ask("a"))[0])
         if self.what == "together":
-            parts = await ask.together([Want("a", 2), Want("b")])
+            parts = await ask.together([SampleRequest("a", 2), SampleRequest("b")])
             return Selection(parts[1][0], why=f"{[len(part) for part in parts]}")
         if self.what == "estimate":
             return Selection(None, float((await ask.estimate(self.about))[0]))  # type: ignore[arg-type]

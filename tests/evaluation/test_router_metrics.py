@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from zooter.data.types import Floats, Rewards, Tags
 from zooter.evaluation import router_metrics
-from zooter.evaluation.router_metrics import METHODS, Outcome
-from zooter.training.labels import Smoothing
+from zooter.evaluation.router_metrics import METHODS, RouterOutcome
+from zooter.training.labels import TagSmoothing
 
 NAN = math.nan
 AB = ("a", "b", "c")
@@ -27,11 +27,11 @@ PROBS = np.array([[0.2, 0.7, 0.1], [0.3, 0.6, 0.1], [0.1, 0.3, 0.6]])
 
 def outcome(
     probs: Floats = PROBS, test: Rewards = TEST, tags: Tags = TEST_TAGS, embeddings: Floats | None = None
-) -> Outcome:
-    prior = Smoothing(temperature=0.25, shrinkage=0.0).fit(TRAIN, TRAIN_TAGS)
+) -> RouterOutcome:
+    prior = TagSmoothing(temperature=0.25, shrinkage=0.0).fit(TRAIN, TRAIN_TAGS)
     near = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
     given = np.array([[0, 1], [1, 0], [1, 0]], dtype=np.float32) if embeddings is None else embeddings
-    return router_metrics.outcome(probs, prior, (near, given), (TRAIN, test), (TRAIN_TAGS, tags))
+    return router_metrics.router_outcome(probs, prior, (near, given), (TRAIN, test), (TRAIN_TAGS, tags))
 
 
 def finite(value: Any) -> bool:
@@ -59,7 +59,7 @@ def test_probabilities_are_over_the_observed_candidates() -> None:
 def test_a_router_with_all_mass_on_a_missing_candidate_is_even_over_the_others() -> None:
     found = outcome(np.array([[0.0, 1.0, 0.0]] * 3))
     assert found.probs.tolist() == [[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]]
-    assert finite(router_metrics.summary(found))
+    assert finite(router_metrics.summarise(found))
 
 
 def test_labels_of_the_outcome_are_unsmoothed() -> None:
@@ -71,7 +71,7 @@ def test_labels_of_the_outcome_are_unsmoothed() -> None:
 
 
 def test_the_summary_counts_as_a_person_would() -> None:
-    found = router_metrics.summary(outcome())
+    found = router_metrics.summarise(outcome())
     assert found["queries"] == 3
     assert found["routed"] == pytest.approx(11 / 3)
     assert found["random"] == pytest.approx(7.5 / 3)
@@ -92,7 +92,7 @@ def test_the_summary_counts_as_a_person_would() -> None:
 
 
 def test_tags_are_summed_up_and_ranked_one_by_one() -> None:
-    found = router_metrics.summary(outcome())
+    found = router_metrics.summarise(outcome())
     rows = {row["tag"]: row for row in found["tags"]}
     assert set(rows) == {"art", "law", "unknown"}  # a query without tags counts in none
     assert rows["art"]["candidates"] == [1.0, 2.0, 3.0]
@@ -109,7 +109,7 @@ def test_tags_are_summed_up_and_ranked_one_by_one() -> None:
     "tags", [Tags.none(3), Tags(sp.csr_array((3, 2)), ("law", "art"))], ids=["no tags", "none in the test part"]
 )
 def test_without_tags_all_queries_are_one_tag(tags: Tags) -> None:
-    found = router_metrics.summary(outcome(tags=tags))
+    found = router_metrics.summarise(outcome(tags=tags))
     assert [(row["tag"], row["queries"]) for row in found["tags"]] == [("all", 3)]
     assert found["tags"][0]["routed"] == pytest.approx(11 / 3)
     assert found["mean_task_rank"]["routed"] == 1.0
@@ -118,7 +118,7 @@ def test_without_tags_all_queries_are_one_tag(tags: Tags) -> None:
 
 def test_tags_are_listed_from_the_most_frequent() -> None:
     tags = Tags.of([["rare", "often"], ["often"], ["often"]])
-    assert [row["tag"] for row in router_metrics.summary(outcome(tags=tags))["tags"]] == ["often", "rare"]
+    assert [row["tag"] for row in router_metrics.summarise(outcome(tags=tags))["tags"]] == ["often", "rare"]
 
 
 @pytest.mark.filterwarnings("error")
@@ -130,7 +130,7 @@ def test_tags_are_listed_from_the_most_frequent() -> None:
 def test_a_degenerate_test_part_gives_null_and_never_nan(rows: list[list[float]], gap_closed: float | None) -> None:
     n = len(rows)
     given = (PROBS[:n], Rewards(np.array(rows), AB), TEST_TAGS.take(np.arange(n)), np.eye(2, dtype=np.float32)[[0] * n])
-    found = router_metrics.summary(outcome(*given))
+    found = router_metrics.summarise(outcome(*given))
     assert finite(found)
     assert found["gap_closed"] == gap_closed
     assert found["gap_closed_ci"] == [gap_closed, gap_closed]
@@ -140,18 +140,18 @@ def test_a_degenerate_test_part_gives_null_and_never_nan(rows: list[list[float]]
 def test_folds_are_put_together_row_by_row_with_tags_by_name() -> None:
     one = outcome(tags=Tags.of([["00 law"], ["01 art"], []]))
     other = outcome(PROBS[::-1].copy(), tags=Tags.of([["01 art"], ["00 sums"], ["00 sums"]]))
-    both = router_metrics.together([one, other])
+    both = router_metrics.concatenate_outcomes([one, other])
     assert both.rewards["routed"].tolist() == [*one.rewards["routed"], *other.rewards["routed"]]
     assert both.tags.names == ("00 law", "00 sums", "01 art")
     assert both.tags.membership.toarray().argmax(axis=1).tolist() == [0, 2, 0, 2, 1, 1]
     assert both.k == (*one.k, *other.k)
-    assert router_metrics.summary(both)["queries"] == 6
-    assert router_metrics.summary(router_metrics.together([one])) == router_metrics.summary(one)
+    assert router_metrics.summarise(both)["queries"] == 6
+    assert router_metrics.summarise(router_metrics.concatenate_outcomes([one])) == router_metrics.summarise(one)
 
 
 def test_the_best_single_of_most_folds_gives_the_name() -> None:
     found = [replace(outcome(), best_single=(name,)) for name in "abb"]
-    assert router_metrics.summary(router_metrics.together(found))["best_single_name"] == "b"
+    assert router_metrics.summarise(router_metrics.concatenate_outcomes(found))["best_single_name"] == "b"
 
 
 def test_the_entropy_series_goes_from_sure_to_unsure_and_covers_all_queries() -> None:
@@ -159,7 +159,7 @@ def test_the_entropy_series_goes_from_sure_to_unsure_and_covers_all_queries() ->
     test = Rewards(np.array([unsure] * 8 + [sure] * 8), AB)
     n = len(test.values)
     given = (np.tile(PROBS[0], (n, 1)), test, Tags.none(n), np.array([[1, 0]] * n, dtype=np.float32))
-    found = router_metrics.summary(outcome(*given))["entropy"]
+    found = router_metrics.summarise(outcome(*given))["entropy"]
     assert len(found["bits"]) == 8
     assert found["bits"] == sorted(found["bits"])
     assert found["bits"][-1] == pytest.approx(math.log2(3))

@@ -10,8 +10,8 @@ from support.table import recorded
 
 from zooter.data.types import Rewards, Tags
 from zooter.evaluation import selector_metrics
-from zooter.evaluation.harness import Curve
-from zooter.evaluation.selector_results import Account
+from zooter.evaluation.harness import OperatingCurve
+from zooter.evaluation.selector_results import SelectorResults
 from zooter.metrics import cost_quality
 
 SINGLE, ORACLE = np.array([1, 0, 0, 0.0]), np.array([1, 1, 1, 0.0])
@@ -19,18 +19,20 @@ MINE = np.array([1, 1, 0, 0.0])
 TEST = Rewards(np.stack([SINGLE, [0, 1, 1, 0]], axis=1), ("a", "b"))
 
 
-def account(quality: np.ndarray, cost: float = 0.001, samples: int = 1) -> Account:
+def account(quality: np.ndarray, cost: float = 0.001, samples: int = 1) -> SelectorResults:
     n = len(quality)
     ones = np.ones(n, dtype=np.int64)
     calls = np.stack([ones * samples, ones * 0], axis=1)
-    return Account(
+    return SelectorResults(
         quality, np.full(n, cost), np.zeros(n), calls, np.zeros((n, 2), int), ones, np.zeros(n), 0 * ones, 0 * ones
     )
 
 
 def test_a_selector_stands_between_the_best_single_candidate_and_the_oracle() -> None:
     accounts = {"single": account(SINGLE), "oracle": account(ORACLE), "mine": account(MINE, cost=0.002)}
-    found = selector_metrics.standings(accounts, TEST, Tags.of([["x"], ["x"], ["y"], ["y"]]), "single", "oracle")
+    found = selector_metrics.selector_summaries(
+        accounts, TEST, Tags.of([["x"], ["x"], ["y"], ["y"]]), "single", "oracle"
+    )
     assert [found[name]["quality"]["mean"] for name in accounts] == [0.25, 0.75, 0.5]
     assert [found[name]["gap_closed"]["mean"] for name in accounts] == [0.0, 1.0, 0.5]
     assert found["mine"]["cost"] == {"mean": 0.002, "ci": [pytest.approx(0.002), pytest.approx(0.002)]}
@@ -48,12 +50,14 @@ def test_a_selector_stands_between_the_best_single_candidate_and_the_oracle() ->
 
 def test_what_has_no_price_or_no_accuracy_has_no_arena_score() -> None:
     accounts = {"single": account(SINGLE), "oracle": account(ORACLE), "mine": account(MINE, cost=math.nan)}
-    found = selector_metrics.standings(accounts, TEST, Tags.none(4), "single", "oracle")
+    found = selector_metrics.selector_summaries(accounts, TEST, Tags.none(4), "single", "oracle")
     assert found["mine"]["cost"] == found["mine"]["arena"] == {"mean": None, "ci": [None, None]}
     assert found["single"]["cost"]["mean"] == 0.001
     rewards = Rewards(TEST.values * 2 - 1, TEST.candidates)
     assert (
-        selector_metrics.standings(accounts, rewards, Tags.none(4), "single", "oracle")["single"]["arena"]["mean"]
+        selector_metrics.selector_summaries(accounts, rewards, Tags.none(4), "single", "oracle")["single"]["arena"][
+            "mean"
+        ]
         is None
     )
 
@@ -74,7 +78,7 @@ def test_differences_are_paired_and_their_own_mirror_image() -> None:
 
 def test_samples_saved_are_told_against_self_consistency() -> None:
     accounts = {"self_consistency": account(MINE, samples=16), "mine": account(MINE, samples=4)}
-    found = selector_metrics.savings(accounts, "self_consistency")
+    found = selector_metrics.sample_savings(accounts, "self_consistency")
     assert found["mine"] == {"mean": 0.75, "ci": [pytest.approx(0.75), pytest.approx(0.75)], "samples": 4.0}
     assert found["self_consistency"]["mean"] == 0.0
 
@@ -84,8 +88,8 @@ def test_a_curves_numbers_are_those_of_its_means() -> None:
     strong = (rng.random((5, 40)) < np.linspace(0, 1, 5)[:, None]).astype(float)
     quality = (rng.random((5, 40)) < 0.3 + 0.4 * strong).astype(float)
     weak, best = rng.random(40) * 0.5, 0.5 + rng.random(40) * 0.5
-    given = Curve(np.linspace(1.0, 3.0, 5), quality, 1.0 + 2.0 * strong, strong)
-    found = selector_metrics.curve_numbers(given, (weak, best), 1.0, 3.0)
+    given = OperatingCurve(np.linspace(1.0, 3.0, 5), quality, 1.0 + 2.0 * strong, strong)
+    found = selector_metrics.summarise_curve(given, (weak, best), 1.0, 3.0)
     means = strong.mean(axis=1), quality.mean(axis=1), weak.mean(), best.mean()
     assert found["quality"] == pytest.approx(means[1].tolist())
     assert found["area"]["mean"] == pytest.approx(cost_quality.budget_area(given.budgets, means[1]))  # type: ignore[arg-type]
@@ -100,8 +104,8 @@ def test_a_curves_numbers_are_those_of_its_means() -> None:
 
 def test_settings_without_prices_have_shares_but_no_areas() -> None:
     quality, strong = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 0.0], [1.0, 0.0]])
-    given = Curve(None, quality, np.full((2, 2), math.nan), strong)
-    found = selector_metrics.curve_numbers(given, (np.zeros(2), np.array([1.0, 0.0])), math.nan, math.nan)
+    given = OperatingCurve(None, quality, np.full((2, 2), math.nan), strong)
+    found = selector_metrics.summarise_curve(given, (np.zeros(2), np.array([1.0, 0.0])), math.nan, math.nan)
     assert (found["area"], found["aiq"]["mean"], found["cost"]) == (None, None, [None, None])
     assert found["apgr"]["mean"] == pytest.approx(0.75)  # half of it at half the calls: 1 · 0.5 / 2 + 0.5 · 1
 
@@ -123,11 +127,11 @@ def test_agreement_goes_with_quality_where_it_does() -> None:
             for row in zip(answers, rewards, strict=True)
         ]
     )
-    found = selector_metrics.agreement(table)
+    found = selector_metrics.consistency_accuracy(table)
     assert found is not None
     assert list(found) == ["a"]  # one sample agrees with nobody
     bits, quality = [0, 1, 0, 1], [1, 0.5, 1, 0]
     assert found["a"]["pearson"]["mean"] == pytest.approx(stats.pearsonr(bits, quality).statistic)
     assert found["a"]["pearson"]["ci"][1] < 0
     assert found["a"]["bits"] == [0, 0, 1, 1]
-    assert selector_metrics.agreement(recorded([{"a": [{"text": "x", "reward": 1}]}])) is None
+    assert selector_metrics.consistency_accuracy(recorded([{"a": [{"text": "x", "reward": 1}]}])) is None

@@ -14,13 +14,19 @@ def lines(figure: Figure) -> dict[str, tuple[list[float], list[float]]]:
 
 
 def test_all_pictures_where_everything_is_recorded(compared: dict[str, Any]) -> None:
-    assert list(selector_plots.charts(compared)) == ["selectors", "quality_price", "budgets", "tags", "agreement"]
+    assert list(selector_plots.selector_plots(compared)) == [
+        "selectors",
+        "quality_price",
+        "budgets",
+        "tags",
+        "agreement",
+    ]
 
 
 def test_what_is_not_recorded_is_not_drawn(compared: dict[str, Any]) -> None:
     compared["selectors"]["bad"]["cost"]["mean"] = None
     compared["agreement"], compared["curves"] = None, {}
-    assert list(selector_plots.charts(compared)) == ["selectors", "tags"]
+    assert list(selector_plots.selector_plots(compared)) == ["selectors", "tags"]
 
 
 def test_a_price_is_told_per_thousand_queries_and_the_hull_stands_behind(compared: dict[str, Any]) -> None:

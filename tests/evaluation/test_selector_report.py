@@ -45,7 +45,7 @@ def test_the_page_has_every_section_and_no_name_breaks_a_table(compared: dict[st
     assert "a\\|b" in page
     assert "7 responses have \\*no\\* reward" in page
     assert "| margin | 12.00 | 25.0% (20.0%…30.0%) |" in page
-    for plot in selector_plots.charts(compared):
+    for plot in selector_plots.selector_plots(compared):
         assert (tmp_path / "plots" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
         assert f"plots/{plot}.png" in page
     assert json.loads((tmp_path / "report.json").read_text()) == compared

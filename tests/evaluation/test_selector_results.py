@@ -10,24 +10,24 @@ import pyarrow.parquet as pq
 from zooter.data.types import Query, Response
 from zooter.evaluation import selector_results
 from zooter.selector.ledger import Fee, Ledger
-from zooter.selector.protocol import Decided, Selection
+from zooter.selector.protocol import RecordedSelection, Selection
 
 ONE = Response("q0", "a", 0, "x", input_tokens=3, output_tokens=2, cost=1.0, seconds=0.5)
 TWO = Response("q0", "b", 1, "y", input_tokens=4, output_tokens=5, cost=2.0, seconds=0.25)
 FAILED = Response("q1", "a", 0, "", error="down")
 FREE = Response("q2", "b", 0, "z")
 DECIDED = [
-    Decided(
+    RecordedSelection(
         Query("q0", "first"), Selection(TWO, 0.75, "surer"), Ledger([[ONE, ONE], [TWO]], [Fee("router", 0.5, 0.125)])
     ),
-    Decided(Query("q1", "second"), Selection(None), Ledger([[FAILED]])),
-    Decided(Query("q2", "third"), Selection(FREE), Ledger([[FREE]])),
+    RecordedSelection(Query("q1", "second"), Selection(None), Ledger([[FAILED]])),
+    RecordedSelection(Query("q2", "third"), Selection(FREE), Ledger([[FREE]])),
 ]
 QUALITY = np.array([1.0, 0.0, 0.5])
 
 
 def test_the_account_of_three_decisions() -> None:
-    found = selector_results.account(DECIDED, QUALITY, ["a", "b"])
+    found = selector_results.selector_results(DECIDED, QUALITY, ["a", "b"])
     assert found.cost[:2].tolist() == [4.5, 0.0]
     assert math.isnan(found.cost[2])  # answered, and nobody knows for how much
     assert found.fees.tolist() == [0.5, 0.0, 0.0]
@@ -41,7 +41,7 @@ def test_the_account_of_three_decisions() -> None:
 
 
 def test_every_decision_is_a_row_from_which_the_numbers_follow(tmp_path: Path) -> None:
-    accounts = {name: selector_results.account(DECIDED, QUALITY, ["a", "b"]) for name in ("one", "two")}
+    accounts = {name: selector_results.selector_results(DECIDED, QUALITY, ["a", "b"]) for name in ("one", "two")}
     selector_results.write(tmp_path / "decisions.parquet", {"one": DECIDED, "two": DECIDED}, accounts)
     rows = pq.read_table(tmp_path / "decisions.parquet").to_pylist()
     assert [row["selector"] for row in rows] == ["one"] * 3 + ["two"] * 3

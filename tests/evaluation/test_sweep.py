@@ -42,7 +42,7 @@ def config(folder: Path) -> Any:
 
 def finish(jobs: list[Path], folder: Path) -> None:
     """What Hydra does at the end of each job and of the sweep."""
-    summary = sweep.Summary()
+    summary = sweep.SweepSummary()
     for path in jobs:
         runtime = SimpleNamespace(output_dir=str(path))
         summary.on_job_end(SimpleNamespace(hydra=SimpleNamespace(runtime=runtime)), job_return=None)
@@ -158,7 +158,7 @@ def test_values_with_the_marks_of_tables_and_terminals_are_shown_as_they_are(
 
 
 def test_hooks_that_hydra_calls_and_nothing_needs_do_nothing() -> None:
-    summary = sweep.Summary()
+    summary = sweep.SweepSummary()
     assert summary.on_run_start(config=None, config_name="train") is None
     with pytest.raises(AttributeError, match="other"):
         _ = summary.other
@@ -167,5 +167,5 @@ def test_hooks_that_hydra_calls_and_nothing_needs_do_nothing() -> None:
 def test_hydra_finds_every_hook_of_the_summary() -> None:
     callback = pytest.importorskip("hydra.experimental.callback").Callback
     hooks = {name for name in vars(callback) if name.startswith("on_")}
-    defined = {name for name in vars(sweep.Summary) if name.startswith("on_")}
+    defined = {name for name in vars(sweep.SweepSummary) if name.startswith("on_")}
     assert defined <= hooks

@@ -8,18 +8,23 @@ from scipy.spatial.distance import cdist
 
 from zooter.data.types import Floats, Rewards
 from zooter.metrics import baselines
-from zooter.metrics.baselines import Neighbours
+from zooter.metrics.baselines import NearestNeighbours
 
 NAN = math.nan
 
 
 def test_the_strongest_candidate_comes_first_and_a_silent_one_last() -> None:
     rewards = Rewards(np.array([[0.0, 2.0, NAN, 1.0], [1.0, NAN, NAN, 3.0]]), tuple("abcd"))
-    assert baselines.strength(rewards).tolist() == [1, 3, 0, 2]  # means 1/2, 2, –, 2: the earlier wins the tie
+    assert baselines.rank_by_mean_reward(rewards).tolist() == [
+        1,
+        3,
+        0,
+        2,
+    ]  # means 1/2, 2, –, 2: the earlier wins the tie
 
 
 def test_an_order_is_the_same_preference_for_every_query() -> None:
-    preference = baselines.by_order(np.array([2, 0, 1]), 2)
+    preference = baselines.preference_from_order(np.array([2, 0, 1]), 2)
     assert preference.shape == (2, 3)
     assert np.argsort(-preference, axis=1).tolist() == [[2, 0, 1], [2, 0, 1]]
 
@@ -40,8 +45,8 @@ def test_a_prediction_is_the_mean_reward_of_the_nearest_neighbours(k: int) -> No
     references, queries = rng.normal(size=(30, 4)).astype(np.float32), rng.normal(size=(7, 4)).astype(np.float32)
     values = rng.normal(size=(30, 3))
     values[rng.random((30, 3)) < 0.4] = NAN
-    fitted = Neighbours.fit(references, Rewards(values, tuple("abc")))
-    given = Neighbours(fitted.embeddings, fitted.rewards, fitted.fallback, k)
+    fitted = NearestNeighbours.fit(references, Rewards(values, tuple("abc")))
+    given = NearestNeighbours(fitted.embeddings, fitted.rewards, fitted.fallback, k)
     np.testing.assert_allclose(given.predict(queries), by_hand(references, values, queries, k))
 
 
@@ -52,7 +57,7 @@ def test_the_number_of_neighbours_is_tuned_with_the_query_itself_left_out() -> N
     embeddings = (np.eye(2)[group] + 0.01 * rng.normal(size=(200, 2))).astype(np.float32)
     right = np.where(rng.random(200) < 0.65, group, 1 - group)
     values = np.eye(2)[right]
-    fitted = Neighbours.fit(embeddings, Rewards(values, ("a", "b")))
+    fitted = NearestNeighbours.fit(embeddings, Rewards(values, ("a", "b")))
     rewards = {}
     for k in (1, 3, 5, 10, 20, 40, 80, 160):
         others = [np.delete(np.arange(200), i) for i in range(200)]
@@ -79,7 +84,7 @@ def test_a_query_never_predicts_itself_even_where_others_have_the_same_embedding
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_few_training_queries_are_enough(n: int) -> None:
     rewards = Rewards(np.arange(2.0 * n).reshape(n, 2), ("a", "b"))
-    fitted = Neighbours.fit(np.eye(4, dtype=np.float32)[:n], rewards)
+    fitted = NearestNeighbours.fit(np.eye(4, dtype=np.float32)[:n], rewards)
     assert fitted.predict(np.eye(4, dtype=np.float32)[:1]).shape == (1, 2)
     assert fitted.k <= max(1, n - 1)
 
@@ -88,7 +93,7 @@ def test_beyond_the_most_references_an_even_draw_is_searched(monkeypatch: pytest
     monkeypatch.setattr(baselines, "MOST_REFERENCES", 50)
     rng = np.random.default_rng(0)
     embeddings, values = rng.normal(size=(200, 3)).astype(np.float32), rng.normal(size=(200, 2))
-    fitted = Neighbours.fit(embeddings, Rewards(values, ("a", "b")))
+    fitted = NearestNeighbours.fit(embeddings, Rewards(values, ("a", "b")))
     assert fitted.embeddings.shape == (50, 3)
     found = [int(np.flatnonzero((values == row).all(axis=1))[0]) for row in fitted.rewards.values]
     unit = embeddings[found] / np.linalg.norm(embeddings[found], axis=1, keepdims=True)
@@ -100,6 +105,6 @@ def test_beyond_the_most_references_an_even_draw_is_searched(monkeypatch: pytest
 def test_fitting_twice_gives_the_same() -> None:
     rng = np.random.default_rng(0)
     embeddings, rewards = rng.normal(size=(60, 3)).astype(np.float32), Rewards(rng.normal(size=(60, 2)), ("a", "b"))
-    one, other = (Neighbours.fit(embeddings, rewards) for _ in range(2))
+    one, other = (NearestNeighbours.fit(embeddings, rewards) for _ in range(2))
     assert one.k == other.k
     np.testing.assert_array_equal(one.predict(embeddings), other.predict(embeddings))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zooter.data.types import Rewards, Tags
-from zooter.metrics.per_tag import by_tag, number
+from zooter.metrics.per_tag import by_tag, finite_or_none
 
 TEST = Rewards(np.array([[1.0, 0.0], [0.0, math.nan], [0.0, 1.0]]), ("a", "b"))
 
@@ -29,5 +29,5 @@ def test_without_tags_all_queries_are_one() -> None:
 
 
 def test_what_is_not_defined_is_null() -> None:
-    assert number(math.nan) is None
-    assert number(np.float64(0.5)) == 0.5
+    assert finite_or_none(math.nan) is None
+    assert finite_or_none(np.float64(0.5)) == 0.5

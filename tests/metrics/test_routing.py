@@ -153,12 +153,12 @@ def test_ranks_are_those_of_scipy_with_ties_sharing_the_better_one(values: list[
 def test_the_calibration_error_is_the_mean_gap_of_bins_of_equal_count() -> None:
     probs = np.array([[0.9, 0.1], [0.6, 0.4]])
     labels = Labels(np.array([[0.5, 0.5], [1.0, 0.0]]), ("a", "b"))
-    found = routing.calibration(probs, labels, bins=2)  # {0.1, 0.4 | 0.6, 0.9} against {0.5, 0.0 | 1.0, 0.5}
+    found = routing.calibration_curve(probs, labels, bins=2)  # {0.1, 0.4 | 0.6, 0.9} against {0.5, 0.0 | 1.0, 0.5}
     assert found.probability.tolist() == [0.25, 0.75]
     assert found.label.tolist() == [0.25, 0.75]
     assert found.cells.tolist() == [2, 2]
     assert found.error == 0.0
-    assert routing.calibration(probs, labels, bins=4).error == pytest.approx((0.4 + 0.4 + 0.4 + 0.4) / 4)
+    assert routing.calibration_curve(probs, labels, bins=4).error == pytest.approx((0.4 + 0.4 + 0.4 + 0.4) / 4)
 
 
 def test_the_calibration_error_is_that_of_a_loop_and_leaves_missing_cells_out() -> None:
@@ -174,12 +174,12 @@ def test_the_calibration_error_is_that_of_a_loop_and_leaves_missing_cells_out() 
         part = cells[start : start + size + (k < more)]
         start += len(part)
         expected += len(part) / len(cells) * abs(sum(p for p, _ in part) - sum(s for _, s in part)) / len(part)
-    assert routing.calibration(probs, Labels(values, ("a", "b", "c"))).error == pytest.approx(expected)
+    assert routing.calibration_curve(probs, Labels(values, ("a", "b", "c"))).error == pytest.approx(expected)
 
 
 def test_a_router_that_says_the_labels_is_calibrated_also_with_fewer_cells_than_bins() -> None:
     labels = Labels(np.array([[0.2, 0.8]]), ("a", "b"))
-    found = routing.calibration(labels.values, labels)
+    found = routing.calibration_curve(labels.values, labels)
     assert found.error == 0.0
     assert found.cells.tolist() == [1, 1]
 

@@ -46,7 +46,7 @@ def test_a_p_value_is_a_share_of_the_permutations_above_none(seed: int, n: int, 
     assert (20 * p) == pytest.approx(round(20 * p))
 
 
-def told(p_value: float) -> drift.Drift:
+def told(p_value: float) -> drift.DriftReport:
     reference: dict[str, Any] = {
         "choices": {"a": 0.75, "b": 0.25}, "probable_tags": [0.5, 0.5], "entropy_bits": {"p50": 0.9}
     }  # fmt: skip

@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from zooter.errors import ConfigError
 from zooter.router import encoder
-from zooter.router.encoder import Encoder, pooled
+from zooter.router.encoder import Encoder, mean_pool
 
 LAST = (-1,)
 TEXTS = ["please add", "poem rhyme verse sonnet stanza please", "law", "please add", "sum sum sum"]
@@ -50,7 +50,7 @@ def test_a_cpu_gets_no_larger_batches_than_fit_its_cache(
 
     def noted(backbone: torch.nn.Module, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
         sizes.append(tokens.numel())
-        return pooled(backbone, tokens, *rest)
+        return mean_pool(backbone, tokens, *rest)
 
     monkeypatch.setattr(encoder, "CPU_TOKENS", 12)
     monkeypatch.setattr(encoder, "pooled", noted)

@@ -17,7 +17,7 @@ def sealed(tmp_path: Path) -> Path:
     (folder / "deep").mkdir(parents=True)
     (folder / "weights.bin").write_bytes(b"\x00\x01")
     (folder / "deep" / "pool.json").write_text('{"é": 1}', encoding="utf-8")
-    manifest.seal(folder, {"encoder": "some/é"})
+    manifest.write(folder, {"encoder": "some/é"})
     return folder
 
 
@@ -33,7 +33,7 @@ def test_what_was_sealed_is_verified_and_gives_the_facts_back(sealed: Path) -> N
 def test_an_export_may_be_moved_and_sealed_again(sealed: Path, tmp_path: Path) -> None:
     moved = sealed.rename(tmp_path / "moved")
     before = manifest.verify(moved)
-    manifest.seal(moved, {"encoder": "some/é"})
+    manifest.write(moved, {"encoder": "some/é"})
     assert manifest.verify(moved) == before
 
 

@@ -18,9 +18,9 @@ def test_the_encoder_of_a_second_export_comes_from_the_cache(
     export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     traced: list[Encoder] = []
-    trace = onnx_graph.trace
+    trace = onnx_graph.trace_encoder
     monkeypatch.setattr(onnx_graph, "trace", lambda encoder: traced.append(encoder) or trace(encoder))
-    cache, forms = tmp_path / "cache", onnx_export.Forms()
+    cache, forms = tmp_path / "cache", onnx_export.ExportFormats()
     for name in ("first", "second"):
         shutil.copytree(export, tmp_path / name)
         forms.write(tmp_path / name, TEXTS, cache=cache)

@@ -8,7 +8,7 @@ import torch
 
 from zooter.router import onnx_graph
 from zooter.router.net import Head
-from zooter.router.text_features import SIZE
+from zooter.router.text_features import TEXT_FEATURES
 
 
 def counts() -> ir.Model:
@@ -23,7 +23,7 @@ def counts() -> ir.Model:
 
 def head(views: list[int]) -> Head:
     """With nothing left at its first value."""
-    made = Head(3 + SIZE, 4, views, width=5).eval()
+    made = Head(3 + TEXT_FEATURES, 4, views, width=5).eval()
     for tensor in [*made.parameters(), *made.buffers()]:
         tensor.data = torch.randn(tensor.shape)
     made.scale, made.calibration = made.scale.abs() + 0.1, torch.tensor(0.7)
@@ -34,9 +34,9 @@ def head(views: list[int]) -> Head:
 def test_a_joined_graph_says_what_the_head_says(views: list[int]) -> None:
     torch.manual_seed(len(views))
     made, rng = head(views), np.random.default_rng(0)
-    session = ort.InferenceSession(ir.to_proto(onnx_graph.join(counts(), made)).SerializeToString())
+    session = ort.InferenceSession(ir.to_proto(onnx_graph.attach_head(counts(), made)).SerializeToString())
     for n in (1, 7):
-        ids, looks = rng.integers(0, 9, (n, 3)), rng.normal(size=(n, SIZE)).astype(np.float32)
+        ids, looks = rng.integers(0, 9, (n, 3)), rng.normal(size=(n, TEXT_FEATURES)).astype(np.float32)
         fed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "surface": looks}
         logits, rewards, tags = session.run(["logits", "rewards", "tags"], fed)
         read = torch.from_numpy(np.hstack([ids.astype(np.float32), looks]))

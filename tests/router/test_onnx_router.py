@@ -15,15 +15,15 @@ from support.made_up import CANDIDATES, rows
 
 from zooter.commands.cli import main
 from zooter.errors import ConfigError, ExportError, RecordsError
-from zooter.router.onnx_router import BATCH_TOKENS, Router
-from zooter.router.torch_router import Router as Torch
+from zooter.router.onnx_router import BATCH_TOKENS, OnnxRouter
+from zooter.router.torch_router import TorchRouter as Torch
 
 AWKWARD = ["\x00", "👩‍👩‍👧‍👦🏳️‍🌈", "مرحبا يا عالم", "a\ud83d b", "\u202eabc", "x" * 100_000, "word " * 20_000, "\u200b"]
 
 
 @pytest.fixture(scope="module")
-def router(export: Path) -> Router:
-    return Router.load(export, precision="float32")
+def router(export: Path) -> OnnxRouter:
+    return OnnxRouter.load(export, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def torch_router(export: Path) -> Torch:
     return Torch.load(export, device="cpu")
 
 
-def test_it_routes_as_the_torch_router_does(router: Router, torch_router: Torch) -> None:
+def test_it_routes_as_the_torch_router_does(router: OnnxRouter, torch_router: Torch) -> None:
     texts = [str(row["query"]) for row in rows(60)]
     expected, found = torch_router.route(texts), router.route(texts)
     assert found.names() == expected.names()
@@ -44,7 +44,7 @@ def test_it_routes_as_the_torch_router_does(router: Router, torch_router: Torch)
 
 @given(st.text(st.characters(), min_size=1) | st.sampled_from(AWKWARD))
 def test_any_text_is_routed_as_torch_routes_it_or_refused_by_both(
-    router: Router, torch_router: Torch, text: str
+    router: OnnxRouter, torch_router: Torch, text: str
 ) -> None:
     if not text.strip():
         for either in (router, torch_router):
@@ -54,14 +54,14 @@ def test_any_text_is_routed_as_torch_routes_it_or_refused_by_both(
     np.testing.assert_allclose(router.route([text]).probs, torch_router.route([text]).probs, atol=1e-5)
 
 
-def test_tags_come_with_their_names(router: Router) -> None:
+def test_tags_come_with_their_names(router: OnnxRouter) -> None:
     choices, tags = router.look(["please add sum plus digits", "please rhyme poem verse sonnet"])
     assert set(router.tag_names) == {"arithmetic", "poetry", "law"}
     assert [router.tag_names[j] for j in tags.argmax(axis=1)] == ["arithmetic", "poetry"]
     assert choices.names() == ["calculator", "poet"]
 
 
-def test_batches_of_all_lengths_come_back_in_order(router: Router) -> None:
+def test_batches_of_all_lengths_come_back_in_order(router: OnnxRouter) -> None:
     texts = [f"please {'add ' * length}" for length in (300, 1, 40, 7, 250, 3)] * 12
     assert 256 * len(texts) > BATCH_TOKENS, "one batch holds them all"
     alone = np.concatenate([router.route([text]).probs for text in texts[:6]])
@@ -69,7 +69,7 @@ def test_batches_of_all_lengths_come_back_in_order(router: Router) -> None:
     assert router.route([]).probs.shape == (0, 3)
 
 
-def test_threads_share_one_router(router: Router) -> None:
+def test_threads_share_one_router(router: OnnxRouter) -> None:
     texts = [[f"please {word} {i}" for word in ("sum", "verse", "judge")] * (1 + i % 3) for i in range(40)]
     expected = [router.route(each).probs for each in texts]
     with ThreadPoolExecutor(8) as pool:
@@ -81,8 +81,8 @@ def test_int8_is_used_where_it_chooses_alike(export: Path) -> None:
     about = json.loads((export / "onnx" / "parity.json").read_text())
     assert about["float32"]["largest_probability_difference"] < 1e-5
     assert (about["int8"]["changed_choices"] <= 0.01) == (about["default"] == "int8")
-    assert Router.load(export).precision == about["default"]
-    assert Router.load(export).facts["onnx"]["default"] == about["default"]
+    assert OnnxRouter.load(export).precision == about["default"]
+    assert OnnxRouter.load(export).facts["onnx"]["default"] == about["default"]
 
 
 def test_serving_loads_nothing_heavy(export: Path) -> None:
@@ -100,26 +100,26 @@ sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)
 def test_what_serving_reads_must_be_whole_and_the_rest_may_be_gone(export: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(export, tmp_path / "export")
     shutil.rmtree(folder / "encoder")
-    Router.load(folder)
+    OnnxRouter.load(folder)
     with pytest.raises(ExportError, match=r"encoder/config\.json is missing"):
         Torch.load(folder)
     (folder / "onnx" / "tokenizer.json").write_text("{}")
     with pytest.raises(ExportError, match=r"onnx/tokenizer\.json has changed"):
-        Router.load(folder)
+        OnnxRouter.load(folder)
     shutil.rmtree(folder / "onnx")
     with pytest.raises(ExportError, match=r"infer\.py mode=export"):
-        Router.load(folder)
+        OnnxRouter.load(folder)
 
 
 def test_a_precision_or_number_of_threads_that_makes_no_sense_is_refused(export: Path) -> None:
     with pytest.raises(ConfigError, match="threads=0"):
-        Router.load(export, threads=0)
+        OnnxRouter.load(export, threads=0)
     with pytest.raises(ConfigError, match="precision='int4'"):
-        Router.load(export, precision="int4")
+        OnnxRouter.load(export, precision="int4")
 
 
 def test_int8_says_the_same_of_a_text_whatever_stands_beside_it(export: Path) -> None:
-    router = Router.load(export, precision="int8")
+    router = OnnxRouter.load(export, precision="int8")
     texts = ["please add sum", "poem", "please court judge law verse rhyme " * 9]
     alone = np.concatenate([router.route([text]).probs for text in texts])
     np.testing.assert_allclose(router.route(texts).probs, alone, atol=2e-2)

@@ -2,24 +2,24 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zooter.router.text_features import READ, SIZE, surface
+from zooter.router.text_features import MAX_CHARACTERS, TEXT_FEATURES, text_features
 
 
 @given(st.lists(st.text(max_size=300), max_size=5))
 def test_any_text_has_finite_features_of_one_size(texts: list[str]) -> None:
-    found = surface(texts)
-    assert found.shape == (len(texts), SIZE)
+    found = text_features(texts)
+    assert found.shape == (len(texts), TEXT_FEATURES)
     assert np.isfinite(found).all()
 
 
 def test_features_do_not_depend_on_the_other_texts_of_a_batch() -> None:
     texts = ["What is 2 + 2?", "def f(x):\n    return x", ""]
-    np.testing.assert_array_equal(surface(texts), np.concatenate([surface([text]) for text in texts]))
+    np.testing.assert_array_equal(text_features(texts), np.concatenate([text_features([text]) for text in texts]))
 
 
 def test_a_question_a_program_and_a_sum_look_different() -> None:
-    question, program, total = surface(["Who wrote Faust?", "def f(x):\n    return {x: 1}", "12 + 30 = 42"])
-    ends_with_question_mark, is_code = SIZE - 7, SIZE - 2
+    question, program, total = text_features(["Who wrote Faust?", "def f(x):\n    return {x: 1}", "12 + 30 = 42"])
+    ends_with_question_mark, is_code = TEXT_FEATURES - 7, TEXT_FEATURES - 2
     assert [row[ends_with_question_mark] for row in (question, program, total)] == [1.0, 0.0, 0.0]
     assert [row[is_code] for row in (question, program, total)] == [0.0, 1.0, 0.0]
     share_of_digits = 4
@@ -27,5 +27,5 @@ def test_a_question_a_program_and_a_sum_look_different() -> None:
 
 
 def test_what_stands_behind_the_first_characters_is_not_looked_at() -> None:
-    text = "a" * READ
-    np.testing.assert_array_equal(surface([text]), surface([text + "?" * 100]))
+    text = "a" * MAX_CHARACTERS
+    np.testing.assert_array_equal(text_features([text]), text_features([text + "?" * 100]))

@@ -8,12 +8,12 @@ from zooter.data.pool import Pool
 from zooter.errors import ConfigError, RecordsError
 from zooter.selector.baseline.random import RandomSelector
 from zooter.selector.baseline.single import SingleSelector
-from zooter.selector.ordering import by_worth, means_of, price_weights, strong_first, two_tiers
+from zooter.selector.ordering import choose_two_tiers, mean_rewards, price_weights, rank_by_utility, strong_first
 
 
 def test_means_are_over_known_rewards() -> None:
     rows = recorded([{"a": [{"reward": 0.2}], "b": [{}]}, {"a": [{"reward": 0.6}]}])
-    assert means_of(rows) == {"a": pytest.approx(0.4), "b": pytest.approx(NAN, nan_ok=True)}
+    assert mean_rewards(rows) == {"a": pytest.approx(0.4), "b": pytest.approx(NAN, nan_ok=True)}
 
 
 def test_the_strongest_comes_first_and_the_unknown_last() -> None:
@@ -22,17 +22,17 @@ def test_the_strongest_comes_first_and_the_unknown_last() -> None:
 
 def test_two_tiers_are_the_cheapest_and_the_best_of_the_others() -> None:
     pool = Pool.of(["a", "b", "c"])
-    assert two_tiers(pool, {"a": 2.0, "b": 1.0, "c": NAN}, {"a": 0.1, "b": 0.9, "c": 0.2}) == ("b", "c")
+    assert choose_two_tiers(pool, {"a": 2.0, "b": 1.0, "c": NAN}, {"a": 0.1, "b": 0.9, "c": 0.2}) == ("b", "c")
 
 
 def test_worth_is_reward_less_price_and_what_is_unknown_comes_last() -> None:
     names, expected, prices = ("a", "b", "c"), np.array([0.9, 0.5, NAN]), np.array([4.0, 1.0, 0.0])
-    assert by_worth(names, expected, prices, 0.0) == ["a", "b", "c"]
-    assert by_worth(names, expected, prices, 0.2) == ["b", "a", "c"]  # .1 and .3
-    assert by_worth(names, expected, np.array([1.0, NAN, 1.0]), 0.0) == ["a", "b", "c"]
+    assert rank_by_utility(names, expected, prices, 0.0) == ["a", "b", "c"]
+    assert rank_by_utility(names, expected, prices, 0.2) == ["b", "a", "c"]  # .1 and .3
+    assert rank_by_utility(names, expected, np.array([1.0, NAN, 1.0]), 0.0) == ["a", "b", "c"]
     with pytest.raises(ConfigError, match=r"none of \['b'\]"):
-        by_worth(names, expected, np.array([1.0, NAN, 1.0]), 0.2)
-    assert by_worth(names, np.full(3, NAN), prices, 0.0) == ["a", "b", "c"]
+        rank_by_utility(names, expected, np.array([1.0, NAN, 1.0]), 0.2)
+    assert rank_by_utility(names, np.full(3, NAN), prices, 0.0) == ["a", "b", "c"]
 
 
 def test_price_weights_run_from_thrift_to_none() -> None:

@@ -9,7 +9,7 @@ from zooter.router.encoder import Encoder
 from zooter.selector.baseline.knn import KnnSelector
 from zooter.selector.baseline.single import SingleSelector
 from zooter.selector.routing.hybrid import HybridSelector
-from zooter.selector.shared_encoder import Remembered, sharing
+from zooter.selector.shared_encoder import CachedEmbedder, share_encoders
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class Lengths(Encoder):
 
 def test_a_text_is_embedded_once_and_every_row_gets_its_own() -> None:
     encoder = Lengths()
-    remembered = Remembered(encoder)
+    remembered = CachedEmbedder(encoder)
     assert remembered.embed(["aa", "b", "aa"]).tolist() == [[2.0], [1.0], [2.0]]
     assert remembered.embed(["ccc", "b"]).tolist() == [[3.0], [1.0]]
     assert encoder.asked == [["aa", "b"], ["ccc"]]
 
 
 def test_no_text_at_all_is_what_the_encoder_makes_of_it() -> None:
-    assert Remembered(Lengths()).embed([]).shape == (0, 1)
+    assert CachedEmbedder(Lengths()).embed([]).shape == (0, 1)
 
 
 def test_selectors_share_equal_encoders_and_no_others() -> None:
     first, other = Encoder(), Encoder(max_length=64)
-    found = sharing(
+    found = share_encoders(
         {
             "knn": KnnSelector(encoder=first),
             "hybrid": HybridSelector(encoder=Encoder()),

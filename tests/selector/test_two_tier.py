@@ -8,9 +8,9 @@ from support.table import recorded
 
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError
-from zooter.evaluation.replay import Replay, ReplayedAsk, finished
-from zooter.selector.budget import Threshold
-from zooter.selector.two_tier import Tiers
+from zooter.evaluation.replay import Replay, ReplayedAsk, run_now
+from zooter.selector.budget import EscalationThreshold
+from zooter.selector.two_tier import TwoTier
 
 ROW = {
     "mid": [{"text": "m", "reward": 0.6, "cost": 2.0}],
@@ -20,30 +20,30 @@ ROW = {
 
 
 def test_the_cheapest_and_the_best_of_the_others_are_the_tiers() -> None:
-    tiers = Tiers.of(recorded([ROW]), None, None)
+    tiers = TwoTier.of(recorded([ROW]), None, None)
     assert (tiers.names, tiers.prices, tiers.means) == (("cheap", "best"), (1.0, 5.0), (0.5, 0.9))
-    assert Tiers.of(recorded([ROW]), "best", None).names == ("best", "mid")
-    assert Tiers.of(recorded([ROW]), None, "cheap").names == ("mid", "cheap")
+    assert TwoTier.of(recorded([ROW]), "best", None).names == ("best", "mid")
+    assert TwoTier.of(recorded([ROW]), None, "cheap").names == ("mid", "cheap")
 
 
 @pytest.mark.parametrize("names", [("cheap", "cheap"), ("none", "best"), ("cheap", "none")])
 def test_tiers_that_are_not_two_candidates_are_refused(names: tuple[str, str]) -> None:
     with pytest.raises(ConfigError, match="two different candidates among"):
-        Tiers.of(recorded([ROW]), *names)
+        TwoTier.of(recorded([ROW]), *names)
     with pytest.raises(ConfigError, match="two different candidates"):
-        Tiers.of(recorded([{"a": [{"reward": 1.0}]}]), None, None)
+        TwoTier.of(recorded([{"a": [{"reward": 1.0}]}]), None, None)
     with pytest.raises(ConfigError, match="two different candidates"):
-        Tiers.of(recorded([{"a": [{"reward": 1.0}]}]), None, "a")
+        TwoTier.of(recorded([{"a": [{"reward": 1.0}]}]), None, "a")
 
 
 def test_a_low_score_goes_to_the_large_tier_and_a_failed_call_to_the_other() -> None:
     down = {**ROW, "best": [{"text": "", "error": "down", "reward": np.nan, "cost": 5.0}]}
     table = recorded([ROW, ROW, down])
-    tiers = Tiers.of(table, "cheap", "best")
-    stream = tiers.stream(Threshold(running=False, fixed=(0.5,)), None, None)
+    tiers = TwoTier.of(table, "cheap", "best")
+    stream = tiers.stream(EscalationThreshold(running=False, fixed=(0.5,)), None, None)
     asks = [ReplayedAsk(Replay(table), row) for row in range(3)]
     found = [
-        finished(tiers.route(ask, stream, score)).response for ask, score in zip(asks, (0.5, 0.6, 0.1), strict=True)
+        run_now(tiers.route(ask, stream, score)).response for ask, score in zip(asks, (0.5, 0.6, 0.1), strict=True)
     ]
     assert [response.text for response in found if response] == ["b", "c", "c"]
     assert asks[2].ledger.calls == {"best": 1, "cheap": 1}
@@ -51,10 +51,10 @@ def test_a_low_score_goes_to_the_large_tier_and_a_failed_call_to_the_other() -> 
 
 def test_without_money_nobody_is_asked() -> None:
     table = recorded([ROW, ROW, ROW])
-    tiers = Tiers.of(table, "cheap", "best")
-    stream = tiers.stream(Threshold(), 2.0 / 3.0, 3)  # two dollars for three queries
+    tiers = TwoTier.of(table, "cheap", "best")
+    stream = tiers.stream(EscalationThreshold(), 2.0 / 3.0, 3)  # two dollars for three queries
     asks = [ReplayedAsk(Replay(table), row) for row in range(3)]
-    found = [finished(tiers.route(ask, stream, 0.0)) for ask in asks]
+    found = [run_now(tiers.route(ask, stream, 0.0)) for ask in asks]
     assert [selection.response and selection.response.text for selection in found] == ["c", "c", None]
     assert [ask.ledger.cost for ask in asks] == [1.0, 1.0, 0.0]
 
@@ -75,11 +75,11 @@ def test_a_cascade_goes_on_below_the_threshold_or_after_a_failed_call() -> None:
     small_down = {**ROW, "cheap": [{"text": "", "error": "down", "reward": np.nan, "cost": 1.0}]}
     large_down = {**ROW, "best": [{"text": "", "error": "down", "reward": np.nan, "cost": 5.0}]}
     table = recorded([ROW, ROW, small_down, large_down])
-    tiers = Tiers.of(table, "cheap", "best")
-    fixed = Threshold(running=False, fixed=(0.5,))
+    tiers = TwoTier.of(table, "cheap", "best")
+    fixed = EscalationThreshold(running=False, fixed=(0.5,))
     asks = [ReplayedAsk(Replay(table), row) for row in range(4)]
     found = [
-        finished(tiers.cascade(ask, tiers.stream(fixed, None, None, routing=False), Sure(score))).response
+        run_now(tiers.cascade(ask, tiers.stream(fixed, None, None, routing=False), Sure(score))).response
         for ask, score in zip(asks, (0.6, 0.4, 0.6, 0.4), strict=True)
     ]
     assert [response.text for response in found if response] == ["c", "b", "b", "c"]

@@ -9,7 +9,7 @@ from support.made_up import CANDIDATES
 from support.upstreams import running, serving, until, well
 
 from zooter.serve import server
-from zooter.serve.settings import Settings
+from zooter.serve.settings import ServeSettings
 
 
 def test_a_real_export_is_served_and_half_a_copy_of_another_is_refused(export: Path, tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_real_export_is_served_and_half_a_copy_of_another_is_refused(export: P
     name = sorted(CANDIDATES)[0]
     with serving(name, well) as up:
         (tmp_path / "pool.yaml").write_text(yaml.safe_dump({"candidates": {name: {"url": up.url}}}))
-        settings = Settings(folder, tmp_path / "pool.yaml", port=0, access_log=None, watch=0.2, deadline=5.0)
+        settings = ServeSettings(folder, tmp_path / "pool.yaml", port=0, access_log=None, watch=0.2, deadline=5.0)
         with running(settings, server.load) as front:
             assert front.chat("What is 7 * 8?").headers["x-zooter-candidate"] == name
             told = front.client.post("/route", json={"query": "What is 7 * 8?"}).json()

@@ -11,17 +11,17 @@ from support.paths import ZOO
 from support.transformers_server import NEEDED, serve, wait_for
 from support.upstreams import Front, running
 
-from zooter.selector.budget import Threshold
+from zooter.selector.budget import EscalationThreshold
 from zooter.selector.cascade.margin import MarginSelector
 from zooter.serve import server
-from zooter.serve.settings import Settings
+from zooter.serve.settings import ServeSettings
 
 for needed in NEEDED:
     pytest.importorskip(needed, reason="transformers[serving] is not installed")
 
 pytestmark = pytest.mark.slow
 MODELS = {"calculator": str(ZOO / "zoo-sage"), "poet": str(ZOO / "zoo-page")}  # the third candidate has no url
-MARGIN = MarginSelector(order=("poet", "calculator"), threshold=Threshold(running=False, fixed=(0.5,)))
+MARGIN = MarginSelector(order=("poet", "calculator"), threshold=EscalationThreshold(running=False, fixed=(0.5,)))
 SUM, POEM, LAW = "please add sum plus digits", "please rhyme poem verse sonnet", "please judge court law"
 
 
@@ -41,7 +41,7 @@ def front(direct: openai.OpenAI, export: Path, tmp_path_factory: pytest.TempPath
     pool.write_text(yaml.safe_dump({"candidates": urls}))
     selectors = {"margin": MARGIN}
     with running(
-        Settings(export, pool, port=0, access_log=None, deadline=5.0, selectors=selectors), server.load
+        ServeSettings(export, pool, port=0, access_log=None, deadline=5.0, selectors=selectors), server.load
     ) as front:
         yield front
 

@@ -16,14 +16,14 @@ from zooter.errors import ConfigError
 from zooter.router import manifest
 from zooter.selector.baseline.oracle import OracleSelector
 from zooter.selector.baseline.single import SingleSelector
-from zooter.selector.budget import Threshold
+from zooter.selector.budget import EscalationThreshold
 from zooter.selector.cascade.margin import MarginSelector
-from zooter.selector.cascade.route_then_verify import SequenceSelector
+from zooter.selector.cascade.route_then_verify import RouteThenVerifySelector
 from zooter.selector.routing.price_target import hashes
 from zooter.selector.routing.routed import RoutedSelector
 from zooter.selector.voting.consistency import ConsistencySelector
 
-HELD = Threshold(running=False, fixed=(0.5,))
+HELD = EscalationThreshold(running=False, fixed=(0.5,))
 MARGIN = MarginSelector(order=("small", "large"), threshold=HELD)
 
 
@@ -96,7 +96,9 @@ def test_votes_over_samples_are_served(tmp_path: Path) -> None:
 def test_the_exports_router_gives_the_order_where_a_selector_routes_first(tmp_path: Path) -> None:
     selectors = {
         "routed": RoutedSelector(),
-        "routed_margin": SequenceSelector(then=MarginSelector(threshold=Threshold(running=False, fixed=(0.5,)))),
+        "routed_margin": RouteThenVerifySelector(
+            then=MarginSelector(threshold=EscalationThreshold(running=False, fixed=(0.5,)))
+        ),
     }
     behaves = {name: sure(0.1) for name in ("small", "large", "tiny")}
     with in_front(tmp_path, behaves, selectors=selectors) as front:  # type: ignore[arg-type]
@@ -105,7 +107,7 @@ def test_the_exports_router_gives_the_order_where_a_selector_routes_first(tmp_pa
 
 
 def test_one_fixed_threshold_serves_whichever_candidate_the_router_puts_first(tmp_path: Path) -> None:
-    selector = SequenceSelector(then=MarginSelector(threshold=HELD))
+    selector = RouteThenVerifySelector(then=MarginSelector(threshold=HELD))
     behaves = {"small": sure(0.1), "large": sure(0.9), "tiny": sure(0.9)}
     with in_front(tmp_path, behaves, selectors={"routed_margin": selector}) as front:  # type: ignore[arg-type]
         unsure, certain = (front.chat(f"one for {name}", model="zooter:routed_margin") for name in ("small", "tiny"))
@@ -117,10 +119,10 @@ def calibrated(folder: Path, order: Sequence[str], threshold: float) -> None:
     folder.mkdir()
     (folder / manifest.HEAD).write_bytes(b"weights")
     facts = {"data": {"sha256": {"table.parquet": "abc"}}}
-    manifest.seal(folder, facts)
+    manifest.write(folder, facts)
     told = {"order": order, "thresholds": [threshold], "signal": "probability", "distinct": False}
     manifest.write_json(folder / manifest.MARGIN, {**told, "for": hashes(manifest.verify(folder))})
-    manifest.seal(folder, facts)
+    manifest.write(folder, facts)
 
 
 @pytest.mark.parametrize("given", [{}, {"margin": MarginSelector()}])
@@ -180,7 +182,7 @@ def test_an_unknown_selector_is_a_404_that_names_those_there_are(tmp_path: Path)
         ({"order": ["small"]}, "a selector as selectors.one"),
         (SingleSelector("smal"), "smal"),
         (MarginSelector(), "2 or more different candidates"),
-        (MarginSelector(order=("small", "large"), threshold=Threshold(running=False)), "1 fixed thresholds"),
+        (MarginSelector(order=("small", "large"), threshold=EscalationThreshold(running=False)), "1 fixed thresholds"),
     ],
 )
 def test_a_selector_that_cannot_be_served_is_refused_at_the_start(tmp_path: Path, selector: Any, words: str) -> None:

@@ -12,7 +12,7 @@ from support.paths import CONF
 
 from zooter.commands import cli
 from zooter.errors import ConfigError
-from zooter.serve.settings import Settings
+from zooter.serve.settings import ServeSettings
 
 WITHOUT = """
 import sys
@@ -81,4 +81,4 @@ def test_selectors_are_settings_like_those_of_an_evaluation(tmp_path: Path) -> N
 )  # fmt: skip
 def test_a_setting_out_of_range_is_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}:"):
-        Settings(tmp_path, **wrong)  # type: ignore[arg-type]
+        ServeSettings(tmp_path, **wrong)  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from zooter.data.pool import Pool
-from zooter.data.types import Choices, Floats
+from zooter.data.types import Floats, RouterOutput
 from zooter.errors import ExportError
-from zooter.serve.settings import Settings
+from zooter.serve.settings import ServeSettings
 
 NAMES = ("small", "large", "tiny")
 PROBS = {"small": (0.6, 0.3, 0.1), "large": (0.3, 0.6, 0.1), "tiny": (0.2, 0.2, 0.6), "unsure": (0.45, 0.5, 0.05)}
@@ -27,11 +27,11 @@ class FakeRouter:
     tag_names: tuple[str, ...] = ("code", "chat")
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def route(self, texts: Sequence[str]) -> Choices:
+    def route(self, texts: Sequence[str]) -> RouterOutput:
         """The choices alone."""
         return self.look(texts)[0]
 
-    def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
+    def look(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
         """Probabilities of the last-named candidate's row of PROBS; "small" unless one is named."""
         if any("slow" in text for text in texts):
             time.sleep(3.0 if any("slowest" in text for text in texts) else 0.5)
@@ -39,7 +39,9 @@ class FakeRouter:
             raise ExportError(expected="a text", found="a broken one", do="mend it")
         rows = [PROBS[max(PROBS, key=lambda name: (text.rfind(name), name == "small"))] for text in texts]
         tags = [(0.9, 0.1) if "code" in text else (0.2, 0.8) for text in texts]
-        return Choices(np.array(rows, dtype=float).reshape(-1, 3), NAMES), np.array(tags, dtype=float).reshape(-1, 2)
+        return RouterOutput(np.array(rows, dtype=float).reshape(-1, 3), NAMES), np.array(tags, dtype=float).reshape(
+            -1, 2
+        )
 
 
 def write(folder: Path) -> None:
@@ -50,7 +52,7 @@ def write(folder: Path) -> None:
     (folder / "reference.json").write_text(json.dumps(reference))
 
 
-def load(settings: Settings) -> FakeRouter:
+def load(settings: ServeSettings) -> FakeRouter:
     """An "export" is a folder with `fake.json`, which says whether it is whole."""
     try:
         told = json.loads((settings.export / "fake.json").read_text())

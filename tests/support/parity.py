@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from support.table import recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.router.encoder import Encoder
-from zooter.selector.protocol import Decided
+from zooter.selector.protocol import RecordedSelection
 
 
 class ParityEncoder(Encoder):
@@ -19,7 +19,7 @@ class ParityEncoder(Encoder):
         return np.array([[int(text.split()[1]) % 2, "wrong" in text] for text in texts], dtype=np.float32)
 
 
-def odd_and_even(n: int = 40) -> Recorded:
+def odd_and_even(n: int = 40) -> ResponseTable:
     """`small` is right on even queries, `large` on all; they cost 1 and 4."""
     return recorded(
         [
@@ -32,5 +32,5 @@ def odd_and_even(n: int = 40) -> Recorded:
     )
 
 
-def asked(decided: list[Decided]) -> list[str]:
+def asked(decided: list[RecordedSelection]) -> list[str]:
     return [d.selection.response.candidate if d.selection.response else "nobody" for d in decided]

@@ -7,9 +7,9 @@ from pathlib import Path
 from support import fake_router
 
 from zooter.serve import server
-from zooter.serve.settings import Settings
+from zooter.serve.settings import ServeSettings
 
 if __name__ == "__main__":
     told = json.loads(sys.argv[1])
     folders = {name: Path(told[name]) for name in ("export", "pool_file") if name in told}
-    server.run(Settings(**{**told, **folders}), fake_router.load)
+    server.run(ServeSettings(**{**told, **folders}), fake_router.load)

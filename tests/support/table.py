@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from zooter.data.pool import Pool
-from zooter.data.response_table import Cell, Recorded
+from zooter.data.response_table import Cell, ResponseTable
 from zooter.data.types import Query, Response
 
 NAN = float("nan")
@@ -15,7 +15,7 @@ def recorded(
     rows: Sequence[Mapping[str, Sequence[Mapping[str, object]]]],
     names: Sequence[str] | None = None,
     tags: Sequence[str] = (),
-) -> Recorded:
+) -> ResponseTable:
     """One mapping per query: candidate → its samples, each with fields of `Response` and `reward`, `truth`."""
     names = list(names or dict.fromkeys(name for row in rows for name in row))
     queries = tuple(Query(f"q{i}", f"query {i}", tags=(tags[i],) if tags else ()) for i in range(len(rows)))
@@ -25,7 +25,7 @@ def recorded(
     )
     costs = {name: [c.response.cost for row in cells for c in row.get(name, ())] for name in names}
     prices = {name: float(np.mean([NAN if c is None else c for c in of])) if of else NAN for name, of in costs.items()}
-    return Recorded(queries, Pool.of(names), cells, prices)
+    return ResponseTable(queries, Pool.of(names), cells, prices)
 
 
 def _cell(query_id: str, name: str, sample: int, told: Mapping[str, object]) -> Cell:

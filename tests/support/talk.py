@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from zooter.data.pool import Pool
 from zooter.data.types import Query, Response
-from zooter.evaluation.replay import finished
-from zooter.selector.protocol import Ask, Selection, Selector, Want
+from zooter.evaluation.replay import run_now
+from zooter.selector.protocol import Ask, SampleRequest, Selection, Selector
 
 QUERY = Query("q", "What is {six} times seven?")
 
@@ -24,9 +24,9 @@ class Talk(Ask):
         return Pool.of(self.names)
 
     async def __call__(self, candidate: str, samples: int = 1, text: str | None = None) -> list[Response]:
-        return (await self.together([Want(candidate, samples, text)]))[0]
+        return (await self.together([SampleRequest(candidate, samples, text)]))[0]
 
-    async def together(self, wants: Sequence[Want]) -> list[list[Response]]:
+    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
         number = len(self.rounds)
         self.rounds.append([(want.candidate, QUERY.text if want.text is None else want.text) for want in wants])
         return [[self._response(name, text, number)] for name, text in self.rounds[-1]]
@@ -43,4 +43,4 @@ class Talk(Ask):
 
 def held(selector: Selector, talk: Talk) -> Selection:
     """The debate's outcome."""
-    return finished(selector.select(QUERY, talk))
+    return run_now(selector.select(QUERY, talk))

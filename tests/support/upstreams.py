@@ -18,7 +18,7 @@ from support import fake_router
 
 from zooter.serve import server
 from zooter.serve.service import Load
-from zooter.serve.settings import Settings
+from zooter.serve.settings import ServeSettings
 
 Behave = Callable[[dict[str, Any], "Upstream", asyncio.StreamWriter], Awaitable[None]]
 
@@ -165,7 +165,7 @@ class Front:
 
     url: str
     up: dict[str, Upstream]
-    settings: Settings
+    settings: ServeSettings
     door: Any
     client: httpx.Client
 
@@ -195,7 +195,7 @@ def in_front(
         }
         if "pool_file" not in given:
             (folder / "pool.yaml").write_text(yaml.safe_dump(pool))
-        settings = Settings(
+        settings = ServeSettings(
             **{
                 "export": export,
                 "pool_file": folder / "pool.yaml",
@@ -211,7 +211,7 @@ def in_front(
 
 
 @contextmanager
-def running(settings: Settings, load: Load) -> Iterator[Front]:
+def running(settings: ServeSettings, load: Load) -> Iterator[Front]:
     """Our server, in a thread of its own."""
     uvicorn_server = uvicorn.Server(server.config(settings, load))
     thread = threading.Thread(target=uvicorn_server.run, daemon=True)

@@ -19,9 +19,9 @@ from zooter.data.split import Part
 from zooter.data.types import Labels, Rewards, Tags
 from zooter.router.net import Net
 from zooter.training import head_init
-from zooter.training.datamodule import Batches
-from zooter.training.distill import Fit, distill
-from zooter.training.recipe import FeatureInputs, Frozen
+from zooter.training.datamodule import RouterDataModule
+from zooter.training.distill import FitSummary, distill
+from zooter.training.recipe import FeatureInputs, FrozenRecipe
 
 NAMES = ("x", "y")
 VALUES = np.array([[1.0, 0.0], [0.0, 1.0]] * 10)
@@ -39,12 +39,14 @@ class Given:
         return logits[:, 0].mean() if torch.is_grad_enabled() else torch.tensor(next(self.losses))
 
 
-def fit(losses: list[float], folder: Path, epochs: int, ckpt_path: Path | None = None) -> tuple[Fit, list[Tensor]]:
+def fit(
+    losses: list[float], folder: Path, epochs: int, ckpt_path: Path | None = None
+) -> tuple[FitSummary, list[Tensor]]:
     """How it ended, and the net's weights. The first loss is that of the start, then one for each epoch."""
     torch.manual_seed(0)
-    rewards, recipe = Rewards(VALUES, NAMES), Frozen(width=4, epochs=epochs, patience=9, lr=0.01)
-    net = Net(head_init.start(FEATURES, rewards, [Tags.none(20)], temperature=1.0, width=4, dropout=0.0))
-    batches = Batches(PART, FeatureInputs(FEATURES), Labels(VALUES, NAMES), rewards, batch_size=12)
+    rewards, recipe = Rewards(VALUES, NAMES), FrozenRecipe(width=4, epochs=epochs, patience=9, lr=0.01)
+    net = Net(head_init.init_head(FEATURES, rewards, [Tags.none(20)], temperature=1.0, width=4, dropout=0.0))
+    batches = RouterDataModule(PART, FeatureInputs(FEATURES), Labels(VALUES, NAMES), rewards, batch_size=12)
     trainer = partial(pl.Trainer, accelerator="cpu", devices=1, enable_progress_bar=True, deterministic=True)
     found = distill(net, batches, Given(losses), recipe, trainer, folder=folder, seed=0, ckpt_path=ckpt_path)
     return found, [weights.clone() for weights in net.state_dict().values()]
@@ -92,7 +94,7 @@ class Nothing:
 
 
 @dataclass(frozen=True)
-class Telling(Frozen):
+class Telling(FrozenRecipe):
     """Trains tag classifiers alone."""
 
     tag_weight = 0.5
@@ -104,12 +106,14 @@ class Telling(Frozen):
 
 def test_tags_are_learned_beside_the_objective_by_their_weight(tmp_path: Path) -> None:
     rewards, tags = Rewards(VALUES, NAMES), Tags.of([["right"], ["left"]] * 6)
-    net = Net(head_init.start(FEATURES, rewards, [tags_of_all()], temperature=1.0, width=4, dropout=0.0))
+    net = Net(head_init.init_head(FEATURES, rewards, [tags_of_all()], temperature=1.0, width=4, dropout=0.0))
     linear = net.head.classifiers[0]
     assert isinstance(linear, torch.nn.Linear)
     torch.nn.init.zeros_(linear.weight)
     torch.nn.init.zeros_(linear.bias)
-    batches = Batches(PART, FeatureInputs(FEATURES), Labels(VALUES, NAMES), rewards, batch_size=12, views=[tags])
+    batches = RouterDataModule(
+        PART, FeatureInputs(FEATURES), Labels(VALUES, NAMES), rewards, batch_size=12, views=[tags]
+    )
     trainer = partial(pl.Trainer, accelerator="cpu", devices=1, enable_progress_bar=True, deterministic=True)
     distill(net, batches, Nothing(), Telling(width=4, epochs=1), trainer, folder=tmp_path, seed=0)
     # Cross-entropy at probabilities of ½ has the gradient (p − 1)·z = −½·z for a query's own tag, half of it with this

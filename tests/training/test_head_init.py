@@ -20,7 +20,7 @@ def test_the_tag_classifier_is_multinomial_logistic_regression() -> None:
     z, group = groups()
     linear = torch.nn.Linear(3, 3)
     closed_form.fit_classifier(linear, z, Tags.of([[str(g)] for g in group]))
-    expected = LogisticRegression(C=1.0 / (closed_form.PENALTY * len(z)), tol=1e-8, max_iter=1_000).fit(
+    expected = LogisticRegression(C=1.0 / (closed_form.CLASSIFIER_PENALTY * len(z)), tol=1e-8, max_iter=1_000).fit(
         z.numpy(), group
     )
     found = torch.softmax(linear(z), dim=-1).detach().numpy()
@@ -37,7 +37,7 @@ def test_a_query_of_two_tags_counts_half_for_each() -> None:
 
 def head_of(rewards: list[list[float]], tags: list[list[str]], features: torch.Tensor) -> head_init.Head:
     table = Rewards(np.array(rewards), ("x", "y"))
-    return head_init.start(features, table, [Tags.of(tags)], temperature=0.5, width=4, dropout=0.0)
+    return head_init.init_head(features, table, [Tags.of(tags)], temperature=0.5, width=4, dropout=0.0)
 
 
 def test_a_head_starts_from_the_mean_rewards_of_probable_tags() -> None:
@@ -50,13 +50,17 @@ def test_a_head_starts_from_the_mean_rewards_of_probable_tags() -> None:
 
 def test_without_tags_a_head_starts_from_the_mean_rewards_of_all() -> None:
     table = Rewards(np.array([[1.0, 0.0], [0.5, np.nan]]), ("x", "y"))
-    head = head_init.start(torch.zeros(2, 3), table, [Tags.none(2)], temperature=1.0, width=4, dropout=0.0)
+    head = head_init.init_head(torch.zeros(2, 3), table, [Tags.none(2)], temperature=1.0, width=4, dropout=0.0)
     np.testing.assert_allclose(head(torch.ones(1, 3)).detach().numpy(), [[0.75, 0.0]])
 
 
 def test_tags_that_hardly_any_query_carries_are_not_learned() -> None:
-    tags = Tags.of([["often"]] * 10 + [["often", "rare"]] * (closed_form.LEAST - 1) + [["enough"]] * closed_form.LEAST)
-    assert closed_form.frequent(tags).names == ("enough", "often")
+    tags = Tags.of(
+        [["often"]] * 10
+        + [["often", "rare"]] * (closed_form.MIN_TAG_QUERIES - 1)
+        + [["enough"]] * closed_form.MIN_TAG_QUERIES
+    )
+    assert closed_form.frequent_tags(tags).names == ("enough", "often")
 
 
 def test_a_correction_does_not_move_all_candidates_together() -> None:
@@ -79,7 +83,7 @@ def test_an_outlying_feature_says_no_more_than_a_large_one() -> None:
 @pytest.mark.parametrize("n", [12, 500])
 def test_every_query_is_in_one_cluster_of_the_further_view(n: int) -> None:
     rng = np.random.default_rng(0)
-    view = head_init.clusters([f"query {i}" for i in range(n)], rng.normal(size=(n, 8)).astype(np.float32), seed=0)
+    view = head_init.cluster_tags([f"query {i}" for i in range(n)], rng.normal(size=(n, 8)).astype(np.float32), seed=0)
     assert (view.membership.sum(axis=1) == 1).all()
     assert len(view.names) >= 2
 
@@ -87,7 +91,7 @@ def test_every_query_is_in_one_cluster_of_the_further_view(n: int) -> None:
 def test_the_ridge_is_the_closed_form() -> None:
     rng = np.random.default_rng(0)
     z, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 2))
-    for penalty, weights in closed_form.ridge(torch.from_numpy(z), y).items():
+    for penalty, weights in closed_form.fit_ridge(torch.from_numpy(z), y).items():
         expected = np.linalg.solve(z.T @ z / 30 + penalty * 4 * np.eye(4), z.T @ y / 30)
         np.testing.assert_allclose(weights.T, expected, atol=1e-6)
 
@@ -95,7 +99,7 @@ def test_the_ridge_is_the_closed_form() -> None:
 def test_the_ridge_of_fewer_queries_than_features_is_the_same_closed_form() -> None:
     rng = np.random.default_rng(0)
     z, y = rng.normal(size=(5, 12)), rng.normal(size=(5, 2))
-    for penalty, weights in closed_form.ridge(torch.from_numpy(z), y).items():
+    for penalty, weights in closed_form.fit_ridge(torch.from_numpy(z), y).items():
         expected = np.linalg.solve(z.T @ z / 5 + penalty * 12 * np.eye(12), z.T @ y / 5)
         np.testing.assert_allclose(weights.T, expected, atol=1e-6)
 
@@ -105,7 +109,7 @@ def test_a_candidate_with_half_its_rewards_keeps_its_map_when_noise_is_small() -
     z = rng.normal(size=(20_000, 3))
     y = z @ np.array([[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]])
     y[::2, 1] = np.nan
-    weights = closed_form.ridge(torch.from_numpy(z), y)[closed_form.PENALTIES[0]]
+    weights = closed_form.fit_ridge(torch.from_numpy(z), y)[closed_form.RIDGE_PENALTIES[0]]
     np.testing.assert_allclose(weights[1], weights[0], atol=0.05)
 
 
@@ -113,14 +117,14 @@ def test_a_head_that_falls_back_says_the_mean_rewards_for_every_query() -> None:
     features, group = groups(60)
     rewards = np.random.default_rng(0).random((60, 2))
     head = head_of(rewards.tolist(), [[str(g)] for g in group], features)
-    head_init.trusting(
+    head_init.apply_weights(
         head,
-        head_init.residuals(head, features, Rewards(rewards, ("x", "y"))),
+        head_init.fit_residual_ridges(head, features, Rewards(rewards, ("x", "y"))),
         [Tags.of([[str(g)] for g in group])],
-        head_init.Trust(),
+        head_init.BlendWeights(),
     )
     torch.nn.init.normal_(head.correction[-1].weight)
-    head_init.fall_back(head)
+    head_init.fall_back_to_best_single(head)
     expected = np.tile(rewards.mean(axis=0), (60, 1))
     np.testing.assert_allclose(head.expected(features).detach().numpy(), expected, atol=1e-6)
 
@@ -131,11 +135,11 @@ def test_weights_of_one_and_none_leave_a_head_as_it_was() -> None:
     rewards = np.random.default_rng(0).random((60, 2))
     head = head_of(rewards.tolist(), tags, features)
     before = head.expected(features)
-    head_init.trusting(
+    head_init.apply_weights(
         head,
-        head_init.residuals(head, features, Rewards(rewards, ("x", "y"))),
+        head_init.fit_residual_ridges(head, features, Rewards(rewards, ("x", "y"))),
         [Tags.of(tags)],
-        head_init.Trust(1.0, 0.0),
+        head_init.BlendWeights(1.0, 0.0),
     )
     torch.testing.assert_close(head.expected(features), before)
 
@@ -145,8 +149,8 @@ def test_every_tag_takes_its_own_share_of_the_residual() -> None:
     rewards = Rewards(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]] * 20), ("x", "y"))
     tags = [["a"], ["b"]] * 40
     head = head_of(rewards.values.tolist(), tags, features)
-    only_a = head_init.Trust(1.0, 1.0, of_tag={"a": 1.0, "b": 0.0}, penalty=closed_form.PENALTIES[0])
-    head_init.trusting(head, head_init.residuals(head, features, rewards), [Tags.of(tags)], only_a)
+    only_a = head_init.BlendWeights(1.0, 1.0, of_tag={"a": 1.0, "b": 0.0}, penalty=closed_form.RIDGE_PENALTIES[0])
+    head_init.apply_weights(head, head_init.fit_residual_ridges(head, features, rewards), [Tags.of(tags)], only_a)
     found = head.expected(features[:4]).detach().numpy()
     np.testing.assert_allclose(found, [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.5, 0.5]], atol=0.06)
 
@@ -156,7 +160,9 @@ def test_a_whole_number_is_a_weight_too(residual: float) -> None:
     features, group = groups(60)
     view = Tags.of([[str(g)] for g in group])
     table = Rewards(np.random.default_rng(0).random((60, 2)), ("x", "y"))
-    head = head_init.start(features, table, [view], temperature=0.5, width=4, dropout=0.0)
-    head_init.trusting(head, head_init.residuals(head, features, table), [view], head_init.Trust(residual=residual))
+    head = head_init.init_head(features, table, [view], temperature=0.5, width=4, dropout=0.0)
+    head_init.apply_weights(
+        head, head_init.fit_residual_ridges(head, features, table), [view], head_init.BlendWeights(residual=residual)
+    )
     assert head.shares.tolist() == [residual] * 3
     assert torch.isfinite(head(features)).all()

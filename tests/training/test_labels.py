@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from zooter.data.types import Labels, Rewards, Tags
 from zooter.errors import ConfigError
-from zooter.training.labels import Smoothing, align, pseudo_queries, spread, tag_reward_means
+from zooter.training.labels import TagSmoothing, align, pseudo_queries, spread, tag_reward_means
 
 NAN = math.nan
 FIRST = "soften_then_average"
@@ -22,7 +22,7 @@ def rewards(*rows: list[float]) -> Rewards:
     return Rewards(np.array(rows, dtype=float), tuple("abcdefgh"[: len(rows[0])]))
 
 
-def label(smoothing: Smoothing, table: Rewards, tags: Tags) -> Labels:
+def label(smoothing: TagSmoothing, table: Rewards, tags: Tags) -> Labels:
     return smoothing.fit(table, tags).label(table, tags)
 
 
@@ -53,18 +53,18 @@ def by_hand(values: list[list[float]], tags: list[list[str]], beta: float) -> li
 @pytest.mark.parametrize("beta", [0.0, 0.1, 0.3, 0.5, 1.0])
 def test_labels_are_the_papers_formula(beta: float) -> None:
     expected = by_hand(TABLE.values.tolist(), [["law"], ["law", "art"], ["art"], []], beta)
-    np.testing.assert_allclose(label(Smoothing(beta=beta, **PAPER), TABLE, TAGS).values, expected, rtol=1e-12)
+    np.testing.assert_allclose(label(TagSmoothing(beta=beta, **PAPER), TABLE, TAGS).values, expected, rtol=1e-12)
 
 
 def test_two_queries_by_hand() -> None:
     table = rewards([math.log(3.0), 0.0], [0.0, math.log(4.0)])  # s = (3/4, 1/4) and (1/5, 4/5), mean (19/40, 21/40)
-    found = label(Smoothing(beta=0.5, **PAPER), table, Tags.of([["t"], ["t"]]))
+    found = label(TagSmoothing(beta=0.5, **PAPER), table, Tags.of([["t"], ["t"]]))
     np.testing.assert_allclose(found.values, [[49 / 80, 31 / 80], [27 / 80, 53 / 80]])
 
 
 def test_averaging_before_softening_is_a_softmax_of_mixed_rewards() -> None:
     table, tags = rewards([1.0, 0.0], [3.0, 4.0], [9.0, 9.0]), Tags.of([["t"], ["t"], ["u"]])
-    smoothing = Smoothing(beta=0.25, temperature=2.0, unit="reward", shrinkage=0.0, order="average_then_soften")
+    smoothing = TagSmoothing(beta=0.25, temperature=2.0, unit="reward", shrinkage=0.0, order="average_then_soften")
     mixed = np.array([[0.25 * 1 + 0.75 * 2, 0.25 * 0 + 0.75 * 2], [0.25 * 3 + 0.75 * 2, 0.25 * 4 + 0.75 * 2], [9, 9]])
     np.testing.assert_allclose(label(smoothing, table, tags).values, softmax(mixed / 2.0, axis=1))
 
@@ -72,9 +72,9 @@ def test_averaging_before_softening_is_a_softmax_of_mixed_rewards() -> None:
 def test_the_temperature_is_in_units_of_the_spread_inside_queries() -> None:
     table = rewards([0.0, 2.0], [10.0, 14.0], [5.0, NAN])  # standard deviations 1 and 2; one reward shows no spread
     assert spread(table) == pytest.approx(math.sqrt((1 + 4) / 2))
-    prior = Smoothing(temperature=0.5).fit(table, Tags.none(3))
+    prior = TagSmoothing(temperature=0.5).fit(table, Tags.none(3))
     assert prior.scale == pytest.approx(0.5 * math.sqrt(2.5))
-    found = label(Smoothing(beta=1.0, temperature=0.5), table, Tags.none(3)).values
+    found = label(TagSmoothing(beta=1.0, temperature=0.5), table, Tags.none(3)).values
     assert found[0, 1] / found[0, 0] == pytest.approx(math.exp(2.0 / prior.scale))
 
 
@@ -85,13 +85,13 @@ def test_rewards_that_show_no_difference_have_a_spread_of_one(table: Rewards) ->
 
 def test_hard_labels_put_the_mass_on_the_best_and_share_it_where_several_are() -> None:
     table = rewards([0.0, 1.0, 0.5], [2.0, 0.0, 2.0], [NAN, -3.0, -4.0])
-    found = label(Smoothing(beta=1.0, hard=True), table, Tags.none(3))
+    found = label(TagSmoothing(beta=1.0, hard=True), table, Tags.none(3))
     assert found.values.tolist() == [[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]]
 
 
 def test_missing_cells_have_no_mass_and_do_not_enter_the_means_of_tags() -> None:
     table = rewards([math.log(3.0), 0.0, NAN], [NAN, 0.0, 0.0], [0.0, NAN, NAN])
-    prior = Smoothing(beta=0.0, **PAPER).fit(table, Tags.of([["t"], ["t"], []]))
+    prior = TagSmoothing(beta=0.0, **PAPER).fit(table, Tags.of([["t"], ["t"], []]))
     # s = (3/4, 1/4, –), (–, 1/2, 1/2): means (3/4, 3/8, 1/2), which sum to 13/8.
     np.testing.assert_allclose(prior.of_tag, [[6 / 13, 3 / 13, 4 / 13]])
     found = prior.label(table, Tags.of([["t"], ["t"], []]))
@@ -99,14 +99,16 @@ def test_missing_cells_have_no_mass_and_do_not_enter_the_means_of_tags() -> None
 
 
 def test_a_prior_that_is_silent_about_all_observed_candidates_leaves_the_own_label() -> None:
-    prior = Smoothing(beta=0.0, hard=True, shrinkage=0.0, order=FIRST).fit(rewards([1.0, 0.0, 0.0]), Tags.of([["t"]]))
+    prior = TagSmoothing(beta=0.0, hard=True, shrinkage=0.0, order=FIRST).fit(
+        rewards([1.0, 0.0, 0.0]), Tags.of([["t"]])
+    )
     found = prior.label(rewards([NAN, 5.0, 1.0]), Tags.of([["t"]]))
     assert found.values.tolist() == [[0.0, 1.0, 0.0]]
 
 
 def test_shrinkage_counts_as_that_many_more_queries_with_the_mean_label() -> None:
     table, tags = rewards([1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]), Tags.of([["small"], [], [], []])
-    prior = Smoothing(hard=True, shrinkage=3.0, order=FIRST).fit(table, tags)
+    prior = TagSmoothing(hard=True, shrinkage=3.0, order=FIRST).fit(table, tags)
     np.testing.assert_allclose(prior.overall, [1 / 4, 3 / 4])
     np.testing.assert_allclose(prior.of_tag, [[(1 + 3 / 4) / 4, (0 + 9 / 4) / 4]])
 
@@ -118,7 +120,7 @@ def test_a_candidate_never_observed_in_a_tag_stands_at_the_mean_of_all() -> None
 
 
 def test_new_queries_are_labelled_by_the_tags_of_training_and_unknown_tags_are_ignored() -> None:
-    prior = Smoothing(beta=0.0, hard=True, shrinkage=0.0, order=FIRST).fit(
+    prior = TagSmoothing(beta=0.0, hard=True, shrinkage=0.0, order=FIRST).fit(
         rewards([1.0, 0.0], [0.0, 1.0]), Tags.of([["x"], ["y"]])
     )
     new = Tags.of([["y"], ["unknown"], ["unknown", "x"], ["x", "y"]])
@@ -126,7 +128,7 @@ def test_new_queries_are_labelled_by_the_tags_of_training_and_unknown_tags_are_i
 
 
 def test_own_labels_are_unsmoothed() -> None:
-    prior = Smoothing(beta=0.0, **PAPER).fit(TABLE, TAGS)
+    prior = TagSmoothing(beta=0.0, **PAPER).fit(TABLE, TAGS)
     np.testing.assert_allclose(prior.own(TABLE).values, softmax(TABLE.values, axis=1))
 
 
@@ -151,7 +153,7 @@ def tables(draw: st.DrawFn) -> tuple[Rewards, Tags]:
 
 
 SETTINGS = st.builds(
-    Smoothing,
+    TagSmoothing,
     beta=st.sampled_from([0.0, 0.3, 1.0]),
     temperature=st.sampled_from([0.01, 0.25, 3.0]),
     unit=st.sampled_from(["spread", "reward"]),
@@ -163,7 +165,7 @@ SETTINGS = st.builds(
 
 @given(tables(), SETTINGS)
 def test_labels_are_distributions_over_the_observed_candidates(
-    table: tuple[Rewards, Tags], smoothing: Smoothing
+    table: tuple[Rewards, Tags], smoothing: TagSmoothing
 ) -> None:
     found = label(smoothing, *table).values
     assert (found >= 0).all()
@@ -172,15 +174,15 @@ def test_labels_are_distributions_over_the_observed_candidates(
 
 
 @given(tables(), SETTINGS)
-def test_beta_one_keeps_the_own_label(table: tuple[Rewards, Tags], smoothing: Smoothing) -> None:
-    given = Smoothing(**{**vars(smoothing), "beta": 1.0})
+def test_beta_one_keeps_the_own_label(table: tuple[Rewards, Tags], smoothing: TagSmoothing) -> None:
+    given = TagSmoothing(**{**vars(smoothing), "beta": 1.0})
     prior = given.fit(*table)
     np.testing.assert_allclose(prior.label(*table).values, prior.own(table[0]).values, atol=1e-12)
 
 
 @given(tables(), SETTINGS, st.integers(-100, 100))
 def test_labels_do_not_change_when_all_rewards_are_shifted(
-    table: tuple[Rewards, Tags], smoothing: Smoothing, shift: int
+    table: tuple[Rewards, Tags], smoothing: TagSmoothing, shift: int
 ) -> None:
     given, tags = table
     if smoothing.hard and smoothing.order == "average_then_soften":
@@ -191,13 +193,13 @@ def test_labels_do_not_change_when_all_rewards_are_shifted(
 
 @given(tables(), SETTINGS, st.sampled_from([0.25, 4.0, 1024.0]))
 def test_labels_in_units_of_the_spread_do_not_change_when_rewards_are_scaled(
-    table: tuple[Rewards, Tags], smoothing: Smoothing, factor: float
+    table: tuple[Rewards, Tags], smoothing: TagSmoothing, factor: float
 ) -> None:
     given, tags = table
     if np.nanmax(np.nanmax(given.values, axis=1) - np.nanmin(given.values, axis=1)) == 0.0:
         return  # no spread to take for a unit
     scaled = Rewards(given.values * factor, given.candidates)
-    smoothing = Smoothing(**{**vars(smoothing), "unit": "spread"})
+    smoothing = TagSmoothing(**{**vars(smoothing), "unit": "spread"})
     np.testing.assert_allclose(label(smoothing, scaled, tags).values, label(smoothing, given, tags).values, atol=1e-9)
 
 
@@ -222,7 +224,7 @@ def test_labels_in_units_of_the_spread_do_not_change_when_rewards_are_scaled(
 )
 def test_settings_out_of_range_are_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Smoothing(**setting)
+        TagSmoothing(**setting)
     assert str(caught.value).startswith(message)
     assert f"; found {next(iter(setting.values()))}; " in str(caught.value)
 
@@ -271,7 +273,7 @@ def test_tags_that_differ_for_sure_keep_their_means() -> None:
 
 def test_every_tag_can_have_its_own_beta() -> None:
     table, tags = rewards([1.0, 0.0], [0.0, 2.0], [1.0, 0.5]), Tags.of([["t"], ["u"], []])
-    prior = Smoothing(beta=0.5, **PAPER).fit(table, tags, {"t": 1.0})
+    prior = TagSmoothing(beta=0.5, **PAPER).fit(table, tags, {"t": 1.0})
     found, own, rows = prior.label(table, tags).values, prior.own(table).values, prior.rows(tags)
     np.testing.assert_allclose(found[0], own[0])
     np.testing.assert_allclose(found[1:], 0.5 * own[1:] + 0.5 * rows[1:])
@@ -279,7 +281,7 @@ def test_every_tag_can_have_its_own_beta() -> None:
 
 def test_a_query_of_two_tags_has_their_mean_beta() -> None:
     table, tags = rewards([1.0, 0.0], [0.0, 2.0]), Tags.of([["t", "u"], ["u"]])
-    prior = Smoothing(beta=0.5, **PAPER).fit(table, tags, {"t": 1.0, "u": 0.0})
+    prior = TagSmoothing(beta=0.5, **PAPER).fit(table, tags, {"t": 1.0, "u": 0.0})
     found, own, rows = prior.label(table, tags).values, prior.own(table).values, prior.rows(tags)
     np.testing.assert_allclose(found, [0.5 * own[0] + 0.5 * rows[0], rows[1]])
 
@@ -287,10 +289,10 @@ def test_a_query_of_two_tags_has_their_mean_beta() -> None:
 @pytest.mark.parametrize("setting", [{"beta": "auto"}, {"beta": "per_tag"}, {"beta": 0.3, "temperature": "auto"}])
 def test_what_is_to_be_chosen_has_to_be_chosen_before_labels_are_made(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="has to be chosen"):
-        label(Smoothing(**setting), TABLE, TAGS)
+        label(TagSmoothing(**setting), TABLE, TAGS)
 
 
 @pytest.mark.parametrize("setting", [{"beta": "automatic"}, {"temperature": "hot"}])
 def test_a_word_that_names_no_way_of_choosing_is_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"found (automatic|hot)"):
-        Smoothing(**setting)
+        TagSmoothing(**setting)

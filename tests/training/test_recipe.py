@@ -8,12 +8,12 @@ from support.made_up import encoder_folder
 from zooter.errors import ConfigError
 from zooter.router.encoder import Encoder
 from zooter.router.net import Head
-from zooter.training.recipe import Finetune
+from zooter.training.recipe import FinetuneRecipe
 
 
 def test_lower_layers_take_smaller_steps_and_the_rates_rise_and_fall(tmp_path: Path) -> None:
     encoder = Encoder(str(encoder_folder(tmp_path)), layers=(1, 2))
-    recipe = Finetune(lr=0.4, decay=0.5, head_lr=0.3, warmup=0.1)
+    recipe = FinetuneRecipe(lr=0.4, decay=0.5, head_lr=0.3, warmup=0.1)
     net = recipe.net(encoder, Head(64 + 29, 3, [2], 4))
     optimizer, schedule = recipe.optimise(net, steps=10)
     names = {parameter: name for name, parameter in net.named_parameters()}
@@ -34,4 +34,4 @@ def test_lower_layers_take_smaller_steps_and_the_rates_rise_and_fall(tmp_path: P
 @pytest.mark.parametrize("decay", [0.0, 1.1])
 def test_a_decay_that_is_none_is_refused(decay: float) -> None:
     with pytest.raises(ConfigError, match="decay in"):
-        Finetune(decay=decay)
+        FinetuneRecipe(decay=decay)

@@ -7,19 +7,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
-from zooter.collect.respond import Column, columns
+from zooter.collect.respond import FillPlan, plan_responses
 from zooter.collect.rewarder.protocol import Combination, Rewarder
-from zooter.collect.run import Live
+from zooter.collect.run import Collector
 from zooter.data.cache import reward_keys
 from zooter.data.pool import Candidate
 from zooter.data.store import KEY
 from zooter.data.types import Query
 
-LETTERS_PER_TOKEN = 4.0  # of English, where no response tells better
+CHARACTERS_PER_TOKEN = 4.0  # of English, where no response tells better
 
 
 @dataclass(frozen=True)
-class Line:
+class StageEstimate:
     """One stage of one candidate.
 
     Attributes:
@@ -42,14 +42,14 @@ class Line:
     guessed: bool = False
 
 
-def plan(live: Live) -> list[Line]:
+def estimate_run(live: Collector) -> list[StageEstimate]:
     """A line per candidate for responses, and one per candidate and rewarder for rewards.
 
     Raises:
         ZooterError: as the run itself would, for what can be known before anything is asked.
     """
     queries = live.reader.read()
-    found = columns(queries, live.pool, live.responder, live.cells, live.rules)
+    found = plan_responses(queries, live.pool, live.responder, live.cells, live.rules)
     lines = [_responses(live, candidate, found[candidate.name], queries) for candidate in live.pool.candidates]
     for title, rewarder in _rewarders(live):
         for name, column in found.items():
@@ -59,11 +59,11 @@ def plan(live: Live) -> list[Line]:
             attempts = live.cells.attempts(absent)
             given_up = sum(attempts[key] >= live.rules.max_attempts for key in absent)
             missing = len(absent) - given_up + len(column.missing)
-            lines.append(Line(title, name, len(column.keys), missing, given_up))
+            lines.append(StageEstimate(title, name, len(column.keys), missing, given_up))
     return lines
 
 
-def _rewarders(live: Live) -> Iterator[tuple[str, Rewarder]]:
+def _rewarders(live: Collector) -> Iterator[tuple[str, Rewarder]]:
     for title, rewarder in (("reward", live.rewarder), ("truth", live.truth)):
         if isinstance(rewarder, Combination):
             yield from ((f"{title}: {name}", part) for name, part in rewarder.parts.items())
@@ -71,25 +71,25 @@ def _rewarders(live: Live) -> Iterator[tuple[str, Rewarder]]:
             yield title, rewarder
 
 
-def _responses(live: Live, candidate: Candidate, column: Column, queries: Sequence[Query]) -> Line:
+def _responses(live: Collector, candidate: Candidate, column: FillPlan, queries: Sequence[Query]) -> StageEstimate:
     letters = sum(len(queries[i % len(queries)].text) for i in column.missing)
     stored = live.cells.responses.table(["query_id", "input_tokens", "output_tokens", KEY], pa.array(column.keys))
     length_of = {query.id: len(query.text) for query in queries}
     known = [length_of.get(name, 0) for name in stored["query_id"].to_pylist()] if len(stored) else []
     answered = pc.sum(stored["output_tokens"]).as_py() if len(stored) else None
     asked = pc.sum(stored["input_tokens"]).as_py() if len(stored) else None
-    per_letter = asked / sum(known) if asked and sum(known) else 1.0 / LETTERS_PER_TOKEN
+    per_letter = asked / sum(known) if asked and sum(known) else 1.0 / CHARACTERS_PER_TOKEN
     longest = live.responder.sampling.max_new_tokens
     each = answered / len(stored) if answered is not None else float(longest)
     tokens = letters * per_letter, len(column.missing) * each
     cost = candidate.cost(round(tokens[0]), round(tokens[1])) if column.missing else 0.0
     guessed = answered is None and bool(column.missing)
-    return Line(
+    return StageEstimate(
         "respond", candidate.name, len(column.keys), len(column.missing), column.given_up, *tokens, cost, guessed
     )
 
 
-def table(lines: Sequence[Line]) -> Table:
+def estimate_table(lines: Sequence[StageEstimate]) -> Table:
     """The plan for people, with a total."""
     shown = Table(title="plan: nothing has been asked", show_footer=True)
     costs = [line.cost for line in lines if line.stage == "respond"]

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from zooter.collect import progress
 from zooter.collect.responder.protocol import Request, Responder
-from zooter.data.cache import Cells, key, told
+from zooter.data.cache import ResponseCache, canonical_json, content_key
 from zooter.data.pool import Candidate
 from zooter.data.store import KEY, Store
 from zooter.data.types import Query, Response
@@ -22,15 +22,15 @@ from zooter.errors import ResponderError
 
 log = logging.getLogger(__name__)
 
-MOST_TRIES = 1_000  # brackets of one reply that open no JSON value; a model caught in a loop writes millions
-LANDED_TOGETHER = 256  # replies; what a killed run has to ask again, at most, beside calls in flight
-ENOUGH = 50  # first tries from which the share of failures says something
+MAX_TRIES = 1_000  # brackets of one reply that open no JSON value; a model caught in a loop writes millions
+WRITE_BATCH = 256  # replies; what a killed run has to ask again, at most, beside calls in flight
+MIN_CALLS_TO_JUDGE = 50  # first tries from which the share of failures says something
 
 _DECODER = json.JSONDecoder(strict=False)  # models put line breaks into strings
 
 
 @dataclass(frozen=True)
-class Replies:
+class CachedLLM:
     """What one model says to texts. Replies are kept as they came, so that reading them better asks nothing again.
 
     Attributes:
@@ -56,8 +56,8 @@ class Replies:
         Raises:
             ResponderError: the model cannot be asked, or more calls failed than may; finished replies are kept.
         """
-        identity = told(self.responder.identity(self.candidate))
-        keys = [key("reply", identity, text) for text in texts]
+        identity = canonical_json(self.responder.identity(self.candidate))
+        keys = [content_key("reply", identity, text) for text in texts]
         text_of = {k: text for k, text in zip(keys, texts, strict=True) if k not in self.known}
         missing = self._unread(list(text_of))
         attempts = self._cells.attempts(missing) if self._cells else Counter()
@@ -74,8 +74,8 @@ class Replies:
         return [self.known[k] for k in keys]
 
     @property
-    def _cells(self) -> Cells | None:
-        return None if self.folder is None else Cells(self.folder)
+    def _cells(self) -> ResponseCache | None:
+        return None if self.folder is None else ResponseCache(self.folder)
 
     def _unread(self, keys: list[str]) -> list[str]:
         """Those that the disk has no reply for; the others become known."""
@@ -100,20 +100,22 @@ class Replies:
                         advance(1, one.cost or 0.0, one.error is not None)
                         self.known[one.query_id] = None if one.error is not None else one.text
                         waiting[one.query_id] = one
-                        if len(waiting) >= LANDED_TOGETHER:
+                        if len(waiting) >= WRITE_BATCH:
                             self._land(waiting, identity)
                         # A call that has failed before is likely to fail again: only first tries say whether to go on.
                         if not attempts.get(one.query_id):
                             first += 1
                             errors.update([one.error] if one.error is not None else [])
-                            if first >= ENOUGH:
+                            if first >= MIN_CALLS_TO_JUDGE:
                                 self._refuse_if_too_many(errors, first)
         finally:  # also what came before an interruption or an error is kept: it has been paid for
             self._land(waiting, identity)
         self._refuse_if_too_many(errors, first)
 
     def _bar(self, total: int) -> AbstractContextManager[Callable[[int, float, int], None]]:
-        return progress.bar(self.title, total) if self.title else nullcontext(lambda cells, dollars, failed: None)
+        return (
+            progress.progress_bar(self.title, total) if self.title else nullcontext(lambda cells, dollars, failed: None)
+        )
 
     def _land(self, waiting: dict[str, Response], identity: str) -> None:
         if self._cells is not None and waiting:
@@ -145,7 +147,7 @@ class Replies:
 def json_values(text: str) -> Iterator[Any]:
     """Every JSON object and array in a text, in order, whatever stands around it; not again those inside others."""
     start = tries = 0
-    while tries < MOST_TRIES:
+    while tries < MAX_TRIES:
         places = [place for place in (text.find("{", start), text.find("[", start)) if place >= 0]
         if not places:
             return

@@ -18,7 +18,7 @@ class Rate(Column):
 
 
 @contextmanager
-def bar(title: str, total: int, console: Console | None = None) -> Iterator[Callable[[int, float, int], None]]:
+def progress_bar(title: str, total: int, console: Console | None = None) -> Iterator[Callable[[int, float, int], None]]:
     """A bar for `total` cells; gives a function that takes cells done, US dollars spent and failures, all of them new.
 
     It is shown on a terminal only and leaves nothing behind.

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 
 from zooter.collect import progress
 from zooter.collect.responder.protocol import Request, Responder
-from zooter.data.cache import Cells, response_keys, told
+from zooter.data.cache import ResponseCache, canonical_json, response_keys
 from zooter.data.pool import Pool
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError, ResponderError
 
 log = logging.getLogger(__name__)
 
-ENOUGH = 50  # first tries of a candidate from which the share of failures says something
+MIN_CALLS_TO_JUDGE = 50  # first tries of a candidate from which the share of failures says something
 
 
 @dataclass(frozen=True)
-class Rules:
+class FillPolicy:
     """How cells are filled.
 
     Attributes:
@@ -51,7 +51,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Column:
+class FillPlan:
     """What one candidate has to answer.
 
     Attributes:
@@ -68,7 +68,7 @@ class Column:
 
 
 @dataclass
-class _Tally:
+class _FailureStats:
     """What a candidate has done so far: calls, failures, both of first tries, and the failures' reasons."""
 
     done: int = 0
@@ -78,9 +78,9 @@ class _Tally:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def columns(
-    queries: Sequence[Query], pool: Pool, responder: Responder, cells: Cells, rules: Rules
-) -> dict[str, Column]:
+def plan_responses(
+    queries: Sequence[Query], pool: Pool, responder: Responder, cells: ResponseCache, rules: FillPolicy
+) -> dict[str, FillPlan]:
     """Candidate → its cells, and which of them are missing; asks nothing.
 
     Raises:
@@ -101,19 +101,19 @@ def columns(
         attempts = cells.attempts([keys[i] for i in absent])
         missing = [i for i in absent if attempts[keys[i]] < rules.max_attempts]
         planned |= {keys[i] for i in missing}
-        found[candidate.name] = Column(keys, missing, attempts, len(absent) - len(missing))
+        found[candidate.name] = FillPlan(keys, missing, attempts, len(absent) - len(missing))
     return found
 
 
 def respond(
-    queries: Sequence[Query], pool: Pool, responder: Responder, cells: Cells, rules: Rules
+    queries: Sequence[Query], pool: Pool, responder: Responder, cells: ResponseCache, rules: FillPolicy
 ) -> dict[str, list[str]]:
     """Fill the missing responses; candidate → the keys of its cells, some of which may have failed.
 
     Raises:
         ResponderError: the candidates cannot be asked, or too many calls of one failed.
     """
-    found = columns(queries, pool, responder, cells, rules)
+    found = plan_responses(queries, pool, responder, cells, rules)
     stage = _Stage(queries, pool, responder, cells, rules, found)
     requests = stage.requests()
     given_up = sum(column.given_up for column in found.values())
@@ -134,11 +134,11 @@ class _Stage:
     queries: Sequence[Query]
     pool: Pool
     responder: Responder
-    cells: Cells
-    rules: Rules
-    found: Mapping[str, Column]
+    cells: ResponseCache
+    rules: FillPolicy
+    found: Mapping[str, FillPlan]
     key_of: dict[tuple[str, str, int], str] = field(default_factory=dict)
-    tallies: dict[str, _Tally] = field(default_factory=dict)
+    tallies: dict[str, _FailureStats] = field(default_factory=dict)
     waiting: list[tuple[str, Response]] = field(default_factory=list)
 
     def requests(self) -> list[Request]:
@@ -146,7 +146,7 @@ class _Stage:
         requests = []
         for candidate in self.pool.candidates:
             column = self.found[candidate.name]
-            self.tallies[candidate.name] = _Tally()
+            self.tallies[candidate.name] = _FailureStats()
             for i in column.missing:
                 sample, row = divmod(i, len(self.queries))
                 requests.append(Request(self.queries[row], candidate, sample))
@@ -154,11 +154,13 @@ class _Stage:
         return requests
 
     async def run(self, requests: Sequence[Request]) -> None:
-        identities = {candidate.name: told(self.responder.identity(candidate)) for candidate in self.pool.candidates}
+        identities = {
+            candidate.name: canonical_json(self.responder.identity(candidate)) for candidate in self.pool.candidates
+        }
         landed = started = time.monotonic()
         dollars = 0.0
         try:
-            with progress.bar("asking", len(requests)) as advance:
+            with progress.progress_bar("asking", len(requests)) as advance:
                 async with aclosing(self.responder.respond(requests)) as responses:
                     async for response in responses:
                         dollars += response.cost or 0.0
@@ -185,7 +187,7 @@ class _Stage:
             tally.first += 1
             tally.first_failed += failed
             # A call that has failed before is likely to fail again: only first tries say whether to go on.
-            if tally.first >= ENOUGH and tally.first_failed > self.rules.max_failures * tally.first:
+            if tally.first >= MIN_CALLS_TO_JUDGE and tally.first_failed > self.rules.max_failures * tally.first:
                 raise self._too_many(response.candidate, tally.first_failed, tally.first, tally.reasons)
 
     def _land(self, identities: Mapping[str, str]) -> None:

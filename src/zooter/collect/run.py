@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from zooter.collect import progress
 from zooter.collect.reader.protocol import Reader
-from zooter.collect.respond import Rules, respond
+from zooter.collect.respond import FillPolicy, respond
 from zooter.collect.responder.protocol import Responder
 from zooter.collect.rewarder.protocol import Combination, Rewarder
-from zooter.data.cache import Cells, reward_keys, told
+from zooter.data.cache import ResponseCache, canonical_json, reward_keys
 from zooter.data.files import atomic_path
 from zooter.data.pool import Candidate, Pool
 from zooter.data.schema import schema
@@ -27,13 +27,13 @@ from zooter.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-REWARDED_TOGETHER = 1_024  # cells that land together in the reward stage
+REWARD_BATCH = 1_024  # cells that land together in the reward stage
 RECORDS = schema()
 _OF_RESPONSE = ("finish_reason", "margin", "first_tokens", "input_tokens", "output_tokens", "seconds")
 
 
 @dataclass(frozen=True)
-class Live:
+class Collector:
     """The parts of a live run.
 
     Attributes:
@@ -49,13 +49,13 @@ class Live:
     cache_dir: Path
     rewarder: Rewarder | None = None
     truth: Rewarder | None = None
-    rules: Rules = field(default_factory=Rules)
+    rules: FillPolicy = field(default_factory=FillPolicy)
     split: Split | None = None
 
     @property
-    def cells(self) -> Cells:
+    def cells(self) -> ResponseCache:
         """The stores of this run."""
-        return Cells(self.cache_dir)
+        return ResponseCache(self.cache_dir)
 
     def run(self, out: Path, until: str | None = None) -> None:
         """Fill what is missing and write the recorded table; until="respond" leaves the rewards out.
@@ -113,7 +113,7 @@ class Live:
         identity, started = rewarder.identity(), time.monotonic()
         found: dict[str, Floats] = {}
         computed = 0
-        with progress.bar("rewarding", sum(map(len, keys.values()))) as advance:
+        with progress.progress_bar("rewarding", sum(map(len, keys.values()))) as advance:
             for name, of_candidate in keys.items():
                 pairs = list(self.answers(queries, name, of_candidate))
                 rows = [i for i, (_, response) in enumerate(pairs) if response.error is None]
@@ -121,8 +121,8 @@ class Live:
                 values = self.cells.rewards_of(names)
                 missing = self._missing(names, values)
                 advance(len(of_candidate) - len(missing), 0.0, 0)
-                for start in range(0, len(missing), REWARDED_TOGETHER):
-                    batch = missing[start : start + REWARDED_TOGETHER]
+                for start in range(0, len(missing), REWARD_BATCH):
+                    batch = missing[start : start + REWARD_BATCH]
                     asked, given = _unzipped([pairs[rows[i]] for i in batch])
                     gave = rewarder.reward(asked, given)
                     self.cells.keep_rewards([names[i] for i in batch], given, gave, identity)
@@ -169,7 +169,7 @@ class Live:
         tokens = zip(cells["input_tokens"].to_pylist(), cells["output_tokens"].to_pylist(), strict=True)
         # Today's prices; the recorded cost where they are not known.
         costs = pa.array([candidate.cost(*counts) for counts in tokens], pa.float64())
-        gave = None if self.rewarder is None else told(self.rewarder.identity())
+        gave = None if self.rewarder is None else canonical_json(self.rewarder.identity())
         columns = {
             "query_id": [query.id for query in asked],
             "query": [query.text for query in asked],

@@ -9,24 +9,31 @@ from typing import Any
 import numpy as np
 
 from zooter.data import response_table
-from zooter.data.arrow_io import files
+from zooter.data.arrow_io import data_files
 from zooter.data.files import sha256
 from zooter.data.pool import Pool
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.split import Split
 from zooter.errors import ConfigError, ExportError
 from zooter.evaluation import harness
 from zooter.evaluation.replay import Replay
 from zooter.router import manifest, onnx_export
-from zooter.router.torch_router import Router
+from zooter.router.torch_router import TorchRouter
 from zooter.selector.cascade.margin import MarginSelector
-from zooter.selector.routing.price_target import Target, Trade, choose, figures, hashes, of_single
+from zooter.selector.routing.price_target import (
+    CalibrationTarget,
+    PriceTradeoff,
+    best_single_rewards,
+    choose,
+    figures,
+    hashes,
+)
 
 SHARES = tuple((np.arange(100, -1, -1) / 100).tolist())  # of a tier's queries that go on, the dearest first
 
 
 @dataclass(frozen=True)
-class Settings:
+class CalibrateSettings:
     """What is calibrated, on what, for what.
 
     Attributes:
@@ -40,7 +47,7 @@ class Settings:
 
     export: Path
     records: Path
-    target: Target
+    target: CalibrationTarget
     selector: MarginSelector | None = None
     pool: Pool | None = None
     call_prices: Mapping[str, float] | None = None
@@ -54,7 +61,7 @@ class Settings:
             )  # fmt: skip
 
 
-def run(settings: Settings) -> dict[str, Any]:
+def run(settings: CalibrateSettings) -> dict[str, Any]:
     """Choose and save; what is saved.
 
     Raises:
@@ -63,47 +70,63 @@ def run(settings: Settings) -> dict[str, Any]:
         RecordsError: the table lacks margins.
     """
     about = manifest.verify(settings.export)
-    ours = sorted(sha256(file) for file in files(settings.records))
+    ours = sorted(sha256(file) for file in data_files(settings.records))
     if hashes(about)["data"] != ours:
         raise ExportError(
             expected=f"the table that {settings.export} was trained on, whose validation queries it has not learned",
             found=f"another one in {settings.records}",
             do="give records=… of the training run, or train on this table",
         )
-    table = harness.priced(response_table.read(settings.records, settings.pool), settings.call_prices)
+    table = harness.with_prices(response_table.read(settings.records, settings.pool), settings.call_prices)
     part = settings.split.parts(table.texts)[0]
     training, validation, test = (table.take(rows) for rows in (part.train, part.val, part.test))
     if settings.selector is None:
-        name, chosen = manifest.CALIBRATION, weighed(Router.load(settings.export), settings.target, validation, test)
+        name, chosen = (
+            manifest.CALIBRATION,
+            calibrate_price_weight(TorchRouter.load(settings.export), settings.target, validation, test),
+        )
     else:
-        name, chosen = manifest.MARGIN, held(settings.selector, settings.target, training, validation, test)
-    kept_too = kept(settings.target, chosen["held_out"])
+        name, chosen = (
+            manifest.MARGIN,
+            calibrate_cascade(settings.selector, settings.target, training, validation, test),
+        )
+    kept_too = meets_target(settings.target, chosen["held_out"])
     found = chosen | {
         "target": asdict(settings.target), "for": hashes(about), "held_out": chosen["held_out"] | {"kept": kept_too}
     }  # fmt: skip
-    onnx_export.extend(settings.export, lambda draft, facts: manifest.write_json(draft / name, found))
+    onnx_export.update_export(settings.export, lambda draft, facts: manifest.write_json(draft / name, found))
     return found
 
 
-def weighed(router: Router, target: Target, validation: Recorded, test: Recorded) -> dict[str, Any]:
+def calibrate_price_weight(
+    router: TorchRouter, target: CalibrationTarget, validation: ResponseTable, test: ResponseTable
+) -> dict[str, Any]:
     """A router's price weight for a target."""
-    on_validation, level = Trade.of(router.route(validation.texts), validation), target.level
+    on_validation, level = PriceTradeoff.of(router.route(validation.texts), validation), target.level
     weight = on_validation.choose(target)
     return {
         "price_weight": weight,
         "prices": dict(validation.prices),
         "chosen_on": on_validation.figures(weight, level),
-        "held_out": Trade.of(router.route(test.texts), test).figures(weight, level),
+        "held_out": PriceTradeoff.of(router.route(test.texts), test).figures(weight, level),
     }
 
 
-def held(
-    selector: MarginSelector, target: Target, training: Recorded, validation: Recorded, test: Recorded
+def calibrate_cascade(
+    selector: MarginSelector,
+    target: CalibrationTarget,
+    training: ResponseTable,
+    validation: ResponseTable,
+    test: ResponseTable,
 ) -> dict[str, Any]:
     """A cascade's thresholds for a target, by the share of a tier's validation queries that go on."""
     fitted = replace(selector, threshold=replace(selector.threshold, running=False)).fit(training, validation)
-    share = choose(target, SHARES, lambda one, level: climbed(fitted.held(validation, one), validation, level))
-    final = fitted.held(validation, share)
+    share = choose(
+        target,
+        SHARES,
+        lambda one, level: evaluate_cascade(fitted.with_fixed_threshold(validation, one), validation, level),
+    )
+    final = fitted.with_fixed_threshold(validation, share)
     return {
         "order": list(final.order),
         "signal": final.signal,
@@ -112,12 +135,12 @@ def held(
         "thresholds": np.nan_to_num(final.threshold.fixed or ()).tolist(),
         "share": share,
         "prices": {name: validation.prices[name] for name in final.order},
-        "chosen_on": climbed(final, validation, target.level),
-        "held_out": climbed(final, test, target.level),
+        "chosen_on": evaluate_cascade(final, validation, target.level),
+        "held_out": evaluate_cascade(final, test, target.level),
     }
 
 
-def climbed(selector: MarginSelector, rows: Recorded, level: float) -> dict[str, float]:
+def evaluate_cascade(selector: MarginSelector, rows: ResponseTable, level: float) -> dict[str, float]:
     """`figures` of a cascade with fixed thresholds on recorded rows, whose dearest candidate is its last.
 
     Raises:
@@ -138,10 +161,10 @@ def climbed(selector: MarginSelector, rows: Recorded, level: float) -> dict[str,
             ours[i] = next(cell.reward for cell in of[response.candidate] if cell.response is response)
     prices = np.array([one.ledger.cost for one in decided])
     last = np.array([selector.order[-1] in one.ledger.calls for one in decided])
-    return figures(ours, of_single(rows.rewards().values), prices, last, level)
+    return figures(ours, best_single_rewards(rows.rewards().values), prices, last, level)
 
 
-def kept(target: Target, found: dict[str, float]) -> bool:
+def meets_target(target: CalibrationTarget, found: dict[str, float]) -> bool:
     """Whether figures of other rows keep to the target too."""
     for name, most in (("mean_price", target.mean_price), ("dearest_share", target.share)):
         if most is not None:

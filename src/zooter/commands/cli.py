@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zooter.errors import ConfigError, ZooterError
 
 if TYPE_CHECKING:
-    from zooter.serve.settings import Settings
+    from zooter.serve.settings import ServeSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def _serve(told: argparse.Namespace) -> None:
     server.run(settings(told), server.load)
 
 
-def settings(told: argparse.Namespace) -> "Settings":
+def settings(told: argparse.Namespace) -> "ServeSettings":
     """The server's settings: those of `--config`, and the other options before them.
 
     Raises:
@@ -56,7 +56,7 @@ def settings(told: argparse.Namespace) -> "Settings":
     values: dict[str, Any] = _read(told.config) if told.config else {}
     given = {name: getattr(told, name) for name in ("export", "pool_file", "host", "port")}
     values |= {name: value for name, value in given.items() if value is not None}
-    return config.build({config.TARGET: "zooter.serve.settings.Settings", **values})
+    return config.build({config.TARGET: "zooter.serve.settings.ServeSettings", **values})
 
 
 def _add_inspect(commands: Any) -> None:
@@ -68,9 +68,9 @@ def _add_inspect(commands: Any) -> None:
 def _inspect(told: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from zooter.router.inspect import page
+    from zooter.router.inspect import inspection
 
-    Console().print(page(told.export))
+    Console().print(inspection(told.export))
 
 
 def _read(path: Path) -> dict[str, Any]:

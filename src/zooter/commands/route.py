@@ -12,7 +12,7 @@ from zooter.data.files import atomic_path
 from zooter.data.types import query_id
 from zooter.errors import ConfigError
 from zooter.router import drift, onnx_export
-from zooter.router.torch_router import Router
+from zooter.router.torch_router import TorchRouter
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ MODES = ("route", "drift", "export")
 
 
 @dataclass(frozen=True)
-class Settings:
+class RouteSettings:
     """What to route with what.
 
     Attributes:
@@ -56,7 +56,7 @@ class Settings:
             )
 
 
-def run(settings: Settings) -> Iterator[str]:
+def run(settings: RouteSettings) -> Iterator[str]:
     """Decisions as lines of JSON: `query_id`, `query`, `candidate`, `probs`. With `out`, they are in the file instead.
 
     Raises:
@@ -71,12 +71,12 @@ def run(settings: Settings) -> Iterator[str]:
     # A recorded table has a row for each response, and copies of a query are no further evidence.
     distinct = list(dict.fromkeys(texts))
     if settings.mode == "export":
-        onnx_export.extend(settings.export, lambda draft, facts: onnx_export.add_onnx(draft, facts, distinct))
+        onnx_export.update_export(settings.export, lambda draft, facts: onnx_export.add_onnx(draft, facts, distinct))
         return
     if settings.mode == "drift":
-        lines = drift.lines(drift.drift(settings.export, distinct, settings.device))
+        lines = drift.drift_lines(drift.detect_drift(settings.export, distinct, settings.device))
     else:
-        lines = _decisions(Router.load(settings.export, settings.device), texts, ids)
+        lines = _decisions(TorchRouter.load(settings.export, settings.device), texts, ids)
     if settings.out is None:
         yield from lines
     else:
@@ -84,7 +84,7 @@ def run(settings: Settings) -> Iterator[str]:
         log.info("%d decisions in %s", count, settings.out)
 
 
-def _decisions(router: Router, texts: list[str], ids: list[str]) -> Iterator[str]:
+def _decisions(router: TorchRouter, texts: list[str], ids: list[str]) -> Iterator[str]:
     for start in range(0, len(texts), CHUNK):
         part = texts[start : start + CHUNK]
         choices = router.route(part)

@@ -15,11 +15,11 @@ from zooter.metrics.routing import choose, gap_closed
 from zooter.router import hf_student, manifest, onnx_export
 from zooter.router.encoder import Encoder
 from zooter.router.hf_student import Student
-from zooter.router.torch_router import Router
+from zooter.router.torch_router import TorchRouter
 
 
 @dataclass(frozen=True)
-class Settings:
+class ToHuggingFaceSettings:
     """What is imitated, on what.
 
     Attributes:
@@ -36,14 +36,14 @@ class Settings:
     split: Split = field(default_factory=Split)
 
 
-def run(settings: Settings) -> dict[str, Any]:
+def run(settings: ToHuggingFaceSettings) -> dict[str, Any]:
     """Train the student, write it into the export, and say how it compares with the router.
 
     Raises:
         ExportError: the export is incomplete, or its encoder is not a BERT.
         RecordsError: the table cannot be used, or lacks a candidate of the router.
     """
-    router = Router.load(settings.export, "cpu")
+    router = TorchRouter.load(settings.export, "cpu")
     names, table = router.pool.names, reward_table.read(settings.records)
     lacking = sorted(set(names) - set(table.pool.names))
     if lacking:
@@ -55,10 +55,10 @@ def run(settings: Settings) -> dict[str, Any]:
     shown = np.concatenate([part.train, part.val])
     val = np.arange(len(part.train), len(shown))
     model = settings.student.learn(router.encoder, [table.queries[i] for i in shown], probs[shown], names, val)
-    said = hf_student.say(model, router.encoder, [table.queries[i] for i in part.test])
+    said = hf_student.predict_proba(model, router.encoder, [table.queries[i] for i in part.test])
     rewards = Rewards(table.rewards.values[:, [table.pool.names.index(name) for name in names]], names)
     found = compare(probs[part.test], said, rewards.take(part.train), rewards.take(part.test))
-    onnx_export.extend(settings.export, lambda draft, facts: _add(draft, facts, model, router.encoder, found))
+    onnx_export.update_export(settings.export, lambda draft, facts: _add(draft, facts, model, router.encoder, found))
     return found
 
 

@@ -9,17 +9,17 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
 from zooter.collect.reader.protocol import Reader
-from zooter.collect.respond import Rules
+from zooter.collect.respond import FillPolicy
 from zooter.collect.responder.protocol import Responder
 from zooter.collect.rewarder.protocol import Rewarder
-from zooter.collect.run import Live
+from zooter.collect.run import Collector
 from zooter.data.pool import Pool
 from zooter.data.split import Split
 from zooter.errors import ConfigError
 from zooter.router.encoder import Encoder
-from zooter.router.onnx_export import Forms
+from zooter.router.onnx_export import ExportFormats
 from zooter.selector.protocol import Selector
-from zooter.training.labels import Smoothing
+from zooter.training.labels import TagSmoothing
 from zooter.training.losses import Objective
 from zooter.training.recipe import Recipe
 from zooter.training.tagger.protocol import Tagger
@@ -32,7 +32,7 @@ STAGES = (*BEFORE_TRAINING, "tag", "label")
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainSettings:
     """Everything that a run depends on.
 
     Attributes:
@@ -57,7 +57,7 @@ class Settings:
     split: Split
     encoder: Encoder
     tagger: Tagger
-    label: Smoothing
+    label: TagSmoothing
     net: Recipe
     objective: Objective
     trainer: Callable[..., pl.Trainer]
@@ -68,10 +68,10 @@ class Settings:
     responder: Responder | None = None
     rewarder: Rewarder | None = None
     truth: Rewarder | None = None
-    cells: Rules = field(default_factory=Rules)
+    cells: FillPolicy = field(default_factory=FillPolicy)
     until: str | None = None
     plan: bool = False
-    export: Forms = field(default_factory=Forms)
+    export: ExportFormats = field(default_factory=ExportFormats)
     logger: Callable[..., Logger] | None = None
     prices: Mapping[str, float] | None = None
     folds: int | None = None
@@ -95,7 +95,7 @@ class Settings:
             raise ConfigError(expected=f"until among {STAGES}", found=repr(self.until), do="correct it")
 
 
-def live(settings: Settings) -> Live:
+def collector(settings: TrainSettings) -> Collector:
     """The live run that the settings describe.
 
     Raises:
@@ -111,13 +111,13 @@ def live(settings: Settings) -> Live:
         raise ConfigError(
             expected="a rewarder, to train from", found="none", do="choose rewarder=…, or stop with until=respond"
         )
-    return Live(
+    return Collector(
         settings.reader, settings.pool, settings.responder, settings.cache_dir,
         settings.rewarder, settings.truth, settings.cells, settings.split,
     )  # fmt: skip
 
 
-def record(settings: Settings) -> Settings:
+def with_recorded_table(settings: TrainSettings) -> TrainSettings:
     """Settings with a recorded table: as they are, or after a live run has made one in the run folder.
 
     Raises:
@@ -131,7 +131,7 @@ def record(settings: Settings) -> Settings:
         )
     if settings.records is not None:
         return settings
-    asking = live(settings)
+    asking = collector(settings)
     table = settings.run_dir / "records.parquet"
     asking.run(table, settings.until)
     log.info("recorded table: %s", table)

@@ -23,7 +23,7 @@ LARGEST = sys.float_info.max
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
-def files(path: Path) -> list[Path]:
+def data_files(path: Path) -> list[Path]:
     """The data files that `path` stands for: itself, or those directly inside it in the order of their names.
 
     Raises:
@@ -45,7 +45,7 @@ def files(path: Path) -> list[Path]:
     return inside
 
 
-def columns(path: Path) -> list[str]:
+def column_names(path: Path) -> list[str]:
     """The names of the columns of one file; of its first objects for JSON Lines, which may leave nulls out."""
     if path.suffix == ".parquet":
         return list(_open_parquet(path).schema_arrow.names)
@@ -55,7 +55,7 @@ def columns(path: Path) -> list[str]:
     return list(dict.fromkeys(name for found in objects for name in found))
 
 
-def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Batches of one file with exactly the columns of `schema`; a column that the file lacks is all null.
 
     Raises:

@@ -42,35 +42,37 @@ FAILURES = pa.schema([_KEY, *_WHO, ("reason", pa.large_string()), ("identity", p
 REWARDS = pa.schema([_KEY, ("reward", pa.float64()), ("identity", pa.string())])
 
 
-def told(identity: Mapping[str, object]) -> str:
+def canonical_json(identity: Mapping[str, object]) -> str:
     """An identity as one text, the same whatever the order of its keys."""
     return json.dumps(identity, sort_keys=True, ensure_ascii=False)
 
 
-def key(*parts: object) -> str:
+def content_key(*parts: object) -> str:
     """32 hex digits of JSON-ready parts."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def response_keys(identity: Mapping[str, object], queries: Iterable[Query], sample: int) -> list[str]:
     """The key of each query's response by one candidate in one sample."""
-    start = key("response", told(identity))
-    return [key(start, query.text, sample) for query in queries]
+    start = content_key("response", canonical_json(identity))
+    return [content_key(start, query.text, sample) for query in queries]
 
 
 def reward_keys(identity: Mapping[str, object], queries: Sequence[Query], responses: Sequence[Response]) -> list[str]:
     """The key of each response's reward."""
-    start = key("reward", told(identity))
+    start = content_key("reward", canonical_json(identity))
     # Tags belong into the key where they choose the method (`VerifyRewarder.by_tag`), and nowhere else.
     by_tag = bool(identity.get("by_tag"))
     return [
-        key(start, query.text, query.reference, response.text, response.finish_reason, *(query.tags if by_tag else ()))
+        content_key(
+            start, query.text, query.reference, response.text, response.finish_reason, *(query.tags if by_tag else ())
+        )
         for query, response in zip(queries, responses, strict=True)
     ]
 
 
 @dataclass(frozen=True)
-class Cells:
+class ResponseCache:
     """The stores of one cache folder."""
 
     folder: Path
@@ -145,10 +147,14 @@ class Cells:
         has = ~np.isnan(values)
         if has.any():
             good = [name for name, kept in zip(keys, has, strict=True) if kept]
-            columns = [pa.array(good, pa.string()), pa.array(values[has]), pa.array([told(identity)] * len(good))]
+            columns = [
+                pa.array(good, pa.string()),
+                pa.array(values[has]),
+                pa.array([canonical_json(identity)] * len(good)),
+            ]
             self.rewards.append(pa.Table.from_arrays(columns, schema=REWARDS))
         failed = [
-            {KEY: keys[i], "reason": "no reward", "identity": told(identity), "at": time.time(),
+            {KEY: keys[i], "reason": "no reward", "identity": canonical_json(identity), "at": time.time(),
              **{name: getattr(responses[i], name) for name, _ in _WHO}}
             for i in np.flatnonzero(~has).tolist()
         ]  # fmt: skip

@@ -127,7 +127,7 @@ class Pool:
         return hashlib.sha256(json.dumps(self.names).encode()).hexdigest()
 
 
-def live(candidates: Mapping[str, Mapping[str, Any] | None]) -> Pool:
+def pool_from_settings(candidates: Mapping[str, Mapping[str, Any] | None]) -> Pool:
     """A pool from settings: name → the other fields of `Candidate`; null for none of them.
 
     Raises:

@@ -16,7 +16,7 @@ from zooter.errors import RecordsError
 SCHEMA = schema(
     "query", "candidate", "sample", "response", "reward", "truth", "reference", "tags", "query_id", *OF_RESPONSE
 )
-_AS_TOLD = ("finish_reason", "margin", "input_tokens", "output_tokens", "seconds")
+_RESPONSE_FIELDS = ("finish_reason", "margin", "input_tokens", "output_tokens", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class ResponseTable:
     """n queries with the cells that are recorded of each.
 
     Attributes:
@@ -52,9 +52,9 @@ class Recorded:
     cells: tuple[Mapping[str, tuple[Cell, ...]], ...]
     prices: Mapping[str, float]
 
-    def take(self, rows: Ints | Sequence[int]) -> "Recorded":
+    def take(self, rows: Ints | Sequence[int]) -> "ResponseTable":
         """These rows; prices stay those of the whole table."""
-        return Recorded(
+        return ResponseTable(
             tuple(self.queries[i] for i in rows), self.pool, tuple(self.cells[i] for i in rows), self.prices
         )
 
@@ -82,7 +82,7 @@ class Recorded:
         return [query.text for query in self.queries]
 
 
-def read(path: Path, pool: Pool | None = None) -> Recorded:
+def read(path: Path, pool: Pool | None = None) -> ResponseTable:
     """Read a recorded table, Parquet or JSON Lines or a folder of them; rows of one text are one query.
 
     A response's cost is the recorded one; where that is null, the candidate's price for its tokens.
@@ -98,9 +98,9 @@ def read(path: Path, pool: Pool | None = None) -> Recorded:
     found: dict[str, dict[str, dict[int, Cell]]] = {}
     known = {} if pool is None else {candidate.name: candidate for candidate in pool.candidates}
     names: dict[str, None] = {}
-    for file in arrow_io.files(path):
+    for file in arrow_io.data_files(path):
         row = 1
-        for batch in arrow_io.batches(file, SCHEMA):
+        for batch in arrow_io.read_batches(file, SCHEMA):
             for told in batch.to_pylist():
                 _refuse_blank(told, file, row)
                 name, text, sample = told["candidate"], told["query"], told["sample"] or 0
@@ -123,7 +123,7 @@ def read(path: Path, pool: Pool | None = None) -> Recorded:
         {name: tuple(cell for _, cell in sorted(of.items())) for name, of in found.get(text, {}).items()}
         for text in queries
     )
-    return Recorded(tuple(queries.values()), pool, cells, _prices(pool, cells))
+    return ResponseTable(tuple(queries.values()), pool, cells, _prices(pool, cells))
 
 
 def _refuse_blank(told: Mapping[str, object], file: Path, row: int) -> None:
@@ -152,7 +152,7 @@ def _query(told: Mapping[str, object]) -> Query:
 
 
 def _cell(told: dict[str, object], query: Query, candidate: Candidate) -> Cell:
-    values = {name: told[name] for name in _AS_TOLD}
+    values = {name: told[name] for name in _RESPONSE_FIELDS}
     values["first_tokens"] = first_tokens(told["first_tokens"])  # type: ignore[arg-type]
     cost = told["cost"]
     if cost is None:

@@ -48,7 +48,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Records:
+class RewardTable:
     """A recorded table, one row per distinct query text, in order of first appearance.
 
     Attributes:
@@ -71,7 +71,7 @@ class Records:
     dropped: int
 
 
-def read(path: Path, prices: Mapping[str, float] | None = None) -> Records:
+def read(path: Path, prices: Mapping[str, float] | None = None) -> RewardTable:
     """Read a recorded table from one Parquet or JSON Lines file, or from a folder of them.
 
     Raises:
@@ -79,11 +79,11 @@ def read(path: Path, prices: Mapping[str, float] | None = None) -> Records:
             have rewards.
         ConfigError: `prices` names a candidate that the table does not have.
     """
-    rows = _Rows()
-    for file in arrow_io.files(path):
+    rows = _TableBuilder()
+    for file in arrow_io.data_files(path):
         require_columns(file, REQUIRED)
         first_row = 1
-        for batch in arrow_io.batches(file, SCHEMA):
+        for batch in arrow_io.read_batches(file, SCHEMA):
             rows.add(batch, file, first_row)
             first_row += len(batch)
     return rows.to_records(path, prices)
@@ -97,10 +97,10 @@ def read_queries(path: Path) -> tuple[list[str], list[str]]:
     """
     texts: list[str] = []
     ids: list[str] = []
-    for file in arrow_io.files(path):
+    for file in arrow_io.data_files(path):
         require_columns(file, ("query",))
         first_row = 1
-        for batch in arrow_io.batches(file, QUERIES):
+        for batch in arrow_io.read_batches(file, QUERIES):
             refuse_blank(batch["query"], "query", file, first_row)
             found = batch["query"].to_pylist()
             texts += found
@@ -110,7 +110,7 @@ def read_queries(path: Path) -> tuple[list[str], list[str]]:
 
 
 @dataclass
-class _Rows:
+class _TableBuilder:
     """What has been read so far, in codes: a query's or candidate's code is its order of first appearance."""
 
     queries: list[str] = field(default_factory=list)
@@ -155,7 +155,7 @@ class _Rows:
             codes[position] = code
         return codes[indices]
 
-    def to_records(self, path: Path, prices: Mapping[str, float] | None) -> Records:
+    def to_records(self, path: Path, prices: Mapping[str, float] | None) -> RewardTable:
         if not self.cells:
             raise RecordsError(expected=f"at least one row in {path}", found="none", do="give a table with rows")
         query, candidate, sample, reward, truth = (np.concatenate(arrays) for arrays in zip(*self.cells, strict=True))
@@ -174,7 +174,7 @@ class _Rows:
             log.warning("%d of %d queries have no reward at all and are left out", dropped, len(kept))
         row_of = np.cumsum(kept) - 1
         of_kept = kept[query]
-        return Records(
+        return RewardTable(
             queries=[text for text, keep in zip(self.queries, kept, strict=True) if keep],
             query_ids=[name for name, keep in zip(self.query_ids, kept, strict=True) if keep],
             pool=Pool.of(names, prices),
@@ -227,7 +227,7 @@ def _codes(values: pa.Array, code_of: dict[str, int]) -> Ints:
 
 def require_columns(file: Path, names: Sequence[str]) -> None:
     """Refuse a file without these columns, with a RecordsError."""
-    present = arrow_io.columns(file)
+    present = arrow_io.column_names(file)
     lacking = [name for name in names if name not in present]
     if lacking:
         raise RecordsError(

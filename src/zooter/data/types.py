@@ -144,7 +144,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Choices:
+class RouterOutput:
     """What a router says: probs (n, m), rows sum to 1; the candidate with the largest one is chosen.
 
     Attributes:

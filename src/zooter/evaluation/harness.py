@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zooter.data.response_table import Cell, Recorded, qualities_of, quality_of
+from zooter.data.response_table import Cell, ResponseTable, qualities_of, quality_of
 from zooter.data.split import Split
 from zooter.data.types import Floats
 from zooter.errors import ConfigError, RecordsError
@@ -19,13 +19,13 @@ from zooter.evaluation.replay import Replay
 from zooter.metrics import cost_quality
 from zooter.router import manifest
 from zooter.selector.ledger import Ledger
-from zooter.selector.protocol import Budgeted, Decided, Knob, Learns, Selector
+from zooter.selector.protocol import Budgetable, Fittable, HasOperatingPoints, RecordedSelection, Selector
 
 ORDERS = 3  # of the stream of queries, as in Margin Sampling
 
 
 @dataclass(frozen=True)
-class Curve:
+class OperatingCurve:
     """A selector's settings, one row each, in the order of the setting; n queries.
 
     Attributes:
@@ -40,7 +40,7 @@ class Curve:
     strong: Floats
 
 
-def measurable(recorded: Recorded) -> tuple[Recorded, int, int]:
+def drop_unmeasurable(recorded: ResponseTable) -> tuple[ResponseTable, int, int]:
     """Without the cells whose quality nobody knows, as those of failed calls, and the queries without any other.
 
     Returns:
@@ -58,11 +58,11 @@ def measurable(recorded: Recorded) -> tuple[Recorded, int, int]:
     kept = [i for i, of in enumerate(cells) if of]
     if not kept:
         raise RecordsError(expected="a reward or a truth in some row", found="none", do="reward the responses first")
-    whole = Recorded(recorded.queries, recorded.pool, tuple(cells), recorded.prices)
+    whole = ResponseTable(recorded.queries, recorded.pool, tuple(cells), recorded.prices)
     return whole.take(kept), lost, len(cells) - len(kept)
 
 
-def priced(table: Recorded, prices: Mapping[str, float] | None) -> Recorded:
+def with_prices(table: ResponseTable, prices: Mapping[str, float] | None) -> ResponseTable:
     """The table with these prices of calls in place of recorded costs, where given."""
     if not prices:
         return table
@@ -78,10 +78,10 @@ def priced(table: Recorded, prices: Mapping[str, float] | None) -> Recorded:
         return cell if price is None else replace(cell, response=replace(cell.response, cost=float(price)))
 
     cells = tuple({name: tuple(map(dear, samples)) for name, samples in of.items()} for of in table.cells)
-    return Recorded(table.queries, table.pool, cells, {**table.prices, **prices})
+    return ResponseTable(table.queries, table.pool, cells, {**table.prices, **prices})
 
 
-def notes(test: Recorded, lost: int, dropped: int) -> list[str]:
+def table_notes(test: ResponseTable, lost: int, dropped: int) -> list[str]:
     """What the records lack, in sentences."""
     found = []
     if dropped:
@@ -104,7 +104,9 @@ def notes(test: Recorded, lost: int, dropped: int) -> list[str]:
     return found
 
 
-def fitted(selector: Selector, training: Recorded, validation: Recorded, cache: Path | None = None) -> Selector:
+def fit_selector(
+    selector: Selector, training: ResponseTable, validation: ResponseTable, cache: Path | None = None
+) -> Selector:
     """The selector, or its fitted copy if it learns.
 
     Args:
@@ -112,10 +114,10 @@ def fitted(selector: Selector, training: Recorded, validation: Recorded, cache: 
     """
     if cache is not None and is_dataclass(selector) and getattr(selector, "cache", cache) is None:
         selector = replace(selector, cache=cache)
-    return selector.fit(training, validation) if isinstance(selector, Learns) else selector
+    return selector.fit(training, validation) if isinstance(selector, Fittable) else selector
 
 
-def refuse_lacks(selectors: Mapping[str, Selector], tables: Sequence[Recorded]) -> None:
+def refuse_lacks(selectors: Mapping[str, Selector], tables: Sequence[ResponseTable]) -> None:
     """Refuse, before anything runs, tables that lack what a selector needs; all selectors' complaints at once.
 
     Raises:
@@ -163,31 +165,33 @@ def refuse_leaks(selectors: Mapping[str, Selector], split: Split) -> list[str]:
     return found
 
 
-def run(replay: Replay, selector: Selector) -> tuple[list[Decided], Floats]:
+def run_selector(replay: Replay, selector: Selector) -> tuple[list[RecordedSelection], Floats]:
     """Decisions on all rows in their order, and the quality (n,) of what was returned."""
     decided = replay.run(selector)
     return decided, qualities_of(replay.recorded.cells, [one.selection.response for one in decided])
 
 
-def curve_of(replay: Replay, selector: Selector, validation: Recorded, strong: str) -> Curve | None:
+def operating_curve(
+    replay: Replay, selector: Selector, validation: ResponseTable, strong: str
+) -> OperatingCurve | None:
     """The selector under budgets or settings; None where it has neither. Budgets need prices that differ.
 
     Args:
         strong: the candidate whose calls are counted.
     """
     n, prices = len(replay.recorded.queries), np.array(list(replay.recorded.prices.values()))
-    if isinstance(selector, Budgeted) and prices.max() > prices.min():  # never where one is NaN
+    if isinstance(selector, Budgetable) and prices.max() > prices.min():  # never where one is NaN
         allowed = cost_quality.budgets(float(prices.min()), float(prices.max()))
         tried = ORDERS if getattr(selector, "remembers", True) else 1
         orders = [np.random.default_rng(seed).permutation(n).tolist() for seed in range(tried)]
         found = [[_spent(replay, selector.at(float(b), n), order, strong) for order in orders] for b in allowed]
         quality, cost, asked = np.mean(found, axis=1).transpose(1, 0, 2)
-        return Curve(allowed, quality, cost, asked)
-    if isinstance(selector, Knob):
+        return OperatingCurve(allowed, quality, cost, asked)
+    if isinstance(selector, HasOperatingPoints):
         rows = list(range(n))
         found_one = [_spent(replay, setting, rows, strong) for setting in selector.settings(validation)]
         quality, cost, asked = np.stack(found_one, axis=1)
-        return Curve(None, quality, cost, asked)
+        return OperatingCurve(None, quality, cost, asked)
     return None
 
 

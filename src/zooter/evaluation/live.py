@@ -12,34 +12,34 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from zooter.collect import progress
-from zooter.collect.responder.protocol import Request, Responder, Stays
+from zooter.collect.responder.protocol import KeepsConnections, Request, Responder
 from zooter.collect.rewarder.protocol import Rewarder
-from zooter.data.cache import Cells, response_keys, told
+from zooter.data.cache import ResponseCache, canonical_json, response_keys
 from zooter.data.pool import Pool
 from zooter.data.types import Floats, Query, Response, query_id
 from zooter.errors import ConfigError
 from zooter.selector.ledger import Fee, Ledger
-from zooter.selector.protocol import Decided, Estimator, Scorer, Selector, Want
+from zooter.selector.protocol import Estimator, RecordedSelection, SampleRequest, Scorer, Selector
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
-QUIET = 3  # turns of the event loop without a new item after which a batch departs
+Result = TypeVar("Result")
+QUIET_TURNS = 3  # turns of the event loop without a new item after which a batch departs
 
 
 @dataclass
-class Mailbox(Generic[Item, Found]):
+class Batcher(Generic[Item, Result]):
     """Collects items that queries in flight post, and hands them over in one batch as soon as none is added.
 
     Attributes:
         work: takes the items and their futures, in one order, and settles each future.
     """
 
-    work: Callable[[list[Item], list[asyncio.Future[Found]]], Awaitable[None]]
-    waiting: list[tuple[Item, asyncio.Future[Found]]] = field(default_factory=list)
+    work: Callable[[list[Item], list[asyncio.Future[Result]]], Awaitable[None]]
+    waiting: list[tuple[Item, asyncio.Future[Result]]] = field(default_factory=list)
     departures: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def post(self, item: Item) -> Found:
-        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+    async def post(self, item: Item) -> Result:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self.waiting.append((item, future))
         if len(self.waiting) == 1:
             departure = asyncio.create_task(self._depart())
@@ -49,7 +49,7 @@ class Mailbox(Generic[Item, Found]):
 
     async def _depart(self) -> None:
         seen, quiet = 0, 0
-        while quiet < QUIET:
+        while quiet < QUIET_TURNS:
             await asyncio.sleep(0)
             quiet = quiet + 1 if len(self.waiting) == seen else 0
             seen = len(self.waiting)
@@ -65,7 +65,7 @@ class Mailbox(Generic[Item, Found]):
 
 
 @dataclass
-class Flight:
+class LiveEvaluator:
     """Live candidates in the place of the world.
 
     Attributes:
@@ -81,7 +81,7 @@ class Flight:
     responder: Responder
     rewarder: Rewarder | None = None
     truth: Rewarder | None = None
-    cells: Cells | None = None
+    cells: ResponseCache | None = None
     in_flight: int = 256
     prices: Mapping[str, float] = field(default_factory=dict)
     spent: dict[str, tuple[float, int]] = field(default_factory=dict, repr=False)
@@ -90,10 +90,10 @@ class Flight:
         if self.in_flight < 1:
             raise ConfigError(expected="in_flight of 1 or more", found=str(self.in_flight), do="correct it")
         self.of_name = {candidate.name: candidate for candidate in self.pool.candidates}
-        self.responses: Mailbox[Request, Response] = Mailbox(self._respond)
-        self.boxes: dict[tuple[int, str], Mailbox[tuple[Query, Response | None], tuple[Floats, float]]] = {}
+        self.responses: Batcher[Request, Response] = Batcher(self._respond)
+        self.boxes: dict[tuple[int, str], Batcher[tuple[Query, Response | None], tuple[Floats, float]]] = {}
 
-    async def run(self, selector: Selector, queries: Sequence[Query]) -> list[Decided]:
+    async def run(self, selector: Selector, queries: Sequence[Query]) -> list[RecordedSelection]:
         """One decision per query, in the order of the queries.
 
         Raises:
@@ -107,15 +107,15 @@ class Flight:
             )
         free = asyncio.Semaphore(self.in_flight)
 
-        async def one(query: Query) -> Decided:
+        async def one(query: Query) -> RecordedSelection:
             async with free:
                 ask = LiveAsk(self, query)
-                decided = Decided(query, await selector.select(query, ask), ask.ledger)
+                decided = RecordedSelection(query, await selector.select(query, ask), ask.ledger)
                 advance(1, float(np.nan_to_num(decided.ledger.cost)), decided.ledger.failed)
                 return decided
 
-        stay = self.responder.staying() if isinstance(self.responder, Stays) else nullcontext()
-        with progress.bar("selecting", len(queries)) as advance:
+        stay = self.responder.connections() if isinstance(self.responder, KeepsConnections) else nullcontext()
+        with progress.progress_bar("selecting", len(queries)) as advance:
             async with stay:
                 tasks = [asyncio.create_task(one(query)) for query in queries]
                 try:
@@ -155,7 +155,7 @@ class Flight:
                         settle(place, response)
         finally:  # what was answered is kept, whatever came after it
             if self.cells is not None and landed:
-                self.cells.keep(landed, {name: told(identity) for name, identity in self._identities.items()})
+                self.cells.keep(landed, {name: canonical_json(identity) for name, identity in self._identities.items()})
 
     @cached_property
     def _identities(self) -> Mapping[str, Mapping[str, object]]:
@@ -174,7 +174,7 @@ class Flight:
         responses: Sequence[Response],
     ) -> tuple[Floats, float]:  # fmt: skip
         """What a rewarder, scorer or estimator says of all that is posted together, and its seconds for these."""
-        box = self.boxes.setdefault((id(who), what), Mailbox(partial(_in_a_thread, work)))
+        box = self.boxes.setdefault((id(who), what), Batcher(partial(_in_a_thread, work)))
         found = await asyncio.gather(*(box.post((query, response)) for response in responses))
         return np.array([value for value, _ in found]), sum(seconds for _, seconds in found)
 
@@ -196,7 +196,7 @@ async def _in_a_thread(
 class LiveAsk:
     """One query, asked by one selector."""
 
-    flight: Flight
+    flight: LiveEvaluator
     query: Query
     ledger: Ledger = field(default_factory=Ledger)
     taken: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -210,9 +210,9 @@ class LiveAsk:
         return dollars / calls if calls else self.flight.prices.get(candidate, float("nan"))
 
     async def __call__(self, candidate: str, samples: int = 1, text: str | None = None) -> list[Response]:
-        return (await self.together([Want(candidate, samples, text)]))[0]
+        return (await self.together([SampleRequest(candidate, samples, text)]))[0]
 
-    async def together(self, wants: Sequence[Want]) -> list[list[Response]]:
+    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
         requests = [self._requests(want) for want in wants]
         posted = [self.flight.responses.post(request) for part in requests for request in part]
         found = iter(await asyncio.gather(*posted))
@@ -224,7 +224,7 @@ class LiveAsk:
                 self.flight.spent[response.candidate] = dollars + response.cost, calls + 1
         return parts
 
-    def _requests(self, want: Want) -> list[Request]:
+    def _requests(self, want: SampleRequest) -> list[Request]:
         if want.candidate not in self.flight.of_name:
             raise ConfigError(
                 expected=f"a candidate among {list(self.pool.names)}", found=repr(want.candidate), do="correct the name"
@@ -247,7 +247,7 @@ class LiveAsk:
             raise ConfigError(expected="a truth for the oracle", found="none", do="leave it out, or add truth=…")
         # Asked beside the account: nobody pays for what is only looked at.
         aside = LiveAsk(self.flight, self.query)
-        first = [part[0] for part in await aside.together([Want(name) for name in self.pool.names])]
+        first = [part[0] for part in await aside.together([SampleRequest(name) for name in self.pool.names])]
         return await aside._judge("truth", truth, truth.reward, first, "truth", 0.0)
 
     async def score(self, scorer: Scorer, responses: Sequence[Response]) -> Floats:

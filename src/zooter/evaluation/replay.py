@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from zooter.data.pool import Pool
-from zooter.data.response_table import Cell, Recorded
+from zooter.data.response_table import Cell, ResponseTable
 from zooter.data.types import Floats, Response
 from zooter.errors import ConfigError, RecordsError
 from zooter.selector.ledger import Fee, Ledger
-from zooter.selector.protocol import Decided, Estimator, Scorer, Selection, Selector, Want
+from zooter.selector.protocol import Estimator, RecordedSelection, SampleRequest, Scorer, Selection, Selector
 
 T = TypeVar("T")
 _COLUMN_OF = {
@@ -34,11 +34,11 @@ class Replay:
         known, scored: what estimators and scorers said, kept for all selectors that ask the same one.
     """
 
-    recorded: Recorded
+    recorded: ResponseTable
     known: dict[int, tuple[object, list[Floats], Fee]] = field(default_factory=dict, repr=False)
     scored: dict[tuple[int, str, int], tuple[object, dict[int, float], float]] = field(default_factory=dict, repr=False)
 
-    def run(self, selector: Selector, order: Sequence[int] | None = None) -> list[Decided]:
+    def run(self, selector: Selector, order: Sequence[int] | None = None) -> list[RecordedSelection]:
         """One decision per query, in the stream's `order` of rows (all, as recorded, unless given).
 
         Raises:
@@ -47,16 +47,19 @@ class Replay:
         self.refuse_lack(selector)
         return self.stream(selector, range(len(self.recorded.queries)) if order is None else order)
 
-    def stream(self, selector: Selector, order: Sequence[int]) -> list[Decided]:
+    def stream(self, selector: Selector, order: Sequence[int]) -> list[RecordedSelection]:
         """`run` for a selector whose needs were checked already: many settings of one need one check."""
         queries = self.recorded.queries
-        return [Decided(queries[row], *found) for row, found in zip(order, self.each(selector, order), strict=True)]
+        return [
+            RecordedSelection(queries[row], *found)
+            for row, found in zip(order, self.each(selector, order), strict=True)
+        ]
 
     def each(self, selector: Selector, order: Sequence[int]) -> Iterator[tuple[Selection, Ledger]]:
         """`stream`, one selection after the other with its account: curves keep neither."""
         for row in order:
             ask = ReplayedAsk(self, row)
-            yield finished(selector.select(self.recorded.queries[row], ask)), ask.ledger
+            yield run_now(selector.select(self.recorded.queries[row], ask)), ask.ledger
 
     def refuse_lack(self, selector: Selector) -> None:
         """Say which row lacks what the selector needs."""
@@ -169,7 +172,7 @@ class ReplayedAsk:
         self.ledger.rounds.append(found)
         return found
 
-    async def together(self, wants: Sequence[Want]) -> list[list[Response]]:
+    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
         found = [self._take(want.candidate, want.samples, want.text) for want in wants]
         self.ledger.rounds.append([response for part in found for response in part])
         return found
@@ -222,7 +225,7 @@ class ReplayedAsk:
         return np.array(values)
 
 
-def finished(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine that never waits for anything, without an event loop."""
     try:
         coroutine.send(None)

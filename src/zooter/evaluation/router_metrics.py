@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from zooter.data.types import Floats, Ints, Labels, Rewards, Tags
 from zooter.metrics import baselines, routing
-from zooter.metrics.per_tag import by_tag, number
-from zooter.training.labels import Prior, align, tag_reward_means
+from zooter.metrics.per_tag import by_tag, finite_or_none
+from zooter.training.labels import TagPrior, align, tag_reward_means
 
 METHODS = ("routed", "random", "best_single", "per_tag_best", "knn", "oracle")
 RANKING = "ranking"  # reward-model ranking: ask all, take the best rewarded; only where a truth says how good that is
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RouterOutcome:
     """What each method got on some test queries.
 
     Attributes:
@@ -53,16 +53,16 @@ class Outcome:
     k: tuple[int, ...]
 
 
-def outcome(
+def router_outcome(
     probs: Floats,
-    prior: Prior,
+    prior: TagPrior,
     embeddings: tuple[NDArray[np.float32], NDArray[np.float32]],
     rewards: tuple[Rewards, Rewards],
     tags: tuple[Tags, Tags],
     truth: tuple[Rewards, Rewards] | None = None,
     others: Mapping[str, Floats] | None = None,
     uncalibrated: Floats | None = None,
-) -> Outcome:
+) -> RouterOutcome:
     """What the router and the baselines get on the test queries; pairs are (training, test).
 
     Args:
@@ -75,13 +75,13 @@ def outcome(
     train, test = rewards[0], (truth or rewards)[1]
     n, observed = len(test.values), test.observed
     # The hardest single model to beat is the one that the truth shows to be best, which only a verifier knows.
-    order = baselines.strength((truth or rewards)[0])
-    neighbours = baselines.Neighbours.fit(embeddings[0], train)
+    order = baselines.rank_by_mean_reward((truth or rewards)[0])
+    neighbours = baselines.NearestNeighbours.fit(embeddings[0], train)
     preferences = {
         "routed": probs,
         **(others or {}),
         **({} if truth is None else {RANKING: np.nan_to_num(rewards[1].values, nan=-np.inf)}),
-        "best_single": baselines.by_order(order, n),
+        "best_single": baselines.preference_from_order(order, n),
         "per_tag_best": _tag_means(train, tags, prior),
         "knn": neighbours.predict(embeddings[1]),
         "oracle": np.nan_to_num(test.values, nan=-np.inf),
@@ -90,7 +90,7 @@ def outcome(
     got = {name: test.values[np.arange(n), chosen] for name, chosen in choices.items()}
     got["random"] = np.nanmean(test.values, axis=1)
     rewarded = rewards[1].observed
-    return Outcome(
+    return RouterOutcome(
         rewards={name: got[name] for name in (*METHODS, *(name for name in got if name not in METHODS))},
         choices=choices["routed"],
         probs=_masked(probs, rewarded),
@@ -112,11 +112,11 @@ def _masked(probs: Floats, observed: NDArray[np.bool_]) -> Floats:
     return np.asarray(np.divide(masked, total, out=even, where=total > 0))
 
 
-def together(outcomes: Sequence[Outcome]) -> Outcome:
+def concatenate_outcomes(outcomes: Sequence[RouterOutcome]) -> RouterOutcome:
     """The outcomes of all folds as one; tags are aligned by name, for folds may have different clusters."""
     first = outcomes[0]
     names = tuple(sorted({name for o in outcomes for name in o.tags.names}))
-    return Outcome(
+    return RouterOutcome(
         rewards={name: np.concatenate([o.rewards[name] for o in outcomes]) for name in first.rewards},
         choices=np.concatenate([o.choices for o in outcomes]),
         probs=np.concatenate([o.probs for o in outcomes]),
@@ -130,7 +130,7 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
     )
 
 
-def summary(outcome: Outcome) -> dict[str, Any]:
+def summarise(outcome: RouterOutcome) -> dict[str, Any]:
     """All numbers of the report's `test` section, ready for JSON; intervals are 95 % paired bootstrap."""
     names = tuple(outcome.rewards)
     statistics = partial(_statistics, names)
@@ -138,7 +138,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     means = columns.mean(axis=1)
     low, high = routing.paired_bootstrap(columns, statistics)
     point = statistics(*means)
-    interval = [[number(a), number(b)] for a, b in zip(low, high, strict=True)]
+    interval = [[finite_or_none(a), finite_or_none(b)] for a, b in zip(low, high, strict=True)]
     gap, over_single, over_knn = len(names), len(names) + 1, len(names) + 2
     of_tags = by_tag(outcome.rewards, outcome.test, outcome.tags)
     for ranks in (of_tags["mean_task_rank"], of_tags["uplift"]):
@@ -146,22 +146,26 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             del ranks[bound]
     return {
         "queries": len(outcome.choices),
-        **{name: number(mean) for name, mean in zip(names, means, strict=True)},
+        **{name: finite_or_none(mean) for name, mean in zip(names, means, strict=True)},
         "best_single_name": Counter(outcome.best_single).most_common(1)[0][0],
         "knn_neighbours": list(outcome.k),
         "intervals": dict(zip(names, interval, strict=False)),
-        "gap_closed": number(point[gap]),
+        "gap_closed": finite_or_none(point[gap]),
         "gap_closed_ci": interval[gap],
-        "over_best_single": {"mean": number(point[over_single]), "ci": interval[over_single]},
-        "over_knn": {"mean": number(point[over_knn]), "ci": interval[over_knn]},
+        "over_best_single": {"mean": finite_or_none(point[over_single]), "ci": interval[over_single]},
+        "over_knn": {"mean": finite_or_none(point[over_knn]), "ci": interval[over_knn]},
         "gap_closed_by": {
-            name: number(routing.gap_closed(mean, means[names.index("best_single")], means[names.index("oracle")]))
+            name: finite_or_none(
+                routing.gap_closed(mean, means[names.index("best_single")], means[names.index("oracle")])
+            )
             for name, mean in zip(names, means, strict=True)
         },
         **of_tags,
         "candidates": {
-            name: {"reward": number(reward), "share": float(np.mean(outcome.choices == j))}
-            for j, (name, reward) in enumerate(zip(outcome.test.candidates, outcome.test.column_means(), strict=True))
+            name: {"reward": finite_or_none(reward), "share": float(np.mean(outcome.choices == j))}
+            for j, (name, reward) in enumerate(
+                zip(outcome.test.candidates, outcome.test.column_means(), strict=True)
+            )
         },
         "missing_cells": int((~outcome.test.observed).sum()),
         "calibration": _calibration(outcome),
@@ -169,7 +173,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _tag_means(train: Rewards, tags: tuple[Tags, Tags], prior: Prior) -> Floats:
+def _tag_means(train: Rewards, tags: tuple[Tags, Tags], prior: TagPrior) -> Floats:
     """(n, m): mean training reward of each candidate over a test query's tags, which a router does not know."""
     of_tag = np.nan_to_num(tag_reward_means(train, tags[0]))
     membership = align(tags[1], tags[0].names)
@@ -191,18 +195,18 @@ def _statistics(names: tuple[str, ...], *means: Floats) -> Floats:
     )
 
 
-def _calibration(outcome: Outcome) -> dict[str, Any]:
-    found = routing.calibration(outcome.probs, outcome.best)
+def _calibration(outcome: RouterOutcome) -> dict[str, Any]:
+    found = routing.calibration_curve(outcome.probs, outcome.best)
     return {
         "error": found.error,
-        "error_before": routing.calibration(outcome.uncalibrated, outcome.best).error,
+        "error_before": routing.calibration_curve(outcome.uncalibrated, outcome.best).error,
         "probability": found.probability.tolist(),
         "label": found.label.tolist(),
         "cells": found.cells.tolist(),
     }
 
 
-def _entropy(outcome: Outcome, bins: int = 8) -> dict[str, Any]:
+def _entropy(outcome: RouterOutcome, bins: int = 8) -> dict[str, Any]:
     """Entropy of the unsmoothed label against the reward of the best response and of the routed one (ZOOTER Fig. 3)."""
     bits = routing.entropy(outcome.labels.values)
     parts = [part for part in np.array_split(np.argsort(bits, kind="stable"), bins) if len(part)]
@@ -210,5 +214,5 @@ def _entropy(outcome: Outcome, bins: int = 8) -> dict[str, Any]:
     return {
         "bits": [float(bits[part].mean()) for part in parts],
         **{name: [float(rewards[part].mean()) for part in parts] for name, rewards in series.items()},
-        "spearman": {name: number(routing.spearman(bits, rewards)) for name, rewards in series.items()},
+        "spearman": {name: finite_or_none(routing.spearman(bits, rewards)) for name, rewards in series.items()},
     }

@@ -50,17 +50,17 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
         (
             row["tag"],
             str(row["queries"]),
-            *(show(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")),
+            *(format_number(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")),
         )
         for row in test["tags"]
     ]
-    choices = [(name, show(row["reward"]), f"{row['share']:.1%}") for name, row in test["candidates"].items()]
+    choices = [(name, format_number(row["reward"]), f"{row['share']:.1%}") for name, row in test["candidates"].items()]
     lines = [
         "# Report",
         "",
-        plain(sentence(test)),
+        escape_markdown(sentence(test)),
         "",
-        *lines_of_table(heading, _rows(test)),
+        *markdown_table(heading, _rows(test)),
         "",
         *_notes(report),
         "",
@@ -73,11 +73,11 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
         ),
         "## Candidates",
         "",
-        *lines_of_table(("candidate", "mean reward", "share chosen"), choices),
+        *markdown_table(("candidate", "mean reward", "share chosen"), choices),
         "",
         "## Tags",
         "",
-        *lines_of_table(tag_heading, tag_rows),
+        *markdown_table(tag_heading, tag_rows),
         "",
         "## Settings",
         "",
@@ -92,7 +92,7 @@ def sentence(test: dict[str, Any]) -> str:
     """The result in words; nothing is called better when the interval of the difference covers 0."""
     return " ".join(
         f"Routing is {verdict(test[key]['ci'])} {name} (difference {test[key]['mean']:+.4f}, "
-        f"95 % interval {interval(test[key]['ci'])})."
+        f"95 % interval {format_interval(test[key]['ci'])})."
         for key, name in (
             ("over_best_single", f"the best single model, {test['best_single_name']}"),
             ("over_knn", "kNN"),
@@ -103,7 +103,7 @@ def sentence(test: dict[str, Any]) -> str:
 def card(report: dict[str, Any]) -> str:
     """The README of an export."""
     test, settings, data = report["test"], report["settings"], report["data"]
-    candidates = "\n".join(f"- {plain(name)}" for name in test["candidates"])
+    candidates = "\n".join(f"- {escape_markdown(name)}" for name in test["candidates"])
     return f"""# Router
 
 Chooses one of {len(test["candidates"])} language models for a query, from the text of the query alone.
@@ -111,9 +111,9 @@ Chooses one of {len(test["candidates"])} language models for a query, from the t
 {candidates}
 
 Made by distilling smoothed rewards (ZOOTER, arXiv 2311.08692) of {data["queries"]:,} queries. Measured on
-{test["queries"]:,} queries that training never saw: mean reward {show(test["routed"])}, best single model
-{show(test["best_single"])} ({plain(test["best_single_name"])}), oracle {show(test["oracle"])}; share of the gap
-closed {percent(test["gap_closed"])}, 95 % interval {interval(test["gap_closed_ci"], percent=True)}.
+{test["queries"]:,} queries that training never saw: mean reward {format_number(test["routed"])}, best single model
+{format_number(test["best_single"])} ({escape_markdown(test["best_single_name"])}), oracle
+{format_number(test["oracle"])}; share of the gap closed {format_percent(test["gap_closed"])}, 95 % interval {format_interval(test["gap_closed_ci"], percent=True)}.
 
 ```python
 from zooter.router.onnx_router import Router  # zooter.router.torch_router without an `onnx` folder
@@ -144,9 +144,9 @@ def _rows(test: dict[str, Any]) -> list[tuple[str, ...]]:
         rows.append(
             (
                 TITLES.get(name, name),
-                show(test[name]),
-                interval(test["intervals"][name]),
-                percent(test["gap_closed_by"][name]),
+                format_number(test[name]),
+                format_interval(test["intervals"][name]),
+                format_percent(test["gap_closed_by"][name]),
                 "" if rank is None else f"{rank:.2f}",
                 "" if uplift is None else f"{uplift:.0%}",
             )
@@ -158,8 +158,8 @@ def _notes(report: dict[str, Any]) -> list[str]:
     test, data = report["test"], report["data"]
     spearman = test["entropy"]["spearman"]
     return [
-        f"- Share of the best-single→oracle gap closed: {percent(test['gap_closed'])}, 95 % interval "
-        f"{interval(test['gap_closed_ci'], percent=True)} (paired bootstrap over queries).",
+        f"- Share of the best-single→oracle gap closed: {format_percent(test['gap_closed'])}, 95 % interval "
+        f"{format_interval(test['gap_closed_ci'], percent=True)} (paired bootstrap over queries).",
         "- Best single and best per tag are chosen on training queries; best per tag is told the tags of test queries.",
         f"- kNN averages the rewards of {_numbers(test['knn_neighbours'])} neighbours, chosen on training queries.",
         "- Mean task rank: 1 + how many single candidates have a higher mean reward, averaged over tags; ties share "
@@ -167,8 +167,8 @@ def _notes(report: dict[str, Any]) -> list[str]:
         f"- Calibration error {test['calibration']['error']:.3f} ({test['calibration']['error_before']:.3f} before "
         "temperature scaling): mean distance between a candidate's probability and how often it is the best (ties "
         "shared), in bins of equal count.",
-        f"- Label entropy against the best response's reward: Spearman {show(spearman['oracle'])}; against the routed "
-        f"response's: {show(spearman['routed'])}.",
+        f"- Label entropy against the best response's reward: Spearman {format_number(spearman['oracle'])}; against "
+        f"the routed response's: {format_number(spearman['routed'])}.",
         f"- {data['queries']:,} queries, {data['dropped']} dropped for want of any reward, {data['missing_cells']:,} "
         f"of {data['cells']:,} cells missing. A method whose choice has no reward takes its next choice that has.",
     ]
@@ -182,14 +182,14 @@ def verdict(ci: list[float | None]) -> str:
     return "worse than" if high is not None and high < 0 else "not distinguishable from"
 
 
-def lines_of_table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+def markdown_table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """A Markdown table; all but the first column to the right."""
-    escaped = [[plain(cell) for cell in row] for row in rows]
+    escaped = [[escape_markdown(cell) for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(heading) - 1)]
     return ["| " + " | ".join(cells) + " |" for cells in [heading, rule, *escaped]]
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is, on one line: names of candidates and tags come from anywhere."""
     return re.sub(r"([\\`*<|\[\]])", r"\\\1", " ".join(text.split()))
 
@@ -198,16 +198,16 @@ def _numbers(values: list[int]) -> str:
     return " or ".join(map(str, sorted(set(values))))
 
 
-def show(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Three places; a dash for what is not defined."""
     return "–" if value is None else f"{value:.3f}"
 
 
-def percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
     """One place; a dash for what is not defined."""
     return "–" if value is None else f"{value:.1%}"
 
 
-def interval(ci: list[float | None], percent: bool = False) -> str:
+def format_interval(ci: list[float | None], percent: bool = False) -> str:
     """Both ends."""
     return "…".join("–" if end is None else f"{end:.1%}" if percent else f"{end:.3f}" for end in ci)

@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.split import normalise
 from zooter.data.types import Floats, Rewards, Tags
-from zooter.evaluation.harness import Curve
-from zooter.evaluation.selector_results import Account
+from zooter.evaluation.harness import OperatingCurve
+from zooter.evaluation.selector_results import SelectorResults
 from zooter.metrics import cost_quality, routing
-from zooter.metrics.per_tag import by_tag, number
+from zooter.metrics.per_tag import by_tag, finite_or_none
 
 TARGETS = (0.2, 0.5, 0.8)  # RouteLLM's CPT
 THOUSAND = 1_000
 
 
-def standings(accounts: Mapping[str, Account], test: Rewards, tags: Tags, single: str, oracle: str) -> dict[str, Any]:
+def selector_summaries(
+    accounts: Mapping[str, SelectorResults], test: Rewards, tags: Tags, single: str, oracle: str
+) -> dict[str, Any]:
     """Selector → its numbers: quality, price, what they are against the best single candidate and the oracle, calls.
 
     Args:
@@ -59,7 +61,7 @@ def _statistics(k: int, single: int, oracle: int, accuracies: bool, *means: Floa
     return np.concatenate([quality, cost, closed, quality - quality[single], arena])
 
 
-def differences(accounts: Mapping[str, Account]) -> dict[str, dict[str, Any]]:
+def differences(accounts: Mapping[str, SelectorResults]) -> dict[str, dict[str, Any]]:
     """Selector → other selector → by how much its quality is higher, with the interval of the paired difference."""
     names = list(accounts)
     first, second = np.triu_indices(len(names), 1)
@@ -73,12 +75,12 @@ def differences(accounts: Mapping[str, Account]) -> dict[str, dict[str, Any]]:
     point = leads(*columns.mean(axis=1))
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
     for i, j, p, lo, hi in zip(first, second, point, low, high, strict=True):
-        found[names[i]][names[j]] = {"mean": number(p), "ci": [number(lo), number(hi)]}
-        found[names[j]][names[i]] = {"mean": number(-p), "ci": [number(-hi), number(-lo)]}
+        found[names[i]][names[j]] = {"mean": finite_or_none(p), "ci": [finite_or_none(lo), finite_or_none(hi)]}
+        found[names[j]][names[i]] = {"mean": finite_or_none(-p), "ci": [finite_or_none(-hi), finite_or_none(-lo)]}
     return found
 
 
-def savings(accounts: Mapping[str, Account], against: str) -> dict[str, Any]:
+def sample_savings(accounts: Mapping[str, SelectorResults], against: str) -> dict[str, Any]:
     """Selector → the share of the samples of self-consistency (`against`) that it did not draw (ModelSwitch)."""
     budget = accounts[against].samples
     found = {}
@@ -87,11 +89,15 @@ def savings(accounts: Mapping[str, Account], against: str) -> dict[str, Any]:
         columns = np.stack([used, budget.astype(float)])
         low, high = routing.paired_bootstrap(columns, lambda mine, theirs: (1.0 - mine / theirs)[None])
         point = routing.samples_saved(used, float(budget.mean()))
-        found[name] = {"mean": number(point), "ci": [number(low[0]), number(high[0])], "samples": float(used.mean())}
+        found[name] = {
+            "mean": finite_or_none(point),
+            "ci": [finite_or_none(low[0]), finite_or_none(high[0])],
+            "samples": float(used.mean()),
+        }
     return found
 
 
-def curve_numbers(found: Curve, singles: tuple[Floats, Floats], low: float, high: float) -> dict[str, Any]:
+def summarise_curve(found: OperatingCurve, singles: tuple[Floats, Floats], low: float, high: float) -> dict[str, Any]:
     """The numbers of one curve, and its points.
 
     Args:
@@ -107,7 +113,7 @@ def curve_numbers(found: Curve, singles: tuple[Floats, Floats], low: float, high
     return {
         "budgets": None if found.budgets is None else found.budgets.tolist(),
         "quality": found.quality.mean(axis=1).tolist(),
-        "cost": [number(x) for x in found.cost.mean(axis=1)],
+        "cost": [finite_or_none(x) for x in found.cost.mean(axis=1)],
         "strong": found.strong.mean(axis=1).tolist(),
         "area": area if found.budgets is not None else None,
         "aiq": aiq,
@@ -134,16 +140,19 @@ def _curve_statistics(budgets: Floats | None, p: int, prices: tuple[float, float
 
 
 def _told(point: Floats, low: Floats, high: Floats) -> list[dict[str, Any]]:
-    return [{"mean": number(p), "ci": [number(lo), number(hi)]} for p, lo, hi in zip(point, low, high, strict=False)]
+    return [
+        {"mean": finite_or_none(p), "ci": [finite_or_none(lo), finite_or_none(hi)]}
+        for p, lo, hi in zip(point, low, high, strict=False)
+    ]
 
 
-def _ledger(account: Account, names: tuple[str, ...]) -> dict[str, Any]:
+def _ledger(account: SelectorResults, names: tuple[str, ...]) -> dict[str, Any]:
     """Means per query of what it cost, and which candidates' responses were returned."""
     return {
         "calls": dict(zip(names, account.calls.mean(axis=0).tolist(), strict=True)),
         "samples": float(account.samples.mean()),
         "tokens": account.tokens.mean(axis=0).tolist(),
-        "fees": number(account.fees.mean()),
+        "fees": finite_or_none(account.fees.mean()),
         "rounds": float(account.rounds.mean()),
         "seconds": float(account.seconds.mean()),
         "failed": int(account.failed.sum()),
@@ -162,7 +171,7 @@ def candidates(test: Rewards, prices: Mapping[str, float]) -> dict[str, Any]:
     quality = test.column_means()
     cost = np.array([prices[name] for name in test.candidates])
     singles = {
-        name: {"quality": number(q), "cost": number(c)}
+        name: {"quality": finite_or_none(q), "cost": finite_or_none(c)}
         for name, q, c in zip(test.candidates, quality, cost, strict=True)
     }
     known = ~(np.isnan(quality) | np.isnan(cost))
@@ -170,10 +179,10 @@ def candidates(test: Rewards, prices: Mapping[str, float]) -> dict[str, Any]:
         return {"singles": singles, "hull": None, "aiq": None}
     corners = cost_quality.hull(cost, quality)
     aiq = cost_quality.aiq(cost, quality, float(cost.min()), float(cost.max()))
-    return {"singles": singles, "hull": [row.tolist() for row in corners], "aiq": number(aiq)}
+    return {"singles": singles, "hull": [row.tolist() for row in corners], "aiq": finite_or_none(aiq)}
 
 
-def agreement(test: Recorded, bins: int = 6) -> dict[str, Any] | None:
+def consistency_accuracy(test: ResponseTable, bins: int = 6) -> dict[str, Any] | None:
     """Candidate → how the entropy of its sampled answers goes with their quality (ModelSwitch's consistency).
 
     An answer is the response's normalised text. None where no query has two samples of a candidate.
@@ -190,7 +199,10 @@ def agreement(test: Recorded, bins: int = 6) -> dict[str, Any] | None:
         parts = [part for part in np.array_split(np.argsort(bits, kind="stable"), bins) if len(part)]
         found[name] = {
             "queries": len(several),
-            "pearson": {"mean": number(routing.pearson(bits, quality)), "ci": [number(low[0]), number(high[0])]},
+            "pearson": {
+                "mean": finite_or_none(routing.pearson(bits, quality)),
+                "ci": [finite_or_none(low[0]), finite_or_none(high[0])],
+            },
             "bits": [float(bits[part].mean()) for part in parts],
             "quality": [float(quality[part].mean()) for part in parts],
         }

@@ -17,8 +17,8 @@ HEADING = ("selector", "quality", "95 % interval", "gap closed", "$/1,000", "sam
 def write(found: dict[str, Any], folder: Path) -> None:
     """Write `report.json`, `report.md` and `plots/`, each file whole or not at all."""
     plots = [
-        router_plots.save(figure, folder / "plots" / f"{name}.png")
-        for name, figure in selector_plots.charts(found).items()
+        router_plots.save_figure(figure, folder / "plots" / f"{name}.png")
+        for name, figure in selector_plots.selector_plots(found).items()
     ]
     write_atomically(folder / "report.json", json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     write_atomically(folder / "report.md", markdown(found, plots))
@@ -43,9 +43,9 @@ def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             name,
-            router_report.show(selectors[name]["quality"]["mean"]),
-            router_report.interval(selectors[name]["quality"]["ci"]),
-            router_report.percent(selectors[name]["gap_closed"]["mean"]),
+            router_report.format_number(selectors[name]["quality"]["mean"]),
+            router_report.format_interval(selectors[name]["quality"]["ci"]),
+            router_report.format_percent(selectors[name]["gap_closed"]["mean"]),
             dollars(selectors[name]["cost"]["mean"]),
             f"{selectors[name]['samples']:.2f}",
         )
@@ -61,7 +61,7 @@ def sentences(found: dict[str, Any]) -> list[str]:
             over = numbers["over_best_single"]
             told.append(
                 f"{name} is {router_report.verdict(over['ci'])} the best single candidate, {found['best_single']} "
-                f"({over['mean']:+.4f}, 95 % interval {router_report.interval(over['ci'])})."
+                f"({over['mean']:+.4f}, 95 % interval {router_report.format_interval(over['ci'])})."
             )
     return told
 
@@ -73,10 +73,10 @@ def markdown(found: dict[str, Any], plots: Sequence[Path]) -> str:
         "",
         f"{found['queries']:,} test queries; what learns has learned from {found['trained_on']:,} others.",
         "",
-        *router_report.lines_of_table(HEADING, rows(found)),
+        *router_report.markdown_table(HEADING, rows(found)),
         "",
-        *[f"- {router_report.plain(sentence)}" for sentence in sentences(found)],
-        *[f"- {router_report.plain(note)}." for note in found["notes"]],
+        *[f"- {router_report.escape_markdown(sentence)}" for sentence in sentences(found)],
+        *[f"- {router_report.escape_markdown(note)}." for note in found["notes"]],
         "",
         *[f"![{path.stem}](plots/{path.name})" for path in plots],
         "",
@@ -107,11 +107,11 @@ def _curves(found: dict[str, Any]) -> list[str]:
     return [
         "## Quality against price",
         "",
-        *router_report.lines_of_table(heading, body),
+        *router_report.markdown_table(heading, body),
         "",
-        f"- AIQ of the zero router, the best mixtures of single candidates: {router_report.show(zero)}.",
-        f"- APGR and CPT take {router_report.plain(found['weak'])} for weak and "
-        f"{router_report.plain(found['strong'])} for strong.",
+        f"- AIQ of the zero router, the best mixtures of single candidates: {router_report.format_number(zero)}.",
+        f"- APGR and CPT take {router_report.escape_markdown(found['weak'])} for weak and "
+        f"{router_report.escape_markdown(found['strong'])} for strong.",
         "- Area: 100 budgets, 3 orders of the stream (Margin Sampling). AIQ: RouterBench. APGR, CPT: RouteLLM.",
         "",
     ]
@@ -142,11 +142,11 @@ def _ledger(found: dict[str, Any]) -> list[str]:
             str(of["failed"]),
             f"{of['mean_task_rank']:.2f}",
             f"{of['uplift']:.0%}",
-            router_report.show(of["arena"]["mean"]),
+            router_report.format_number(of["arena"]["mean"]),
         )
         for name, of in selectors.items()
     ]
-    return ["## Ledger", "", *router_report.lines_of_table(heading, body), ""]
+    return ["## Ledger", "", *router_report.markdown_table(heading, body), ""]
 
 
 def _savings(found: dict[str, Any]) -> list[str]:
@@ -156,12 +156,12 @@ def _savings(found: dict[str, Any]) -> list[str]:
         (
             name,
             f"{of['samples']:.2f}",
-            f"{router_report.percent(of['mean'])} ({router_report.interval(of['ci'], percent=True)})",
+            f"{router_report.format_percent(of['mean'])} ({router_report.format_interval(of['ci'], percent=True)})",
         )
         for name, of in found["savings"].items()
     ]
     heading = ("selector", "samples", "saved")
-    return ["## Samples saved against self-consistency", "", *router_report.lines_of_table(heading, body), ""]
+    return ["## Samples saved against self-consistency", "", *router_report.markdown_table(heading, body), ""]
 
 
 def _agreement(found: dict[str, Any]) -> list[str]:
@@ -169,15 +169,16 @@ def _agreement(found: dict[str, Any]) -> list[str]:
         return []
     heading = ("candidate", "queries", "Pearson of answer entropy and quality")
     body = [(name, str(of["queries"]), _with_interval(of["pearson"])) for name, of in found["agreement"].items()]
-    return ["## Agreement and accuracy", "", *router_report.lines_of_table(heading, body), ""]
+    return ["## Agreement and accuracy", "", *router_report.markdown_table(heading, body), ""]
 
 
 def _tags(found: dict[str, Any]) -> list[str]:
     names = list(found["selectors"])
     body = [
-        (row["tag"], str(row["queries"]), *(router_report.show(row[name]) for name in names)) for row in found["tags"]
+        (row["tag"], str(row["queries"]), *(router_report.format_number(row[name]) for name in names))
+        for row in found["tags"]
     ]
-    return ["## Tags", "", *router_report.lines_of_table(("tag", "queries", *names), body), ""]
+    return ["## Tags", "", *router_report.markdown_table(("tag", "queries", *names), body), ""]
 
 
 def dollars(cost: float | None) -> str:
@@ -189,9 +190,9 @@ def _with_interval(value: dict[str, Any] | None) -> str:
     return (
         "–"
         if value is None or value["mean"] is None
-        else f"{value['mean']:.3f} ({router_report.interval(value['ci'])})"
+        else f"{value['mean']:.3f} ({router_report.format_interval(value['ci'])})"
     )
 
 
 def _share(value: dict[str, Any]) -> str:
-    return router_report.percent(value["mean"])
+    return router_report.format_percent(value["mean"])

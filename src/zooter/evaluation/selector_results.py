@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from zooter.data.files import write_atomically
 from zooter.data.types import Floats, Ints
-from zooter.selector.protocol import Decided
+from zooter.selector.protocol import RecordedSelection
 
 _TEXT = pa.large_string()
 SCHEMA = pa.schema(
@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Account:
+class SelectorResults:
     """What a selector did on n queries.
 
     Attributes:
@@ -69,7 +69,7 @@ class Account:
         return np.asarray(self.calls.sum(axis=1))
 
 
-def account(decided: Sequence[Decided], quality: Floats, names: Sequence[str]) -> Account:
+def selector_results(decided: Sequence[RecordedSelection], quality: Floats, names: Sequence[str]) -> SelectorResults:
     """Arrays of n decisions, in their order.
 
     Args:
@@ -83,7 +83,7 @@ def account(decided: Sequence[Decided], quality: Floats, names: Sequence[str]) -
             calls[i, column[name]] = count
     ledgers = [one.ledger for one in decided]
     responses = [one.selection.response for one in decided]
-    return Account(
+    return SelectorResults(
         quality=quality,
         cost=np.array([ledger.cost for ledger in ledgers]),
         fees=np.array([sum(fee.cost for fee in ledger.fees) for ledger in ledgers]),
@@ -96,7 +96,9 @@ def account(decided: Sequence[Decided], quality: Floats, names: Sequence[str]) -
     )
 
 
-def write(path: Path, decided: Mapping[str, Sequence[Decided]], accounts: Mapping[str, Account]) -> None:
+def write(
+    path: Path, decided: Mapping[str, Sequence[RecordedSelection]], accounts: Mapping[str, SelectorResults]
+) -> None:
     """Every decision of every selector as one Parquet row, from which all its numbers can be recomputed."""
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, SCHEMA) as writer:
@@ -105,7 +107,7 @@ def write(path: Path, decided: Mapping[str, Sequence[Decided]], accounts: Mappin
     write_atomically(path, buffer.getvalue())
 
 
-def _rows(name: str, decided: Sequence[Decided], found: Account) -> pa.Table:
+def _rows(name: str, decided: Sequence[RecordedSelection], found: SelectorResults) -> pa.Table:
     responses = [one.selection.response for one in decided]
     columns = [
         [name] * len(decided),

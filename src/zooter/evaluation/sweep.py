@@ -1,6 +1,6 @@
 """The end of a Hydra multirun: one table, one CSV and one plot of all its jobs.
 
-`Summary` has the methods of a Hydra callback and is named in `conf/train.yaml`; it does not import Hydra.
+`SweepSummary` has the methods of a Hydra callback and is named in `conf/train.yaml`; it does not import Hydra.
 """
 
 import csv
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 METRICS = ("routed", "gap_closed", "low", "high", "best_single", "per_tag_best", "knn", "oracle")
 
 
-class Summary:
+class SweepSummary:
     """Writes `sweep.csv`, `sweep.md` and, for one swept key, `sweep.png` into the sweep's folder."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ def summarise(rows: list[dict[str, Any]], folder: Path, failed: Sequence[str] = 
         lines += ["", shown.caption]
     write_atomically(folder / "sweep.md", "\n".join([*head, *lines]) + "\n")
     if len(keys) == 1 and min(closed) > -1e9:
-        router_plots.save(router_plots.sweep(rows, keys[0]), folder / "sweep.png")
+        router_plots.save_figure(router_plots.sweep(rows, keys[0]), folder / "sweep.png")
     Console().print(shown)
 
 

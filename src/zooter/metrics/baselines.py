@@ -18,12 +18,12 @@ MOST_REFERENCES = 10_000
 MOST_TUNING = 2_000
 
 
-def strength(rewards: Rewards) -> Ints:
+def rank_by_mean_reward(rewards: Rewards) -> Ints:
     """The m columns, the candidate with the best mean reward first; the earlier column on a tie."""
     return np.argsort(-np.nan_to_num(rewards.column_means(), nan=-np.inf), kind="stable")
 
 
-def by_order(order: Ints, n: int) -> Floats:
+def preference_from_order(order: Ints, n: int) -> Floats:
     """(n, m) the same preference for every query: the first column of `order` most."""
     preference = np.empty(len(order))
     preference[order] = -np.arange(len(order))
@@ -31,7 +31,7 @@ def by_order(order: Ints, n: int) -> Floats:
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class NearestNeighbours:
     """kNN regression: a candidate's predicted reward is its mean over the k training queries of largest cosine.
 
     Attributes:
@@ -44,7 +44,7 @@ class Neighbours:
     k: int
 
     @classmethod
-    def fit(cls, embeddings: NDArray[np.float32], rewards: Rewards, seed: int = 0) -> "Neighbours":
+    def fit(cls, embeddings: NDArray[np.float32], rewards: Rewards, seed: int = 0) -> "NearestNeighbours":
         """Choose k by the mean reward of the selections on training queries, with the query itself left out."""
         rng = np.random.default_rng(seed)
         if len(embeddings) > MOST_REFERENCES:
@@ -52,7 +52,7 @@ class Neighbours:
             embeddings, rewards = embeddings[kept], rewards.take(kept)
         fallback = np.nan_to_num(rewards.column_means())
         queries = rng.permutation(len(embeddings))[:MOST_TUNING]
-        held, order = rewards.take(queries), strength(rewards)
+        held, order = rewards.take(queries), rank_by_mean_reward(rewards)
         best, best_reward = 1, -np.inf
         for k, predicted in _predictions(normalize(embeddings), rewards, fallback, embeddings[queries], own=queries):
             chosen = choose(predicted, held.observed, order)

@@ -33,8 +33,8 @@ def by_tag(of_method: Mapping[str, Floats], test: Rewards, tags: Tags) -> dict[s
         {
             "tag": names[j],
             "queries": int(counts[j]),
-            **{name: number(values[i]) for name, values in means.items()},
-            "candidates": [number(x) for x in of_candidates[i]],
+            **{name: finite_or_none(values[i]) for name, values in means.items()},
+            "candidates": [finite_or_none(x) for x in of_candidates[i]],
         }
         for i, j in enumerate(present)
     ]
@@ -46,6 +46,6 @@ def by_tag(of_method: Mapping[str, Floats], test: Rewards, tags: Tags) -> dict[s
     }
 
 
-def number(value: Any) -> float | None:
+def finite_or_none(value: Any) -> float | None:
     """A float for JSON, which has no NaN: None where the number is not defined."""
     return None if np.isnan(value) else float(value)

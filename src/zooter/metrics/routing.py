@@ -110,7 +110,7 @@ def uplift(of_router: Floats, of_candidates: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationCurve:
     """Equal-count bins of cells: mean probability, mean label, and how many cells; `error` is their weighted gap."""
 
     probability: Floats
@@ -119,7 +119,7 @@ class Calibration:
     error: float
 
 
-def calibration(probs: Floats, labels: Labels, bins: int = 10) -> Calibration:
+def calibration_curve(probs: Floats, labels: Labels, bins: int = 10) -> CalibrationCurve:
     """Expected calibration error over cells with adaptive bins (Nguyen & O'Connor 2015; Guo et al. 2017 §2).
 
     A router's probability of a candidate means how often it is the best one, so the two are compared cell by cell, not
@@ -136,7 +136,7 @@ def calibration(probs: Floats, labels: Labels, bins: int = 10) -> Calibration:
     probability = np.array([p[part].mean() for part in parts])
     label = np.array([s[part].mean() for part in parts])
     cells = np.array([len(part) for part in parts])
-    return Calibration(probability, label, cells, float(np.sum(cells * np.abs(probability - label)) / cells.sum()))
+    return CalibrationCurve(probability, label, cells, float(np.sum(cells * np.abs(probability - label)) / cells.sum()))
 
 
 def best_shares(rewards: Rewards) -> Labels:

@@ -16,16 +16,16 @@ from zooter.errors import RecordsError
 from zooter.metrics.routing import entropy
 from zooter.router import manifest
 from zooter.router.manifest import REFERENCE, REFERENCE_EMBEDDINGS
-from zooter.router.torch_router import Router
+from zooter.router.torch_router import TorchRouter
 
 ALARM = 0.02  # a p-value at or below it is an alarm: so often, at most, without any drift
 PERMUTATIONS = 999
-MOST = 1_000  # queries of a batch that are looked at, an even draw of them
-LEAST = 20
+MAX_QUERIES = 1_000  # queries of a batch that are looked at, an even draw of them
+MIN_QUERIES = 20
 
 
 @dataclass(frozen=True)
-class Drift:
+class DriftReport:
     """What a batch of queries shows against the training queries.
 
     Attributes:
@@ -50,18 +50,18 @@ class Drift:
     recommendation: str
 
 
-def drift(folder: Path, texts: list[str], device: str = "auto", seed: int = 0) -> Drift:
+def detect_drift(folder: Path, texts: list[str], device: str = "auto", seed: int = 0) -> DriftReport:
     """Compare a batch of queries with the reference statistics of an export.
 
     Raises:
         ExportError: the export is incomplete or changed.
-        RecordsError: fewer than `LEAST` queries, or one of them empty.
+        RecordsError: fewer than `MIN_QUERIES` queries, or one of them empty.
     """
-    if len(texts) < LEAST:
-        raise RecordsError(expected=f"at least {LEAST} queries", found=str(len(texts)), do="give a larger batch")
-    router = Router.load(folder, device)
+    if len(texts) < MIN_QUERIES:
+        raise RecordsError(expected=f"at least {MIN_QUERIES} queries", found=str(len(texts)), do="give a larger batch")
+    router = TorchRouter.load(folder, device)
     reference = manifest.read_json(folder / REFERENCE, folder)
-    kept = np.sort(np.random.default_rng(seed).permutation(len(texts))[:MOST])
+    kept = np.sort(np.random.default_rng(seed).permutation(len(texts))[:MAX_QUERIES])
     texts = [texts[i] for i in kept]
     embeddings = router.encoder.embed(texts)
     trained_on = load_file(folder / REFERENCE_EMBEDDINGS)["embeddings"]
@@ -97,19 +97,19 @@ def mmd_test(
     return float(found[0]), float(np.mean(found >= found[0] - 1e-12))
 
 
-def lines(found: Drift) -> Iterator[str]:
+def drift_lines(found: DriftReport) -> Iterator[str]:
     """The finding as one line of JSON."""
     yield json.dumps(asdict(found), ensure_ascii=False)
 
 
 def _told(
     mmd: float, p_value: float, reference: dict[str, Any], names: tuple[str, ...], probs: Floats, tags: Floats
-) -> Drift:
+) -> DriftReport:
     shares = np.bincount(probs.argmax(axis=1), minlength=len(names)) / len(probs)
     before = np.array([reference["choices"][name] for name in names])
     of_tags = np.array(reference["probable_tags"])
     drifted = p_value <= ALARM
-    return Drift(
+    return DriftReport(
         queries=len(probs),
         drifted=drifted,
         p_value=p_value,

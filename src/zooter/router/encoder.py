@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from zooter.data.model_files import SAFE_PATTERNS, folder_fingerprint, hub_folder
 from zooter.data.store import KEY, Store
 from zooter.errors import ConfigError
-from zooter.router.token_batches import batches, well_formed
+from zooter.router.token_batches import length_batches, well_formed
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ TEXTS_PER_SHARD = 2_048
 CPU_TOKENS = 2_048
 
 
-class Embeds(Protocol):
+class Embedder(Protocol):
     """Turns texts into embeddings."""
 
     def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
@@ -162,9 +162,9 @@ class Encoder:
         bar = Progress(transient=True, console=console, disable=not console.is_terminal)
         with bar as progress, torch.inference_mode():
             task = progress.add_task("embedding", total=len(texts))
-            for batch in batches([len(row) for row in ids], most):
+            for batch in length_batches([len(row) for row in ids], most):
                 tokens, mask = self.pad([ids[i] for i in batch])
-                vectors.append(pooled(model, tokens.to(device), mask.to(device), self.layers).cpu().numpy())
+                vectors.append(mean_pool(model, tokens.to(device), mask.to(device), self.layers).cpu().numpy())
                 rows += batch
                 progress.advance(task, len(batch))
                 if len(rows) >= shard:
@@ -183,7 +183,7 @@ class Encoder:
             )
 
 
-def pooled(backbone: nn.Module, tokens: Tensor, mask: Tensor, layers: tuple[int, ...] = (-1,)) -> Tensor:
+def mean_pool(backbone: nn.Module, tokens: Tensor, mask: Tensor, layers: tuple[int, ...] = (-1,)) -> Tensor:
     """(b, d): the means of the layers' states over real tokens, side by side."""
     states = backbone(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states
     weight = mask.unsqueeze(-1).to(states[0].dtype)

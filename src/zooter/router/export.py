@@ -22,7 +22,7 @@ from zooter.router.encoder import Encoder
 from zooter.router.manifest import CARD, ENCODER, HEAD, POOL, REFERENCE, REFERENCE_EMBEDDINGS
 from zooter.router.net import Net
 
-KEPT_EMBEDDINGS = 1_000
+REFERENCE_QUERIES = 1_000
 
 
 def write(
@@ -39,7 +39,7 @@ def write(
 
     Args:
         facts: what the manifest should say beside the files' hashes; JSON.
-        reference: `statistics` of the training queries.
+        reference: `reference_statistics` of the training queries.
         embeddings: (k, d) of some training queries, for telling later whether traffic has drifted.
         card: the Markdown page for people.
     """
@@ -49,10 +49,10 @@ def write(
         manifest.write_json(draft / REFERENCE, reference)
         (draft / CARD).write_text(card, encoding="utf-8")
         read = {"model": encoder.model, "max_length": encoder.max_length, "layers": list(encoder.layers)}
-        manifest.seal(draft, {**facts, "encoder": read, "versions": versions(), "pool": pool.digest()})
+        manifest.write(draft, {**facts, "encoder": read, "versions": versions(), "pool": pool.digest()})
 
 
-def statistics(
+def reference_statistics(
     queries: list[str], tags: Tags, probs: Floats, candidates: tuple[str, ...], probable: Floats
 ) -> dict[str, Any]:
     """What the training queries look like: lengths, tag and choice shares, entropy of the router; JSON.

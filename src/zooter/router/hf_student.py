@@ -20,7 +20,7 @@ from transformers import AutoConfig, BertForSequenceClassification
 from zooter.data.types import Floats, Ints
 from zooter.errors import ConfigError, ExportError
 from zooter.router.encoder import Encoder
-from zooter.router.token_batches import batches
+from zooter.router.token_batches import length_batches
 
 BATCH_TOKENS = 8_192
 POOLED = 0.3  # of the mean over tokens, whose values are some units: tanh follows, and should not be flat
@@ -64,8 +64,8 @@ class Student:
         torch.manual_seed(self.seed)
         model = _begin(encoder, names)
         sharp = probs**self.sharpness
-        shown = _Shown.of(encoder, model, texts, sharp / sharp.sum(axis=1, keepdims=True))
-        top, train = _Top(model), np.setdiff1d(np.arange(len(texts)), val)
+        shown = _StudentData.of(encoder, model, texts, sharp / sharp.sum(axis=1, keepdims=True))
+        top, train = _LastLayer(model), np.setdiff1d(np.arange(len(texts)), val)
         groups = [
             {"params": [*top.layer.parameters(), *top.pooler.parameters()], "lr": self.lr},
             {"params": top.classifier.parameters(), "lr": self.classifier_lr},
@@ -94,11 +94,11 @@ class Student:
 
 
 @torch.inference_mode()
-def say(model: Any, encoder: Encoder, texts: Sequence[str]) -> Floats:
+def predict_proba(model: Any, encoder: Encoder, texts: Sequence[str]) -> Floats:
     """(n, m) probabilities that a student gives."""
     ids = encoder.tokenize(texts)
     found = np.empty((len(texts), int(model.config.num_labels)))
-    for rows in batches([len(row) for row in ids], BATCH_TOKENS):
+    for rows in length_batches([len(row) for row in ids], BATCH_TOKENS):
         tokens, mask = encoder.pad([ids[i] for i in rows])
         found[rows] = model(input_ids=tokens, attention_mask=mask).logits.double().softmax(dim=-1).numpy()
     return found
@@ -113,7 +113,7 @@ def write(folder: Path, model: Any, encoder: Encoder) -> None:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _StudentData:
     """What the student's last layer learns from: states (tokens, d) of all texts in a row, where each text's begin and
     end, and the router's probabilities (n, m)."""
 
@@ -123,10 +123,10 @@ class _Shown:
 
     @classmethod
     @torch.inference_mode()
-    def of(cls, encoder: Encoder, model: Any, texts: Sequence[str], probs: Floats) -> "_Shown":
+    def of(cls, encoder: Encoder, model: Any, texts: Sequence[str], probs: Floats) -> "_StudentData":
         ids = encoder.tokenize(texts)
         found: list[Tensor] = [torch.empty(0)] * len(texts)
-        for rows in batches([len(row) for row in ids], BATCH_TOKENS):
+        for rows in length_batches([len(row) for row in ids], BATCH_TOKENS):
             tokens, mask = encoder.pad([ids[i] for i in rows])
             states = model.bert(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states[-2]
             for i, state in zip(rows, states, strict=True):
@@ -142,7 +142,7 @@ class _Shown:
         return -(self.target[rows] * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
 
 
-class _Top(nn.Module):
+class _LastLayer(nn.Module):
     """The last layer at the first token alone, the pooler and the classifier of a model, whose weights these are."""
 
     def __init__(self, model: Any) -> None:

@@ -15,7 +15,7 @@ FORMS = {
 }  # fmt: skip
 
 
-def page(folder: Path) -> RenderableType:
+def inspection(folder: Path) -> RenderableType:
     """Everything an export tells about itself, after checking that it is whole.
 
     Raises:

@@ -27,7 +27,7 @@ CALIBRATION = "calibration.json"
 MARGIN = "margin.json"  # a cascade's calibrated thresholds
 
 
-def seal(folder: Path, facts: dict[str, Any]) -> None:
+def write(folder: Path, facts: dict[str, Any]) -> None:
     """Write `manifest.json`: the facts, and size and SHA-256 of every other file in the folder."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
     files = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zooter.router.encoder import pooled
-from zooter.router.text_features import surface
+from zooter.router.encoder import mean_pool
+from zooter.router.text_features import text_features
 
 CLIP = 8.0  # standard deviations; farther out a feature says no more
 
@@ -113,9 +113,9 @@ class Net(nn.Module):
         if self.backbone is None:
             return inputs[0]
         looks, tokens, mask = inputs
-        return torch.cat([pooled(self.backbone, tokens, mask, self.layers), looks], dim=-1)
+        return torch.cat([mean_pool(self.backbone, tokens, mask, self.layers), looks], dim=-1)
 
 
-def features(embeddings: NDArray[np.float32], texts: Sequence[str]) -> Tensor:
+def encoder_and_text_features(embeddings: NDArray[np.float32], texts: Sequence[str]) -> Tensor:
     """(n, d) what a head reads: embeddings, then surface features."""
-    return torch.from_numpy(np.hstack([embeddings, surface(texts)]).astype(np.float32))
+    return torch.from_numpy(np.hstack([embeddings, text_features(texts)]).astype(np.float32))

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from zooter.errors import ExportError
-from zooter.router.encoder import Encoder, pooled
+from zooter.router.encoder import Encoder, mean_pool
 from zooter.router.net import CLIP, Head
-from zooter.router.text_features import SIZE
+from zooter.router.text_features import TEXT_FEATURES
 
 INPUTS = ["input_ids", "attention_mask"]
 
 
-class Pooled(nn.Module):
+class PooledEncoder(nn.Module):
     """(n, l) token ids and their (n, l) mask → (n, e) embeddings."""
 
     def __init__(self, backbone: nn.Module, layers: tuple[int, ...]) -> None:
@@ -30,23 +30,23 @@ class Pooled(nn.Module):
         self.backbone, self.layers = backbone, layers
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return pooled(self.backbone, input_ids, attention_mask, self.layers)
+        return mean_pool(self.backbone, input_ids, attention_mask, self.layers)
 
 
-def trace(encoder: Encoder) -> ir.Model:
+def trace_encoder(encoder: Encoder) -> ir.Model:
     """The encoder's graph, with a dynamic number of texts and of tokens.
 
     Raises:
         ExportError: the encoder does things that ONNX cannot say.
     """
-    reads = Pooled(encoder.backbone("eager").requires_grad_(False), encoder.layers).eval()
+    reads = PooledEncoder(encoder.backbone("eager").requires_grad_(False), encoder.layers).eval()
     ids = torch.full((2, 16), 5)
     mask = torch.ones_like(ids)
     mask[1, 10:] = 0
     n, length = torch.export.Dim("texts", min=1), torch.export.Dim("tokens", min=1, max=encoder.max_length)
     shapes = {name: {0: n, 1: length} for name in INPUTS}
     try:
-        with quietly(), torch.inference_mode():
+        with silence_exporter(), torch.inference_mode():
             program = torch.onnx.export(
                 reads, (ids, mask), dynamo=True, verbose=False, external_data=False,
                 input_names=INPUTS, output_names=["embeddings"], dynamic_shapes=shapes,
@@ -61,15 +61,15 @@ def trace(encoder: Encoder) -> ir.Model:
     return program.model
 
 
-def join(model: ir.Model, head: Head) -> ir.Model:
+def attach_head(model: ir.Model, head: Head) -> ir.Model:
     """An encoder's graph, changed into that of a router: with `head` behind it, as `Head.expected` has it.
 
     Its third input is `surface` (n, SIZE). It gives `logits` (n, m), whose softmax gives the probabilities; `rewards`
     (n, m), those expected; and `tags` (n, t), the probabilities of the tags of the first view.
     """
-    looks = ir.Value(name="surface", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["texts", SIZE]))
+    looks = ir.Value(name="surface", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["texts", TEXT_FEATURES]))
     model.graph.inputs.append(looks)
-    nodes, clip = Nodes(model.graph), torch.tensor(CLIP)
+    nodes, clip = GraphBuilder(model.graph), torch.tensor(CLIP)
     add, linear = nodes.add, nodes.linear
     read = add("Concat", model.graph.outputs.pop(), looks, axis=-1)
     z = add("Clip", add("Div", add("Sub", read, head.mean), head.scale), -clip, clip)
@@ -92,7 +92,7 @@ def join(model: ir.Model, head: Head) -> ir.Model:
 
 
 @dataclass(frozen=True)
-class Nodes:
+class GraphBuilder:
     """Adds to a graph: nodes in the order of their work, and constants."""
 
     graph: ir.Graph
@@ -122,7 +122,7 @@ class Nodes:
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
+def silence_exporter() -> Iterator[None]:
     """Exporters report their steps to standard output and the log, and packages that they do without as warnings."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

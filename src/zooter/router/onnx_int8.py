@@ -17,7 +17,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.rewriter.ort_fusions import optimize_for_ort
 
 MICROSOFT = "com.microsoft"
-LEAST = 1_024  # weights of a matrix or an embedding that are worth rounding
+MIN_SCALE = 1_024  # weights of a matrix or an embedding that are worth rounding
 SMOOTH = 0.8  # share of the channels' differences that the weights take over; SmoothQuant's α
 LOWEST_GELU = 0.17  # below 0, that the function goes
 
@@ -191,7 +191,7 @@ def _weights(node: ir.Node, position: int) -> Floats32 | None:
     if value is None or value.const_value is None or value.const_value.dtype != ir.DataType.FLOAT:
         return None
     array = value.const_value.numpy()
-    return array if array.ndim == 2 and array.size >= LEAST else None
+    return array if array.ndim == 2 and array.size >= MIN_SCALE else None
 
 
 def _maker(value: ir.Value | None) -> str:

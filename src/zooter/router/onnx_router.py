@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from zooter.data.pool import Candidate, Pool
-from zooter.data.types import Choices, Floats
+from zooter.data.types import Floats, RouterOutput
 from zooter.errors import ConfigError, ExportError
 from zooter.router import manifest
-from zooter.router.text_features import surface
-from zooter.router.token_batches import batches, refuse_blank, well_formed
+from zooter.router.text_features import text_features
+from zooter.router.token_batches import length_batches, refuse_blank, well_formed
 
 PRECISIONS = ("auto", "int8", "float32")
 OUTPUTS = ["logits", "rewards", "tags"]
@@ -27,7 +27,7 @@ BATCH_TOKENS = 2_048  # padded; larger batches gain no time on a CPU and cost me
 
 
 @dataclass(frozen=True)
-class Router:
+class OnnxRouter:
     """A loaded export; safe to share between threads.
 
     Attributes:
@@ -47,7 +47,7 @@ class Router:
     tokenizer: Tokenizer
 
     @classmethod
-    def load(cls, folder: str | Path, threads: int = 1, precision: str = "auto") -> "Router":
+    def load(cls, folder: str | Path, threads: int = 1, precision: str = "auto") -> "OnnxRouter":
         """Load an export after checking the hash of every file that is read.
 
         Args:
@@ -82,7 +82,7 @@ class Router:
         session = _session(folder / manifest.WEIGHTS[precision], threads)
         return cls(pool, facts, folder, tuple(about["tags"]), precision, session, tokenizer)
 
-    def route(self, texts: Sequence[str]) -> Choices:
+    def route(self, texts: Sequence[str]) -> RouterOutput:
         """Probabilities of being the best candidate and expected rewards, each (n, m), for n texts.
 
         Raises:
@@ -90,7 +90,7 @@ class Router:
         """
         return self.look(texts)[0]
 
-    def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
+    def look(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
         """What `route` says of n texts, and the probabilities (n, t) of the tags in `tag_names`.
 
         Raises:
@@ -99,11 +99,11 @@ class Router:
         refuse_blank(texts)
         m, t = len(self.pool.names), len(self.tag_names)
         logits, rewards, tags = (np.empty((len(texts), width)) for width in (m, m, t))
-        looks = surface(texts)
+        looks = text_features(texts)
         ids = [self.tokenizer.encode(well_formed(text)).ids for text in texts]
-        for rows in batches([len(row) for row in ids], BATCH_TOKENS):
+        for rows in length_batches([len(row) for row in ids], BATCH_TOKENS):
             logits[rows], rewards[rows], tags[rows] = self._run([ids[i] for i in rows], looks[rows])
-        return Choices(_softmax(logits), self.pool.names, rewards), tags
+        return RouterOutput(_softmax(logits), self.pool.names, rewards), tags
 
     def _run(self, ids: list[list[int]], looks: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         tokens = np.zeros((len(ids), max(1, *map(len, ids))), dtype=np.int64)  # what is masked can be any token

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-READ = 20_000  # characters of a query that are looked at
+MAX_CHARACTERS = 20_000  # characters of a query that are looked at
 
 _PATTERNS = {
     "digits": re.compile(r"\d"),
@@ -23,13 +23,13 @@ _PATTERNS = {
 }
 _WORDS = ("\n", "$", "\\", ",", "?", '"', "'", "_", ":", ". ")
 _CODE = ("def ", "```", ">>>", "return ", "import ", "class ", "#include", "function ", "SELECT ")
-SIZE = 29
+TEXT_FEATURES = 29
 
 
-def surface(texts: Sequence[str]) -> NDArray[np.float32]:
+def text_features(texts: Sequence[str]) -> NDArray[np.float32]:
     """(n, SIZE) features of n texts."""
-    rows = [_row(text[:READ]) for text in texts]
-    return np.asarray(rows, dtype=np.float32).reshape(len(texts), SIZE)
+    rows = [_row(text[:MAX_CHARACTERS]) for text in texts]
+    return np.asarray(rows, dtype=np.float32).reshape(len(texts), TEXT_FEATURES)
 
 
 def _row(text: str) -> list[float]:

@@ -23,7 +23,7 @@ def well_formed(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+def length_batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
     """Row numbers, shortest rows first, in batches of at most `most` padded tokens or one row."""
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):

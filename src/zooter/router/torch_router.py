@@ -13,17 +13,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from zooter.data.pool import Candidate, Pool
-from zooter.data.types import Choices, Floats
+from zooter.data.types import Floats, RouterOutput
 from zooter.errors import ExportError
 from zooter.router import manifest
 from zooter.router.encoder import Encoder
 from zooter.router.manifest import ENCODER, HEAD, POOL
-from zooter.router.net import Head, features
+from zooter.router.net import Head, encoder_and_text_features
 from zooter.router.token_batches import refuse_blank
 
 
 @dataclass(frozen=True)
-class Router:
+class TorchRouter:
     """A loaded export.
 
     Attributes:
@@ -37,7 +37,7 @@ class Router:
     facts: dict[str, Any]
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto") -> "Router":
+    def load(cls, folder: str | Path, device: str = "auto") -> "TorchRouter":
         """Load an export after checking every file's hash and that the weights belong to its pool.
 
         Raises:
@@ -53,7 +53,7 @@ class Router:
         return cls(pool, encoder, head, facts)
 
     @torch.inference_mode()
-    def route(self, texts: Sequence[str]) -> Choices:
+    def route(self, texts: Sequence[str]) -> RouterOutput:
         """Probabilities of being the best candidate and expected rewards, each (n, m), for n texts.
 
         Raises:
@@ -62,16 +62,16 @@ class Router:
         refuse_blank(texts)
         if not texts:
             nothing = np.empty((0, len(self.pool.names)))
-            return Choices(nothing, self.pool.names, nothing)
+            return RouterOutput(nothing, self.pool.names, nothing)
         return self.look(texts, self.encoder.embed(texts))[0]
 
     @torch.inference_mode()
-    def look(self, texts: Sequence[str], embeddings: NDArray[np.float32]) -> tuple[Choices, Floats]:
+    def look(self, texts: Sequence[str], embeddings: NDArray[np.float32]) -> tuple[RouterOutput, Floats]:
         """What `route` says of n texts with embeddings (n, e), and the probabilities (n, t) of the tags it knows."""
-        read = features(embeddings, texts)
+        read = encoder_and_text_features(embeddings, texts)
         expected = self.head.expected(read).double()
         probs = (expected / self.head.calibration.double()).softmax(dim=-1)
-        return Choices(probs.numpy(), self.pool.names, expected.numpy()), self.head.tags(read).double().numpy()
+        return RouterOutput(probs.numpy(), self.pool.names, expected.numpy()), self.head.tags(read).double().numpy()
 
 
 def _load_head(folder: Path, pool: Pool) -> Head:

@@ -28,7 +28,7 @@ SLACK = 1e-9  # relative, so that N · c dollars last for N calls in floating po
 
 
 @dataclass(frozen=True)
-class Threshold:
+class EscalationThreshold:
     """Settings of the rule, for every selector that has tiers.
 
     Attributes:
@@ -60,7 +60,7 @@ class Threshold:
         queries: int | None = None,
         means: Sequence[float] | None = None,
         routing: bool = False,
-    ) -> "Stream":
+    ) -> "BudgetState":
         """The start of a stream of queries.
 
         Args:
@@ -89,9 +89,11 @@ class Threshold:
             )
         money = None if budget is None or queries is None else budget * queries
         better = means is None or means[-1] > means[0]
-        return Stream(tuple(prices), share, self.warm_up, None if self.running else self.fixed, money, queries, better)
+        return BudgetState(
+            tuple(prices), share, self.warm_up, None if self.running else self.fixed, money, queries, better
+        )
 
-    def fitted(self, scores: Floats) -> "Threshold":
+    def fitted(self, scores: Floats) -> "EscalationThreshold":
         """With fixed thresholds that pass on `share` of these rows at each tier.
 
         Args:
@@ -106,12 +108,12 @@ class Threshold:
 
 
 @dataclass(slots=True)
-class Stream:
+class BudgetState:
     """The state of one stream. Selectors ask it and do what it says; it calls nobody.
 
     Attributes:
         prices: US dollars of one call, tier after tier.
-        share, warm_up: see `Threshold`.
+        share, warm_up: see `EscalationThreshold`.
         fixed: thresholds that hold; None has them run.
         money: dollars left for the whole stream; None has no end.
         queries: how many the stream has.
@@ -131,10 +133,10 @@ class Stream:
     def __post_init__(self) -> None:
         self.past = [[] for _ in self.prices]
 
-    def turn(self) -> "Turn":
+    def turn(self) -> "CascadeStep":
         """The next query's way through the tiers; its first call is paid for."""
         first, free = self._guarded()
-        turn = Turn(self, first, free)
+        turn = CascadeStep(self, first, free)
         if first is not None:
             self.pay(first)
         return turn
@@ -189,7 +191,7 @@ class Stream:
 
 
 @dataclass(slots=True)
-class Turn:
+class CascadeStep:
     """One query's way through the tiers.
 
     Attributes:
@@ -197,11 +199,11 @@ class Turn:
         free: whether the query may go on.
     """
 
-    stream: Stream
+    stream: BudgetState
     first: int | None
     free: bool
 
-    def goes_on(self, tier: int, score: float) -> bool:
+    def escalates(self, tier: int, score: float) -> bool:
         """Whether the next tier is asked too, and paid for; with a NaN, not known, as with the lowest score."""
         threshold = self.stream.threshold(tier, score)
         return self.free and not score >= threshold and self.pays(tier + 1)

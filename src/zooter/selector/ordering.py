@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from zooter.data.pool import Pool
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats
 from zooter.errors import ConfigError, RecordsError
 
-WEIGHTS = tuple(np.geomspace(30.0, 0.01, 15).tolist())  # in rewards' range per range of prices, the thriftiest first
+PRICE_WEIGHT_COUNT = tuple(
+    np.geomspace(30.0, 0.01, 15).tolist()
+)  # in rewards' range per range of prices, the thriftiest first
 
 
-def means_of(recorded: Recorded) -> dict[str, float]:
+def mean_rewards(recorded: ResponseTable) -> dict[str, float]:
     """Candidate → its mean reward; NaN where it has none."""
     rewards = recorded.rewards()
     return dict(zip(rewards.candidates, rewards.column_means().tolist(), strict=True))
@@ -33,13 +35,13 @@ def strong_first(means: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(sorted(means, key=lambda name: -np.nan_to_num(means[name], nan=-np.inf)))
 
 
-def two_tiers(pool: Pool, prices: Mapping[str, float], means: Mapping[str, float]) -> tuple[str, ...]:
+def choose_two_tiers(pool: Pool, prices: Mapping[str, float], means: Mapping[str, float]) -> tuple[str, ...]:
     """The cheapest candidate, and of the others the best on average; the earlier column on ties."""
     cheapest = min(pool.names, key=lambda name: np.nan_to_num(prices[name], nan=np.inf))
     return (cheapest, *[name for name in strong_first(means) if name != cheapest][:1])
 
 
-def by_worth(names: Sequence[str], expected: Floats, prices: Floats, price_weight: float) -> list[str]:
+def rank_by_utility(names: Sequence[str], expected: Floats, prices: Floats, price_weight: float) -> list[str]:
     """By expected reward minus price weight × price, the best first; the earlier column on a tie.
 
     Args:
@@ -59,11 +61,11 @@ def by_worth(names: Sequence[str], expected: Floats, prices: Floats, price_weigh
     return [names[j] for j in np.argsort(-np.nan_to_num(worth, nan=-np.inf), kind="stable")]
 
 
-def price_weights(recorded: Recorded) -> list[float]:
+def price_weights(recorded: ResponseTable) -> list[float]:
     """Price weights that are worth trying, from the cheapest choices to the dearest: the last one ignores prices."""
     prices = np.array(list(recorded.prices.values()))
     rewards = recorded.rewards().values
     if not len(rewards) or np.isnan(prices).all() or np.nanmax(prices) <= np.nanmin(prices):
         return [0.0]
     unit = np.nanmax(rewards) - np.nanmin(rewards)
-    return [weight * float(unit / (np.nanmax(prices) - np.nanmin(prices))) for weight in WEIGHTS] + [0.0]
+    return [weight * float(unit / (np.nanmax(prices) - np.nanmin(prices))) for weight in PRICE_WEIGHT_COUNT] + [0.0]

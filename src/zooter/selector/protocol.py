@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
 from zooter.data.pool import Pool
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError
 from zooter.selector.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class SampleRequest:
     """Responses to ask a candidate for.
 
     Attributes:
@@ -45,7 +45,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class RecordedSelection:
     """A selector's decision on one query, and its account."""
 
     query: Query
@@ -126,7 +126,7 @@ class Ask(Protocol):
         """`samples` responses of one candidate; those whose call failed have `error`."""
         ...
 
-    async def together(self, wants: Sequence[Want]) -> list[list[Response]]:
+    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
         """What several wants bring, side by side in one round."""
         ...
 
@@ -173,25 +173,25 @@ class Selector(Protocol):
 
 
 @runtime_checkable
-class Learns(Protocol):
+class Fittable(Protocol):
     """A selector that has to see rewards before it can select."""
 
-    def fit(self, training: Recorded, validation: Recorded) -> Self:
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> Self:
         """A copy that is fitted on training rows, with thresholds, orders and weights chosen on validation rows."""
         ...
 
 
 @runtime_checkable
-class Knob(Protocol):
+class HasOperatingPoints(Protocol):
     """A selector with a setting that trades quality for price."""
 
-    def settings(self, validation: Recorded) -> Sequence[Self]:
+    def settings(self, validation: ResponseTable) -> Sequence[Self]:
         """Copies from the cheapest to the dearest setting; what they cost is measured, not promised."""
         ...
 
 
 @runtime_checkable
-class Budgeted(Protocol):
+class Budgetable(Protocol):
     """A selector that keeps to a budget over a stream of queries.
 
     One that decides each query by itself may say so with an attribute `remembers` that is False: then no order of the
@@ -217,7 +217,7 @@ def refuse_unknown(who: str, names: Sequence[str], pool: Pool, least: int = 1) -
         )
 
 
-async def first_answer(ask: Ask, order: Sequence[str]) -> Response | None:
+async def first_response(ask: Ask, order: Sequence[str]) -> Response | None:
     """The response of the first candidate in `order` whose call does not fail; None when all do."""
     for candidate in order:
         response = (await ask(candidate))[0]

@@ -12,7 +12,7 @@ from zooter.selector.protocol import Selector
 
 
 @dataclass(frozen=True, eq=False)
-class Remembered:
+class CachedEmbedder:
     """An encoder that keeps in memory what it has embedded, for several that read the same texts.
 
     Attributes:
@@ -32,13 +32,13 @@ class Remembered:
         return np.stack([self.kept[text] for text in texts])
 
 
-def sharing(selectors: Mapping[str, Selector]) -> dict[str, Selector]:
+def share_encoders(selectors: Mapping[str, Selector]) -> dict[str, Selector]:
     """The selectors, of which those with equal encoders have one that embeds a text once for all of them."""
-    one: dict[Encoder, Remembered] = {}
+    one: dict[Encoder, CachedEmbedder] = {}
     found: dict[str, Selector] = {}
     for name, selector in selectors.items():
         encoder = getattr(selector, "encoder", None)
         if is_dataclass(selector) and isinstance(encoder, Encoder):
-            selector = replace(selector, encoder=one.setdefault(encoder, Remembered(encoder)))
+            selector = replace(selector, encoder=one.setdefault(encoder, CachedEmbedder(encoder)))
         found[name] = selector
     return found

@@ -8,7 +8,7 @@ from zooter.data.types import Floats
 
 
 @dataclass
-class Memory:
+class SessionAffinity:
     """Conversation → candidate, for as many conversations as there is room for; the longest unused is forgotten."""
 
     room: int

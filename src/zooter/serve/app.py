@@ -13,36 +13,36 @@ from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from zooter.serve import service
-from zooter.serve.affinity import Memory
-from zooter.serve.chat import ROUTED, Chat
-from zooter.serve.decision import Chooser, Decision
+from zooter.serve.affinity import SessionAffinity
+from zooter.serve.chat import ROUTED, ChatHandler
+from zooter.serve.decision import DecisionPolicy, RoutingDecision
 from zooter.serve.decision_log import DecisionLog
 from zooter.serve.http import auth, chat_request, openapi, page
 from zooter.serve.http.access_log import AccessLog
 from zooter.serve.http.auth import Receive, Scope, Send
-from zooter.serve.http.errors import Refusal
-from zooter.serve.http.middleware import Door
-from zooter.serve.metrics import Account
-from zooter.serve.reload import Keeper
-from zooter.serve.service import Found, Load, Service
-from zooter.serve.settings import Settings
+from zooter.serve.http.errors import ApiError
+from zooter.serve.http.middleware import Middleware
+from zooter.serve.metrics import Metrics
+from zooter.serve.reload import Reloader
+from zooter.serve.service import Load, LoadedExport, Service
+from zooter.serve.settings import ServeSettings
 from zooter.serve.upstream import client
-from zooter.serve.upstream.circuit_breaker import Budget
-from zooter.serve.upstream.failover import Relay
+from zooter.serve.upstream.circuit_breaker import RetryBudget
+from zooter.serve.upstream.failover import Failover
 
 NEAREST_TAGS = 5
 
 
 @dataclass
-class Server:
+class Application:
     """Everything that answers, from startup to shutdown."""
 
-    settings: Settings
+    settings: ServeSettings
     load: Load
-    found: Found
-    account: Account = field(default_factory=Account)
-    keeper: Keeper = field(init=False)
-    chat: Chat = field(init=False)
+    found: LoadedExport
+    account: Metrics = field(default_factory=Metrics)
+    keeper: Reloader = field(init=False)
+    chat: ChatHandler = field(init=False)
     ready: bool = field(default=False, init=False)
 
     @property
@@ -56,7 +56,7 @@ class Server:
         settings = self.settings
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(client.session(settings))
-            self.keeper = Keeper(settings, self.account, session, self.load)
+            self.keeper = Reloader(settings, self.account, session, self.load)
             self.keeper.take(self.found)
             decisions = None
             if settings.decisions is not None:
@@ -64,9 +64,9 @@ class Server:
                     settings.decisions, settings.decisions_rows, settings.decisions_seconds, settings.decisions_bytes
                 )
                 stack.push_async_callback(decisions.close)
-            chooser = Chooser(settings, self.account, Memory(settings.conversations))
-            relay = Relay(Budget(settings.retry_share, settings.retry_reserve), self.account, settings.tries)
-            self.chat = Chat(settings, self.account, chooser, relay, decisions)
+            chooser = DecisionPolicy(settings, self.account, SessionAffinity(settings.conversations))
+            relay = Failover(RetryBudget(settings.retry_share, settings.retry_reserve), self.account, settings.tries)
+            self.chat = ChatHandler(settings, self.account, chooser, relay, decisions)
             watching = [asyncio.create_task(self.keeper.watch(settings.watch))] if settings.watch else []
             if threading.current_thread() is threading.main_thread():
                 loop = asyncio.get_running_loop()
@@ -86,9 +86,9 @@ class Server:
 
     async def route(self, body: bytes) -> dict[str, Any]:
         """The decision for a query or a conversation, and what it rests on."""
-        chat = chat_request.question(body)
+        chat = chat_request.parse_route_request(body)
         decision = await self.chat.chooser.choose(chat, self.service, b"")
-        return told(decision, self.service)
+        return decision_json(decision, self.service)
 
     def models(self) -> dict[str, Any]:
         """What can be asked for as `model`."""
@@ -105,7 +105,7 @@ class Server:
         return self.account.text()
 
 
-def told(decision: Decision, service: Service) -> dict[str, Any]:
+def decision_json(decision: RoutingDecision, service: Service) -> dict[str, Any]:
     """A decision as JSON."""
     prices = {candidate.name: candidate.mean_price() for candidate in service.pool.candidates}
     found: dict[str, Any] = {
@@ -126,15 +126,15 @@ def told(decision: Decision, service: Service) -> dict[str, Any]:
 
 
 class _Refused(Response):
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: ApiError) -> None:
         self.background = None
         self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await auth.refuse(self._refusal, receive, send)
+        await auth.send_error(self._refusal, receive, send)
 
 
-def build(settings: Settings, load: Load, found: Found | None = None) -> Door:
+def build_app(settings: ServeSettings, load: Load, found: LoadedExport | None = None) -> Middleware:
     """The whole application.
 
     Args:
@@ -144,14 +144,14 @@ def build(settings: Settings, load: Load, found: Found | None = None) -> Door:
     Raises:
         ZooterError: the export, the pool file or a setting cannot be used.
     """
-    server = Server(settings, load, found or service.read(settings, load))
+    server = Application(settings, load, found or service.load_export(settings, load))
     app = FastAPI(
         title="zooter", lifespan=server.living, redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None
     )
     _add_routes(app, server)
-    text, headers = page.read()
+    text, headers = page.read_page()
     app.add_api_route("/", lambda: HTMLResponse(text, headers=headers), include_in_schema=False)
-    app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(ApiError, _refusal)
     app.add_exception_handler(404, _nothing_there)
     app.add_exception_handler(405, _nothing_there)
     log = None if settings.access_log is None else AccessLog(settings.access_log)
@@ -163,12 +163,12 @@ def build(settings: Settings, load: Load, found: Found | None = None) -> Door:
         else:
             await app(scope, receive, send)
 
-    return Door(inside, settings, server.account, auth.keys(settings), log)
+    return Middleware(inside, settings, server.account, auth.read_keys(settings), log)
 
 
-def _add_routes(app: FastAPI, server: Server) -> None:
+def _add_routes(app: FastAPI, server: Application) -> None:
     async def body(request: Request) -> bytes:
-        return await auth.read(dict(request.scope["headers"]), request.receive, server.settings)
+        return await auth.read_body(dict(request.scope["headers"]), request.receive, server.settings)
 
     @app.post("/route", response_model=None, openapi_extra=openapi.ROUTE)
     async def route(request: Request) -> Response:
@@ -182,7 +182,7 @@ def _add_routes(app: FastAPI, server: Server) -> None:
     async def model(name: str) -> Response:
         found = [one for one in server.models()["data"] if one["id"] == name]
         if not found:
-            raise Refusal(404, f"no model {name[:100]!r}", "invalid_request_error", "model_not_found", "model")
+            raise ApiError(404, f"no model {name[:100]!r}", "invalid_request_error", "model_not_found", "model")
         return JSONResponse(found[0])
 
     @app.get("/metrics", response_model=None)
@@ -199,12 +199,14 @@ def _add_routes(app: FastAPI, server: Server) -> None:
 
     @app.get("/openapi.json", response_model=None, include_in_schema=False)
     async def schema() -> Response:
-        told = app.openapi()
-        return JSONResponse(told | {"paths": {openapi.CHAT_PATH: {"post": openapi.CHAT}, **told["paths"]}})
+        document = app.openapi()
+        return JSONResponse(
+            document | {"paths": {openapi.CHAT_PATH: {"post": openapi.CHAT}, **document["paths"]}}
+        )
 
     @app.api_route("/v1/embeddings", methods=["GET", "POST"], response_model=None, include_in_schema=False)
     async def embeddings() -> Response:
-        raise Refusal(404, openapi.NO_EMBEDDINGS, "invalid_request_error", "not_offered")
+        raise ApiError(404, openapi.NO_EMBEDDINGS, "invalid_request_error", "not_offered")
 
 
 async def _refusal(request: Request, error: Any) -> Response:
@@ -213,4 +215,4 @@ async def _refusal(request: Request, error: Any) -> Response:
 
 async def _nothing_there(request: Request, error: Any) -> Response:
     words = f"{request.method} is not answered under {request.url.path[:100]}"
-    return _Refused(Refusal(error.status_code, words, "invalid_request_error", "not_found"))
+    return _Refused(ApiError(error.status_code, words, "invalid_request_error", "not_found"))

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from zooter.data.pool import Pool
-from zooter.data.types import Choices, Floats
+from zooter.data.types import Floats, RouterOutput
 
 QUEUE_PER_TEXT = 8  # waiting requests, for one more text in a batch
-Looked = tuple[Floats, Floats]
+Output = tuple[Floats, Floats]
 """Probabilities of k texts over candidates (k, m) and over tags (k, t)."""
 
 
@@ -41,11 +41,11 @@ class Router(Protocol):
         """What the export's manifest says."""
         ...
 
-    def route(self, texts: Sequence[str]) -> Choices:
+    def route(self, texts: Sequence[str]) -> RouterOutput:
         """Choices of n texts."""
         ...
 
-    def look(self, texts: Sequence[str]) -> tuple[Choices, Floats]:
+    def look(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
         """Choices of n texts, and the probabilities (n, t) of the tags that the export knows."""
         ...
 
@@ -55,15 +55,15 @@ class NoDecisionError(Exception):
 
 
 @dataclass(eq=False)
-class _Asked:
+class _Job:
     texts: Sequence[str]
-    answer: asyncio.Future[Looked]
+    answer: asyncio.Future[Output]
     until: float  # the loop's time
     alone: bool = False
 
 
 @dataclass
-class Decider:
+class RouterBatcher:
     """Micro-batches for one router: nobody waits for company, but who comes while it works goes in the next batch.
 
     A batch is no larger than what is done before its first deadline, by the time that texts have taken lately; and who
@@ -82,7 +82,7 @@ class Decider:
     waiting: int
     deadline: float
     threads: int = 1
-    _queue: deque[_Asked] = field(default_factory=deque, init=False)
+    _queue: deque[_Job] = field(default_factory=deque, init=False)
     _busy: int = field(default=0, init=False)  # batches at work
     _each: float = field(default=0.0, init=False)  # seconds of a text, averaged over the latest batches
     _pool: ThreadPoolExecutor = field(init=False)
@@ -90,7 +90,7 @@ class Decider:
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(self.threads, "decide")
 
-    async def look(self, texts: Sequence[str]) -> Looked:
+    async def look(self, texts: Sequence[str]) -> Output:
         """What the router says of k texts.
 
         Raises:
@@ -101,7 +101,7 @@ class Decider:
         if len(self._queue) >= self.waiting:
             raise NoDecisionError("crowded")
         loop = asyncio.get_running_loop()
-        asked = _Asked(texts, loop.create_future(), loop.time() + self.deadline)
+        asked = _Job(texts, loop.create_future(), loop.time() + self.deadline)
         self._queue.append(asked)
         self._start()
         try:
@@ -122,15 +122,15 @@ class Decider:
             self._busy += 1
             self._run(together)
 
-    def _run(self, together: list[_Asked]) -> None:
+    def _run(self, together: list[_Job]) -> None:
         texts = [text for asked in together for text in asked.texts]
         loop = asyncio.get_running_loop()
         start = loop.time()
         running = loop.run_in_executor(self._pool, self.router.look, texts)
         running.add_done_callback(lambda done: self._finish(together, done, (loop.time() - start) / len(texts)))
 
-    def _next(self) -> list[_Asked]:
-        together: list[_Asked] = []
+    def _next(self) -> list[_Job]:
+        together: list[_Job] = []
         now = asyncio.get_running_loop().time()
         # Everyone in a batch waits for its last text, and a CPU gains a fifth at most: short queues are not batched.
         room = min(float(self.batch), 1.0 + len(self._queue) // QUEUE_PER_TEXT)
@@ -149,7 +149,7 @@ class Decider:
             room -= len(asked.texts)
         return together
 
-    def _finish(self, together: list[_Asked], done: asyncio.Future[Any], each: float) -> None:
+    def _finish(self, together: list[_Job], done: asyncio.Future[Any], each: float) -> None:
         self._busy -= 1
         self._each += (each - self._each) / 4
         error = done.exception()

@@ -8,32 +8,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooter.serve import selector_client
-from zooter.serve.decision import Chooser, Decision, read
+from zooter.serve.decision import DecisionPolicy, RoutingDecision, query_texts
 from zooter.serve.decision_log import DecisionLog
 from zooter.serve.http import auth, chat_request, sse
 from zooter.serve.http.auth import Receive, Scope, Send
-from zooter.serve.http.chat_request import Conversation
-from zooter.serve.http.errors import Refusal
+from zooter.serve.http.chat_request import ChatRequest
+from zooter.serve.http.errors import ApiError
 from zooter.serve.http.protocol import ABORT
-from zooter.serve.metrics import Account
-from zooter.serve.response import Reply, SlowClientError
+from zooter.serve.metrics import Metrics
+from zooter.serve.response import ResponseSender, SlowClientError
 from zooter.serve.service import Service
-from zooter.serve.settings import Settings
-from zooter.serve.upstream.client import Answer, Upstream, UpstreamError
-from zooter.serve.upstream.failover import Relay
+from zooter.serve.settings import ServeSettings
+from zooter.serve.upstream.client import UpstreamClient, UpstreamError, UpstreamResponse
+from zooter.serve.upstream.failover import Failover
 
 ROUTED = "zooter"
 Headers = Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True)
-class Chat:
+class ChatHandler:
     """Answers `/v1/chat/completions`."""
 
-    settings: Settings
-    account: Account
-    chooser: Chooser
-    relay: Relay
+    settings: ServeSettings
+    account: Metrics
+    chooser: DecisionPolicy
+    relay: Failover
     decisions: DecisionLog | None
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
@@ -43,11 +43,11 @@ class Chat:
             Refusal: nothing has been sent yet.
         """
         headers = dict(scope["headers"])
-        chat = chat_request.parse(await auth.read(headers, receive, self.settings))
-        reply = Reply(send, self.settings.slow_client)
+        chat = chat_request.parse_chat_request(await auth.read_body(headers, receive, self.settings))
+        reply = ResponseSender(send, self.settings.slow_client)
         exchange = _Exchange(self, scope["zooter"], reply, service, chat, headers)
         work = asyncio.ensure_future(exchange.run())
-        gone = asyncio.ensure_future(auth.gone(receive))
+        gone = asyncio.ensure_future(auth.wait_for_disconnect(receive))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
             if work.done() and isinstance(work.exception(), SlowClientError):
@@ -69,11 +69,11 @@ class Chat:
 class _Exchange:
     """One request and its answer."""
 
-    chat_: Chat
+    chat_: ChatHandler
     told: dict[str, Any]
-    reply: Reply
+    reply: ResponseSender
     service: Service
-    chat: Conversation
+    chat: ChatRequest
     headers: Headers
 
     async def run(self) -> None:
@@ -86,7 +86,7 @@ class _Exchange:
         decision = await self._decide()
         told |= {"why": decision.why, "decision_ms": round(decision.seconds * 1e3, 2), "fault": decision.fault}
         if not decision.order or not self.service.upstreams:
-            raise Refusal(503, "no candidate has a url: give a pool file", "server_error", "no_candidates")
+            raise ApiError(503, "no candidate has a url: give a pool file", "server_error", "no_candidates")
         start = time.perf_counter()
         try:
             upstream, answer = await self.chat_.relay.begin(decision.order, self.service.upstreams, self.chat)
@@ -115,9 +115,9 @@ class _Exchange:
         selector = service.selectors.get(name)
         if selector is None:
             raise self._unknown()
-        query = "\n".join(read(self.chat.texts, settings.reads))
+        query = "\n".join(query_texts(self.chat.texts, settings.reads))
         if not query:
-            raise chat_request.bad("a user's text to select by", "messages")
+            raise chat_request.bad_request("a user's text to select by", "messages")
         start = time.perf_counter()
         try:
             async with asyncio.timeout(settings.total):
@@ -126,7 +126,7 @@ class _Exchange:
                 )
         except TimeoutError as error:
             words = f"expected the selector's answer within {settings.total:g} s"
-            raise Refusal(504, words, "server_error", "timeout") from error
+            raise ApiError(504, words, "server_error", "timeout") from error
         seconds = time.perf_counter() - start
         calls = ask.ledger.calls
         self.chat_.account.escalations.labels(name).inc(max(0, len(calls) - 1))
@@ -139,12 +139,12 @@ class _Exchange:
         self.told["candidate"] = chosen
         self.chat_.account.choices.labels(chosen, name).inc()
         told = selector_client.completion(selection, ask)
-        decision = Decision((chosen,), f"{name}: {selection.why}", seconds)
+        decision = RoutingDecision((chosen,), f"{name}: {selection.why}", seconds)
         body = selector_client.as_events(told) if self.chat.stream else json.dumps(told).encode()
         kind = b"text/event-stream" if self.chat.stream else b"application/json"
         await self.reply.whole(200, [(b"content-type", kind)], body, decision, chosen)
         if chosen in service.upstreams:
-            seen = sse.Seen(keep=True)
+            seen = sse.ResponseObserver(keep=True)
             seen.whole(told)
             self._note(service.upstreams[chosen], decision, seen, seconds)
 
@@ -160,26 +160,28 @@ class _Exchange:
         """Tell why no candidate answered a selector: in a server's words, if it is the request that is wrong."""
         if ask.faults:
             fault = ask.faults[-1]
-            await self.reply.whole(fault.status or 502, fault.headers, fault.body, Decision((), name), name)
+            await self.reply.whole(fault.status or 502, fault.headers, fault.body, RoutingDecision((), name), name)
             return
         failed = "; ".join(f"{one.candidate}: {one.error}" for part in ask.ledger.rounds for one in part)
-        raise Refusal(502, f"no candidate answered ({failed})", "server_error", "no_candidate_answered", retry_after=1)
+        raise ApiError(502, f"no candidate answered ({failed})", "server_error", "no_candidate_answered", retry_after=1)
 
-    def _unknown(self) -> Refusal:
+    def _unknown(self) -> ApiError:
         names = [ROUTED, *(f"{ROUTED}:{name}" for name in self.service.selectors), *self.service.upstreams]
-        return Refusal(404, f"expected as model one of {names}", "invalid_request_error", "model_not_found", "model")
+        return ApiError(404, f"expected as model one of {names}", "invalid_request_error", "model_not_found", "model")
 
-    async def _decide(self) -> Decision:
+    async def _decide(self) -> RoutingDecision:
         chat, service = self.chat, self.service
         if chat.model == ROUTED:
             client = self.told["client_key"] + self.headers.get(b"x-zooter-conversation", b"")
             return await self.chat_.chooser.choose(chat, service, client)
         if chat.model in service.upstreams:
-            return Decision((chat.model,), "asked for")
+            return RoutingDecision((chat.model,), "asked for")
         raise self._unknown()
 
-    async def _pass_on(self, upstream: Upstream, answer: Answer, decision: Decision) -> sse.Seen:
-        seen = sse.Seen(keep=self.chat_.decisions is not None and self.chat_.settings.decisions_responses)
+    async def _pass_on(
+        self, upstream: UpstreamClient, answer: UpstreamResponse, decision: RoutingDecision
+    ) -> sse.ResponseObserver:
+        seen = sse.ResponseObserver(keep=self.chat_.decisions is not None and self.chat_.settings.decisions_responses)
         name = upstream.candidate.name
         if answer.whole is not None:
             seen.whole(answer.told)
@@ -203,9 +205,11 @@ class _Exchange:
         await self.reply.body(b"", last=True)
         return seen
 
-    def _note(self, upstream: Upstream, decision: Decision, seen: sse.Seen, seconds: float) -> None:
+    def _note(
+        self, upstream: UpstreamClient, decision: RoutingDecision, seen: sse.ResponseObserver, seconds: float
+    ) -> None:
         settings, log = self.chat_.settings, self.chat_.decisions
-        query = "\n".join(read(self.chat.texts, settings.reads))
+        query = "\n".join(query_texts(self.chat.texts, settings.reads))
         if settings.log_text:
             self.told["query"] = query
         if log is None or not query or seen.broken:

@@ -10,14 +10,14 @@ import numpy as np
 from zooter.data.types import Floats
 from zooter.serve import affinity
 from zooter.serve.batcher import NoDecisionError
-from zooter.serve.http.chat_request import Conversation
-from zooter.serve.metrics import Account
+from zooter.serve.http.chat_request import ChatRequest
+from zooter.serve.metrics import Metrics
 from zooter.serve.service import Service
-from zooter.serve.settings import Settings
+from zooter.serve.settings import ServeSettings
 
 
 @dataclass(frozen=True)
-class Decision:
+class RoutingDecision:
     """Who is to be asked.
 
     Attributes:
@@ -41,14 +41,14 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Chooser:
+class DecisionPolicy:
     """Decides for conversations, and remembers who answered them."""
 
-    settings: Settings
-    account: Account
-    memory: affinity.Memory
+    settings: ServeSettings
+    account: Metrics
+    memory: affinity.SessionAffinity
 
-    async def choose(self, chat: Conversation, service: Service, client: bytes) -> Decision:
+    async def choose(self, chat: ChatRequest, service: Service, client: bytes) -> RoutingDecision:
         """The decision for a conversation of a client (its key's fingerprint and its own name for the conversation)."""
         start = time.perf_counter()
         texts = self._texts(chat)
@@ -66,9 +66,9 @@ class Chooser:
         order = _order(column, probs[-1], service)
         if order[0] != service.pool.names[column]:
             why = "next best"
-        return Decision(order, why, seconds, probs=probs[-1], tags=tags[-1], key=key)
+        return RoutingDecision(order, why, seconds, probs=probs[-1], tags=tags[-1], key=key)
 
-    def answered(self, decision: Decision, candidate: str) -> Decision:
+    def answered(self, decision: RoutingDecision, candidate: str) -> RoutingDecision:
         """Note who has begun to answer, and return the decision as it has turned out."""
         if decision.key is not None:
             self.memory.keep(decision.key, candidate)
@@ -77,14 +77,12 @@ class Chooser:
         self.account.fallbacks.labels(decision.order[0]).inc()
         return replace(decision, why="fallback")
 
-    def _texts(self, chat: Conversation) -> list[str]:
+    def _texts(self, chat: ChatRequest) -> list[str]:
         if self.settings.sticky == "replay" and self.settings.reads == "last":
             return affinity.turns(chat.texts, self.settings.turns)
-        return read(chat.texts, self.settings.reads)
+        return query_texts(chat.texts, self.settings.reads)
 
-    def _stay(
-        self, chat: Conversation, service: Service, client: bytes, probs: Floats
-    ) -> tuple[int, str, bytes | None]:
+    def _stay(self, chat: ChatRequest, service: Service, client: bytes, probs: Floats) -> tuple[int, str, bytes | None]:
         """The chosen column, why, and the conversation's key."""
         best = int(probs[-1].argmax())
         key: bytes | None = None
@@ -99,15 +97,15 @@ class Chooser:
             column = affinity.stay(probs[-1], before, self.settings.sure)
         return column, "best" if column == best else "stays", key
 
-    def _default(self, service: Service, fault: str, seconds: float) -> Decision:
+    def _default(self, service: Service, fault: str, seconds: float) -> RoutingDecision:
         others = [name for name in service.pool.names if name != service.default]
         chosen = service.reference.get("choices", {})
         others.sort(key=lambda name: -float(chosen.get(name, 0.0)))
         order = tuple(name for name in (service.default, *others) if not service.upstreams or name in service.upstreams)
-        return Decision(order, "default", seconds, fault=fault)
+        return RoutingDecision(order, "default", seconds, fault=fault)
 
 
-def read(texts: Sequence[str], which: str) -> list[str]:
+def query_texts(texts: Sequence[str], which: str) -> list[str]:
     """The text that decides, in a list of its own; an empty list where there is none."""
     if not texts:
         return []

@@ -17,9 +17,9 @@ import numpy as np
 
 from zooter.data.types import Floats
 from zooter.errors import ConfigError
-from zooter.router.onnx_router import Router
-from zooter.serve.batcher import Decider, NoDecisionError
-from zooter.serve.decision import read
+from zooter.router.onnx_router import OnnxRouter
+from zooter.serve.batcher import NoDecisionError, RouterBatcher
+from zooter.serve.decision import query_texts
 from zooter.serve.http.chat_request import texts_of
 
 
@@ -39,14 +39,16 @@ class _Plugin:
     router: Any = None
 
     @cached_property
-    def decider(self) -> Decider:
+    def decider(self) -> RouterBatcher:
         """Decisions of the export; it is read at the first one, unless a router is given."""
-        return Decider(self.router or Router.load(self.export), batch=32, waiting=1_000, deadline=self.deadline)
+        return RouterBatcher(
+            self.router or OnnxRouter.load(self.export), batch=32, waiting=1_000, deadline=self.deadline
+        )
 
     async def probs(self, context: Context) -> Floats | None:
         """(m,) probabilities; None where there is no text or no decision in time, which is left in the signals."""
         try:
-            texts = read(texts_of(context.structured_messages), self.reads)
+            texts = query_texts(texts_of(context.structured_messages), self.reads)
             if not texts:
                 raise NoDecisionError("no text")
             probs, _ = await self.decider.look(texts)
@@ -74,7 +76,7 @@ class _Plugin:
 
 @dataclass(frozen=True)
 class RoutingPlugin(_Plugin):
-    """Leaves the likeliest of the models that LiteLLM may choose from; `Router(plugins=[…])`.
+    """Leaves the likeliest of the models that LiteLLM may choose from; `OnnxRouter(plugins=[…])`.
 
     Attributes:
         export: an export's folder.

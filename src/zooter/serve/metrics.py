@@ -11,14 +11,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from zooter.data.pool import Candidate
 from zooter.data.types import Floats
 
-MEMORY = 1_000  # decisions that the mix of choices and tags is averaged over
+DECAY = 1_000  # decisions that the mix of choices and tags is averaged over
 _FAST = (0.001, 0.002, 0.004, 0.006, 0.01, 0.02, 0.04, 0.1, 0.2, 0.5, 1.0)
 _SLOW = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 _BITS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 
 @dataclass
-class Account:
+class Metrics:
     """One server's metrics. Mixes are exponential averages that begin at the export's own: drift begins at 0."""
 
     registry: CollectorRegistry = field(default_factory=lambda: CollectorRegistry(auto_describe=True))
@@ -76,7 +76,7 @@ class Account:
         for mix, now in (("choices", one_hot), ("tags", tags)):
             if mix in self._mixes and len(self._mixes[mix][1]) == len(now):
                 average = self._mixes[mix][1]
-                average += (now - average) / MEMORY
+                average += (now - average) / DECAY
 
     def _drift(self, mix: str) -> float:
         before, average = self._mixes[mix]

@@ -9,10 +9,10 @@ import aiohttp
 
 from zooter.errors import ZooterError
 from zooter.serve import service
-from zooter.serve.metrics import Account
-from zooter.serve.service import Found, Load, Service
-from zooter.serve.settings import Settings
-from zooter.serve.upstream.circuit_breaker import Breaker
+from zooter.serve.metrics import Metrics
+from zooter.serve.service import Load, LoadedExport, Service
+from zooter.serve.settings import ServeSettings
+from zooter.serve.upstream.circuit_breaker import CircuitBreaker
 
 log = logging.getLogger(__name__)
 
@@ -20,20 +20,20 @@ Signature = tuple[tuple[str, int, int], ...]
 
 
 @dataclass
-class Keeper:
+class Reloader:
     """Holds the service that answers now, and puts a new one in its place when that is whole."""
 
-    settings: Settings
-    account: Account
+    settings: ServeSettings
+    account: Metrics
     session: aiohttp.ClientSession
     load: Load
     current: Service = field(init=False)
-    _breakers: dict[tuple[str, str], Breaker] = field(default_factory=dict, init=False)
+    _breakers: dict[tuple[str, str], CircuitBreaker] = field(default_factory=dict, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
-    def take(self, found: Found) -> None:
+    def take(self, found: LoadedExport) -> None:
         """Answer with this from now on; requests at work go on with what they began with."""
-        made = service.make(found, self.settings, self.session, self._breakers)
+        made = service.make_service(found, self.settings, self.session, self._breakers)
         self.account.compare_with(made.reference, made.pool.names, len(made.router.tag_names))
         self.current = made
 
@@ -41,7 +41,7 @@ class Keeper:
         """Read export and pool file again; whether they were good. If not, all stays as it is."""
         async with self._turn:
             try:
-                found = await asyncio.to_thread(service.read, self.settings, self.load)
+                found = await asyncio.to_thread(service.load_export, self.settings, self.load)
             except (ZooterError, OSError, ValueError) as error:
                 log.error("the new export is refused, the old one goes on: %s", error)
                 self.account.reloads.labels("refused").inc()

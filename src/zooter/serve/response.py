@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from zooter.serve.decision import Decision
+from zooter.serve.decision import RoutingDecision
 from zooter.serve.http.auth import Send
 
 
@@ -12,7 +12,7 @@ class SlowClientError(Exception):
 
 
 @dataclass(frozen=True)
-class Reply:
+class ResponseSender:
     """Sends one answer.
 
     Attributes:
@@ -23,7 +23,7 @@ class Reply:
     slow_client: float
 
     async def whole(
-        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, decision: Decision, name: str
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, decision: RoutingDecision, name: str
     ) -> None:
         """All of it at once, as the candidate of this name gave it.
 
@@ -33,7 +33,9 @@ class Reply:
         await self.start(status, [*headers, (b"content-length", str(len(body)).encode())], decision, name)
         await self.body(body, last=True)
 
-    async def start(self, status: int, headers: list[tuple[bytes, bytes]], decision: Decision, name: str) -> None:
+    async def start(
+        self, status: int, headers: list[tuple[bytes, bytes]], decision: RoutingDecision, name: str
+    ) -> None:
         """Its status and headers."""
         ours = [
             (b"x-zooter-candidate", _header(name)),

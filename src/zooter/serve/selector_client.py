@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from zooter.collect.responder.client.completion import BadReplyError, parse
+from zooter.collect.responder.client.completion import BadCompletionError, parse
 from zooter.data.pool import Pool
 from zooter.data.types import Floats, Query, Response, query_id
 from zooter.errors import ConfigError
 from zooter.selector.ledger import Ledger
-from zooter.selector.protocol import Estimator, Needs, Scorer, Selection, Selector, Want
+from zooter.selector.protocol import Estimator, Needs, SampleRequest, Scorer, Selection, Selector
 from zooter.serve.http import chat_request
-from zooter.serve.http.chat_request import Conversation
-from zooter.serve.upstream.client import Upstream, UpstreamError
-from zooter.serve.upstream.failover import Relay
+from zooter.serve.http.chat_request import ChatRequest
+from zooter.serve.upstream.client import UpstreamClient, UpstreamError
+from zooter.serve.upstream.failover import Failover
 
 TOP_LOGPROBS = 10
 _NOT_PASSED_ON = ("stream", "stream_options", "n")  # a selector reads whole answers, one by one
@@ -37,9 +37,9 @@ class ServedAsk:
     """
 
     pool: Pool
-    upstreams: Mapping[str, Upstream]
-    relay: Relay
-    chat: Conversation
+    upstreams: Mapping[str, UpstreamClient]
+    relay: Failover
+    chat: ChatRequest
     query: Query
     needs: Needs
     ledger: Ledger = field(default_factory=Ledger)
@@ -53,9 +53,9 @@ class ServedAsk:
 
     async def __call__(self, candidate: str, samples: int = 1, text: str | None = None) -> list[Response]:
         """Responses of one candidate."""
-        return (await self.together([Want(candidate, samples, text)]))[0]
+        return (await self.together([SampleRequest(candidate, samples, text)]))[0]
 
-    async def together(self, wants: Sequence[Want]) -> list[list[Response]]:
+    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
         """Responses of several candidates, side by side."""
         starts = []
         for want in wants:
@@ -89,7 +89,7 @@ class ServedAsk:
             scores[kept] = await asyncio.to_thread(scorer.score, [self.query] * len(kept), [responses[i] for i in kept])
         return scores
 
-    async def _call(self, want: Want, sample: int) -> Response:
+    async def _call(self, want: SampleRequest, sample: int) -> Response:
         name, start = want.candidate, time.perf_counter()
         upstream = self.upstreams.get(name)
         if upstream is None:
@@ -105,7 +105,7 @@ class ServedAsk:
         except UpstreamError as error:
             self.faults += [] if error.again else [error]
             return replace(nothing, error=str(error))
-        except BadReplyError as error:
+        except BadCompletionError as error:
             return replace(nothing, error=f"a reply with {error}")
         self.answers[name, sample] = answer.told
         tokens = reply.input_tokens, reply.output_tokens
@@ -114,18 +114,23 @@ class ServedAsk:
             upstream.candidate.cost(*tokens), time.perf_counter() - start, first_tokens=reply.first_tokens,
         )  # fmt: skip
 
-    def _request(self, text: str | None) -> Conversation:
+    def _request(self, text: str | None) -> ChatRequest:
         """The client's request, whole and for one answer, with first tokens where they are needed."""
         members = {name: value for name, value in json.loads(self.chat.text).items() if name not in _NOT_PASSED_ON}
         if text is not None:
             members["messages"] = [{"role": "user", "content": text}]
         if self.needs.margins or self.needs.first_tokens:
             members |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        return chat_request.parse(json.dumps(members).encode())
+        return chat_request.parse_chat_request(json.dumps(members).encode())
 
 
 async def select(
-    selector: Selector, chat: Conversation, text: str, pool: Pool, upstreams: Mapping[str, Upstream], relay: Relay
+    selector: Selector,
+    chat: ChatRequest,
+    text: str,
+    pool: Pool,
+    upstreams: Mapping[str, UpstreamClient],
+    relay: Failover,
 ) -> tuple[Selection, ServedAsk]:
     """What a selector decides for a conversation, and what it asked."""
     able = askable(pool, upstreams)

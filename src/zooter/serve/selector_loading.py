@@ -12,8 +12,8 @@ from zooter.data.types import Query, Response, query_id
 from zooter.errors import ConfigError
 from zooter.router import manifest
 from zooter.selector.cascade.margin import MarginSelector
-from zooter.selector.protocol import Needs, Selector, Want
-from zooter.selector.routing.routed import RoutedSelector, Routes
+from zooter.selector.protocol import Needs, SampleRequest, Selector
+from zooter.selector.routing.routed import RoutedSelector, RouterLike
 from zooter.serve.selector_client import ServedAsk
 
 log = logging.getLogger(__name__)
@@ -22,10 +22,10 @@ MARGIN = "margin"
 
 
 @dataclass
-class Rehearsal(ServedAsk):
+class DryRunClient(ServedAsk):
     """A world in which every call fails: what a selector raises in it, it would raise at every request."""
 
-    async def together(self, wants: Sequence[Want]) -> list[list[Response]]:
+    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
         """Failed responses."""
         return [
             [Response(self.query.id, want.candidate, i, "", error="a rehearsal") for i in range(want.samples)]
@@ -33,7 +33,7 @@ class Rehearsal(ServedAsk):
         ]
 
 
-def ready(selectors: Mapping[str, Any], router: Routes, pool: Pool, export: Path) -> dict[str, Selector]:
+def load_selectors(selectors: Mapping[str, Any], router: RouterLike, pool: Pool, export: Path) -> dict[str, Selector]:
     """Selectors of a new service: with the export's router where they want one, and a history of their own.
 
     An export with calibrated thresholds of a margin cascade has a selector `MARGIN` without being told to.
@@ -66,7 +66,7 @@ def _with_thresholds(selector: Any, export: Path) -> Any:
     return selector.of_export(selector.export or export)
 
 
-def _rehearsed(name: str, selector: Any, router: Routes, pool: Pool) -> Selector:
+def _rehearsed(name: str, selector: Any, router: RouterLike, pool: Pool) -> Selector:
     if not hasattr(selector, "select") or not is_dataclass(selector) or isinstance(selector, type):
         raise ConfigError(
             expected=f"a selector as selectors.{name}", found=repr(selector)[:100], do="write one as in conf/selector"
@@ -80,7 +80,7 @@ def _rehearsed(name: str, selector: Any, router: Routes, pool: Pool) -> Selector
             do="serve another",
         )
     query = Query(query_id("Is everything there?"), "Is everything there?")
-    ask = Rehearsal(pool, {}, None, None, query, needs)  # type: ignore[arg-type]  # nobody is called
+    ask = DryRunClient(pool, {}, None, None, query, needs)  # type: ignore[arg-type]  # nobody is called
     strangers = sorted(set(needs.candidates or ()) - set(pool.names))
     if strangers:
         raise ConfigError(
@@ -90,7 +90,7 @@ def _rehearsed(name: str, selector: Any, router: Routes, pool: Pool) -> Selector
     return replace(made)
 
 
-def _with_router(selector: Any, router: Routes) -> Any:
+def _with_router(selector: Any, router: RouterLike) -> Any:
     """The selector with the export's router wherever it routes and names no export."""
     if isinstance(selector, RoutedSelector):
         if selector.export is not None:

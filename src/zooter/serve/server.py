@@ -6,31 +6,31 @@ import sys
 
 import uvicorn
 
-from zooter.router.onnx_router import Router
+from zooter.router.onnx_router import OnnxRouter
 from zooter.serve import app, service
 from zooter.serve.http import protocol
 from zooter.serve.service import Load
-from zooter.serve.settings import Settings
+from zooter.serve.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 
 
-def load(settings: Settings) -> Router:
+def load(settings: ServeSettings) -> OnnxRouter:
     """The router of an export, without torch.
 
     Raises:
         ExportError: the export cannot be used.
     """
-    return Router.load(settings.export, precision=settings.precision)
+    return OnnxRouter.load(settings.export, precision=settings.precision)
 
 
-def config(settings: Settings, load: Load) -> uvicorn.Config:
+def config(settings: ServeSettings, load: Load) -> uvicorn.Config:
     """uvicorn's settings with the application in them.
 
     Raises:
         ZooterError: the export, the pool file or a setting cannot be used.
     """
-    door = app.build(settings, load, service.read(settings, load))
+    door = app.build_app(settings, load, service.load_export(settings, load))
     return uvicorn.Config(
         door,
         host=settings.host,
@@ -48,7 +48,7 @@ def config(settings: Settings, load: Load) -> uvicorn.Config:
     )
 
 
-def run(settings: Settings, load: Load) -> None:
+def run(settings: ServeSettings, load: Load) -> None:
     """Serve until SIGTERM or SIGINT, and let requests at work finish. SIGHUP reads the export again.
 
     Raises:

@@ -11,19 +11,19 @@ from typing import Any
 import aiohttp
 import yaml
 
-from zooter.data.pool import Candidate, Pool, live
+from zooter.data.pool import Candidate, Pool, pool_from_settings
 from zooter.errors import ConfigError
 from zooter.selector.protocol import Selector
 from zooter.serve import selector_client, selector_loading
-from zooter.serve.batcher import Decider, Router
-from zooter.serve.settings import Settings
-from zooter.serve.upstream.circuit_breaker import Breaker
-from zooter.serve.upstream.client import Upstream, key_of
+from zooter.serve.batcher import Router, RouterBatcher
+from zooter.serve.settings import ServeSettings
+from zooter.serve.upstream.circuit_breaker import CircuitBreaker
+from zooter.serve.upstream.client import UpstreamClient, key_of
 
 log = logging.getLogger(__name__)
 
 REFERENCE = "reference.json"
-Load = Callable[[Settings], Router]
+Load = Callable[[ServeSettings], Router]
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Service:
 
     router: Router
     pool: Pool
-    decider: Decider
-    upstreams: Mapping[str, Upstream]
+    decider: RouterBatcher
+    upstreams: Mapping[str, UpstreamClient]
     default: str
     reference: Mapping[str, Any]
     selectors: Mapping[str, Selector]
 
 
 @dataclass(frozen=True)
-class Found:
+class LoadedExport:
     """What an export, a pool file and the environment hold, checked: everything that a service is made of.
 
     Attributes:
@@ -63,39 +63,46 @@ class Found:
     selectors: Mapping[str, Selector]
 
 
-def read(settings: Settings, load: Load) -> Found:
+def load_export(settings: ServeSettings, load: Load) -> LoadedExport:
     """Read everything, and make one decision with it. Takes its time: not for the event loop.
 
     Raises:
         ZooterError: something is missing, changed or does not fit.
     """
     router = load(settings)
-    pool = reached(router.pool, settings.pool_file)
+    pool = apply_pool_file(router.pool, settings.pool_file)
     keys = {candidate.name: key_of(candidate) for candidate in pool.candidates if candidate.url is not None}
     path = router.folder / REFERENCE
     reference = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     router.look(["Is everything there?"])
     default = _default(settings.default, pool, keys, reference)
-    selectors = selector_loading.ready(settings.selectors, router, selector_client.askable(pool, keys), router.folder)
-    return Found(router, pool, reference, default, keys, selectors)
+    selectors = selector_loading.load_selectors(
+        settings.selectors, router, selector_client.askable(pool, keys), router.folder
+    )
+    return LoadedExport(router, pool, reference, default, keys, selectors)
 
 
-def make(
-    found: Found, settings: Settings, session: aiohttp.ClientSession, breakers: dict[tuple[str, str], Breaker]
+def make_service(
+    found: LoadedExport,
+    settings: ServeSettings,
+    session: aiohttp.ClientSession,
+    breakers: dict[tuple[str, str], CircuitBreaker],
 ) -> Service:
     """A service of what was found. Candidates keep their breakers from one service to the next."""
     clock = asyncio.get_running_loop().time
     upstreams = {}
     for candidate in found.pool.candidates:
         if candidate.name in found.keys:
-            breaker = Breaker(settings.failures, settings.pause, settings.longest_pause, clock)
+            breaker = CircuitBreaker(settings.failures, settings.pause, settings.longest_pause, clock)
             breaker = breakers.setdefault((candidate.name, str(candidate.url)), breaker)
-            upstreams[candidate.name] = Upstream(candidate, settings, breaker, session, found.keys[candidate.name])
-    decider = Decider(found.router, settings.batch, settings.waiting, settings.deadline, settings.threads)
+            upstreams[candidate.name] = UpstreamClient(
+                candidate, settings, breaker, session, found.keys[candidate.name]
+            )
+    decider = RouterBatcher(found.router, settings.batch, settings.waiting, settings.deadline, settings.threads)
     return Service(found.router, found.pool, decider, upstreams, found.default, found.reference, found.selectors)
 
 
-def reached(pool: Pool, path: Path | None) -> Pool:
+def apply_pool_file(pool: Pool, path: Path | None) -> Pool:
     """An export's pool with what a pool file tells about its candidates.
 
     Raises:
@@ -103,7 +110,7 @@ def reached(pool: Pool, path: Path | None) -> Pool:
     """
     if path is None:
         return pool
-    told = {candidate.name: candidate for candidate in live(_candidates(path)).candidates}
+    told = {candidate.name: candidate for candidate in pool_from_settings(_candidates(path)).candidates}
     strange = sorted(set(told) - set(pool.names))
     if strange:
         raise ConfigError(

@@ -9,13 +9,13 @@ from typing import Any
 
 from zooter.errors import ConfigError
 
-READS = ("last", "first", "all")
-STICKY = ("memory", "replay", "none")
+QUERY_SOURCES = ("last", "first", "all")
+AFFINITIES = ("memory", "replay", "none")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServeSettings:
     """What to serve, and what the server promises. Times are seconds, sizes bytes unless said otherwise.
 
     Attributes:
@@ -106,8 +106,8 @@ class Settings:
     decisions_responses: bool = True
 
     def __post_init__(self) -> None:
-        self._check("reads", self.reads in READS, f"one of {READS}")
-        self._check("sticky", self.sticky in STICKY, f"one of {STICKY}")
+        self._check("reads", self.reads in QUERY_SOURCES, f"one of {QUERY_SOURCES}")
+        self._check("sticky", self.sticky in AFFINITIES, f"one of {AFFINITIES}")
         self._check("port", 0 <= self.port < 2**16, "a port from 0 to 65535")
         self._check("sure", 0 <= self.sure <= 1, "a difference of probabilities from 0 to 1")
         for name in ("deadline", "connect", "first_byte", "idle", "total", "pause", "longest_pause"):
@@ -127,7 +127,7 @@ class Settings:
                 found="something else (not shown: it may be a key)",
                 do="put the keys into a variable and give the variable's name",
             )
-        if self.keys_env is None and self.keys_file is None and not loopback(self.host):
+        if self.keys_env is None and self.keys_file is None and not is_loopback(self.host):
             raise ConfigError(
                 expected=f"bearer keys for a server that listens on {self.host}",
                 found="neither keys_env nor keys_file",
@@ -139,7 +139,7 @@ class Settings:
             raise ConfigError(expected=f"{name}: {expected}", found=repr(getattr(self, name)), do="correct the setting")
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether an address is reached from this machine alone."""
     if host == "localhost":
         return True

@@ -14,16 +14,16 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from zooter.data.types import Floats, Rewards, Tags
-from zooter.metrics.baselines import strength
+from zooter.metrics.baselines import rank_by_mean_reward
 from zooter.metrics.routing import best_shares, choose
-from zooter.training.closed_form import PENALTIES, fit_classifier, frequent, ridge
-from zooter.training.head_init import Trust
-from zooter.training.labels import Smoothing, tag_reward_means
+from zooter.training.closed_form import RIDGE_PENALTIES, fit_classifier, fit_ridge, frequent_tags
+from zooter.training.head_init import BlendWeights
+from zooter.training.labels import TagSmoothing, tag_reward_means
 
 FOLDS = 3
-FEW, FOLDS_OF_FEW = 1_000, 10  # of few queries as many as possible are fitted on
-MOST_TAGS, MOST_RESIDUAL = 1.2, 1.0  # weights above these have been chance
-SHARPEST, FLATTEST = 1e-2, 1e2  # temperatures of calibration that are looked at, in spreads of the scores
+SMALL_TABLE, SMALL_TABLE_FOLDS = 1_000, 10  # of few queries as many as possible are fitted on
+MAX_TAG_WEIGHT, MAX_RESIDUAL_WEIGHT = 1.2, 1.0  # weights above these have been chance
+MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-2, 1e2  # temperatures of calibration that are looked at, in spreads of the scores
 TEMPERATURES = (2.5, 1.0, 0.5, 0.25)  # of labels that are looked at, in spreads of the rewards
 
 
@@ -42,24 +42,24 @@ class OutOfFold:
     residual: dict[float, Floats]
 
 
-def crossfit(z: Tensor, rewards: Rewards, views: Sequence[Tags], seed: int) -> OutOfFold:
+def cross_fit(z: Tensor, rewards: Rewards, views: Sequence[Tags], seed: int) -> OutOfFold:
     """Out-of-fold predictions of rewards (n, m) from standardised features (n, d) and tags (n, t) of each view."""
     n, m = rewards.values.shape
-    folds = min(n, FOLDS if n >= FEW else FOLDS_OF_FEW)
+    folds = min(n, FOLDS if n >= SMALL_TABLE else SMALL_TABLE_FOLDS)
     fold = np.random.default_rng(seed).permutation(n) % folds
-    views = [view for view in map(frequent, views) if view.names]
-    of_tags = np.zeros((n, m))
-    residual = {penalty: np.zeros((n, m)) for penalty in PENALTIES}
+    views = [view for view in map(frequent_tags, views) if view.names]
+    from_tags = np.zeros((n, m))
+    residual = {penalty: np.zeros((n, m)) for penalty in RIDGE_PENALTIES}
     for k in range(folds):
         fitted, held = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         seen = rewards.take(fitted)
-        at_fitted, of_tags[held] = _of_tags(z[fitted], z[held], seen, [view.take(fitted) for view in views])
-        for penalty, weights in ridge(z[fitted], seen.values - at_fitted).items():
+        at_fitted, from_tags[held] = _of_tags(z[fitted], z[held], seen, [view.take(fitted) for view in views])
+        for penalty, weights in fit_ridge(z[fitted], seen.values - at_fitted).items():
             residual[penalty][held] = (z[held].double() @ torch.from_numpy(weights).T).numpy()
-    return OutOfFold(np.nan_to_num(rewards.column_means()), of_tags, residual)
+    return OutOfFold(np.nan_to_num(rewards.column_means()), from_tags, residual)
 
 
-def trust(found: OutOfFold, rewards: Rewards, beta: float | None = None) -> Trust:
+def fit_blend_weights(found: OutOfFold, rewards: Rewards, beta: float | None = None) -> BlendWeights:
     """Weights by non-negative least squares on differences between candidates, less one standard error of theirs.
 
     Of the ridge's penalties the one whose error is least. One standard error less is the rule of Breiman et al. (1984,
@@ -71,22 +71,22 @@ def trust(found: OutOfFold, rewards: Rewards, beta: float | None = None) -> Trus
     """
     observed = rewards.observed
     wanted = _differences(rewards.values - found.overall, observed)
-    of_tags = _differences(found.of_tags - found.overall, observed)
-    best, least = Trust(), np.inf
+    from_tags = _differences(found.of_tags - found.overall, observed)
+    best, least = BlendWeights(), np.inf
     for penalty, residual in found.residual.items():
-        columns = np.stack([of_tags, _differences(residual, observed)], axis=2)
+        columns = np.stack([from_tags, _differences(residual, observed)], axis=2)
         weights = nnls(columns.reshape(-1, 2), wanted.ravel())[0]
-        left = wanted - columns @ np.minimum(weights, (MOST_TAGS, MOST_RESIDUAL))
+        left = wanted - columns @ np.minimum(weights, (MAX_TAG_WEIGHT, MAX_RESIDUAL_WEIGHT))
         error = float(np.mean(left**2))
         if error < least:
-            sure = np.clip(weights - _errors(columns, left), 0.0, (MOST_TAGS, MOST_RESIDUAL))
-            best, least = Trust(float(sure[0]), float(sure[1]), penalty), error
+            sure = np.clip(weights - _errors(columns, left), 0.0, (MAX_TAG_WEIGHT, MAX_RESIDUAL_WEIGHT))
+            best, least = BlendWeights(float(sure[0]), float(sure[1]), penalty), error
     best = best if beta is None else replace(best, residual=beta)
-    scores = combined(found, best)
-    better = (wanted**2 - (wanted - of_tags) ** 2).sum(axis=1)
+    scores = blend(found, best)
+    better = (wanted**2 - (wanted - from_tags) ** 2).sum(axis=1)
     # Less error is not yet a better choice, so that a gain counts twice.
     evidence = max(_deviations(better), 2.0 * _deviations(_gains(scores, rewards)))
-    return replace(best, evidence=evidence, temperature=calibrate(scores, rewards))
+    return replace(best, evidence=evidence, temperature=fit_temperature(scores, rewards))
 
 
 def _errors(columns: Floats, left: Floats) -> Floats:
@@ -106,7 +106,7 @@ def _deviations(values: Floats) -> float:
     return mean / error if error > 0.0 else float(np.sign(mean)) * np.inf if mean else 0.0
 
 
-def of_tags(found: OutOfFold, rewards: Rewards, view: Tags, weights: Trust) -> dict[str, float]:
+def fit_tag_weights(found: OutOfFold, rewards: Rewards, view: Tags, weights: BlendWeights) -> dict[str, float]:
     """Tag → weight of the residual on its queries: a least-squares slope, shrunk to the weight of all by its noise.
 
     Empirical Bayes (Efron & Morris 1973): slope_t ~ N(β_t, σ²/Σx²) and β_t ~ N(β, τ²), τ² by moments.
@@ -114,7 +114,7 @@ def of_tags(found: OutOfFold, rewards: Rewards, view: Tags, weights: Trust) -> d
     Args:
         view: tags (n, t) of the same queries; those that `start.frequent` keeps get a weight.
     """
-    view, observed = frequent(view), rewards.observed
+    view, observed = frequent_tags(view), rewards.observed
     x = _differences(found.residual[weights.penalty], observed)
     base = found.overall + weights.tags * (found.of_tags - found.overall)
     left = _differences(rewards.values - base, observed)
@@ -125,10 +125,10 @@ def of_tags(found: OutOfFold, rewards: Rewards, view: Tags, weights: Trust) -> d
     between = float(np.sum(xx * ((slope - weights.residual) ** 2 - noise)) / xx.sum()) if len(xx) else 0.0
     between = max(between, 0.0)
     shrunk = (between * slope + noise * weights.residual) / (between + noise)
-    return dict(zip(view.names, np.clip(shrunk, 0.0, MOST_RESIDUAL).tolist(), strict=True))
+    return dict(zip(view.names, np.clip(shrunk, 0.0, MAX_RESIDUAL_WEIGHT).tolist(), strict=True))
 
 
-def softness(z: Tensor, rewards: Rewards, views: Sequence[Tags], smoothing: Smoothing, seed: int) -> float:
+def select_temperature(z: Tensor, rewards: Rewards, views: Sequence[Tags], smoothing: TagSmoothing, seed: int) -> float:
     """The labels' temperature whose out-of-fold choices earn most: the largest within one standard error of the best.
 
     A choice by mean softened rewards is that by mean rewards only at large temperatures, which therefore win ties.
@@ -139,13 +139,13 @@ def softness(z: Tensor, rewards: Rewards, views: Sequence[Tags], smoothing: Smoo
         prior = replace(smoothing, beta=1.0, temperature=temperature).fit(rewards, Tags.none(len(rewards.values)))
         softened.append(np.where(observed, prior.own(rewards).values, np.nan))
     names = tuple(f"{name} {k}" for k in range(len(softened)) for name in rewards.candidates)
-    together = crossfit(z, Rewards(np.hstack(softened), names), views, seed)
-    order, earned = strength(rewards), []
+    together = cross_fit(z, Rewards(np.hstack(softened), names), views, seed)
+    order, earned = rank_by_mean_reward(rewards), []
     for k, values in enumerate(softened):
         mine = slice(k * m, (k + 1) * m)
         residual = {penalty: found[:, mine] for penalty, found in together.residual.items()}
         found = OutOfFold(together.overall[mine], together.of_tags[:, mine], residual)
-        scores = combined(found, trust(found, Rewards(values, rewards.candidates)))
+        scores = blend(found, fit_blend_weights(found, Rewards(values, rewards.candidates)))
         earned.append(rewards.values[np.arange(len(values)), choose(scores, observed, order)])
     best = max(earned, key=np.mean)
     lead = [best - other for other in earned]
@@ -153,13 +153,13 @@ def softness(z: Tensor, rewards: Rewards, views: Sequence[Tags], smoothing: Smoo
     return TEMPERATURES[close.index(True)]
 
 
-def combined(found: OutOfFold, weights: Trust) -> Floats:
+def blend(found: OutOfFold, weights: BlendWeights) -> Floats:
     """(n, m) out-of-fold rewards expected with these weights."""
     from_tags = found.overall + weights.tags * (found.of_tags - found.overall)
     return np.asarray(from_tags + weights.residual * found.residual[weights.penalty])
 
 
-def calibrate(scores: Floats, rewards: Rewards) -> float:
+def fit_temperature(scores: Floats, rewards: Rewards) -> float:
     """The temperature at which softmax(scores / temperature) best foretells which candidate is best, ties shared.
 
     Temperature scaling (Guo et al. 2017, §4.2): least mean negative log-likelihood; in units of the scores.
@@ -172,13 +172,13 @@ def calibrate(scores: Floats, rewards: Rewards) -> float:
         log_p = log_softmax(np.where(observed, scores / np.exp(log_t), -1e9), axis=1)
         return float(-(share * log_p).sum(axis=1).mean())
 
-    ends = np.log([SHARPEST * unit, FLATTEST * unit])
+    ends = np.log([MIN_TEMPERATURE * unit, MAX_TEMPERATURE * unit])
     return float(np.exp(minimize_scalar(loss, bounds=tuple(ends), method="bounded").x))
 
 
 def _gains(scores: Floats, rewards: Rewards) -> Floats:
     """(n,) rewards of choices by scores (n, m), less those of the best single model."""
-    order, rows = strength(rewards), np.arange(len(scores))
+    order, rows = rank_by_mean_reward(rewards), np.arange(len(scores))
     routed = choose(scores, rewards.observed, order)
     single = choose(np.zeros(scores.shape), rewards.observed, order)
     return np.asarray(rewards.values[rows, routed] - rewards.values[rows, single])

@@ -14,10 +14,10 @@ from zooter.data.types import Ints, Labels, Rewards, Tags
 from zooter.training.recipe import Inputs
 
 Batch = tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor, tuple[Tensor, ...]]
-TOGETHER = 50  # batches whose queries are sorted by length together: little padding, and still much chance
+BUCKET_BATCHES = 50  # batches whose queries are sorted by length together: little padding, and still much chance
 
 
-class Rows(Dataset[Batch]):
+class RouterDataset(Dataset[Batch]):
     """Some rows of the inputs with their labels, rewards, mask of observed cells and tags; fetched a batch at a time.
 
     Args:
@@ -49,7 +49,7 @@ class Rows(Dataset[Batch]):
         return self.inputs.take(rows.tolist()), self.labels[rows], self.rewards[rows], self.mask[rows], carried
 
 
-class ByLength(Sampler[int]):
+class LengthBucketSampler(Sampler[int]):
     """A shuffled order in which the queries of one batch are about equally long, so that little is padded.
 
     The order depends on the seed and the epoch alone: processes agree on it, and a run that goes on repeats it.
@@ -70,7 +70,7 @@ class ByLength(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order, size = rng.permutation(len(self.lengths)), TOGETHER * self.batch_size
+        order, size = rng.permutation(len(self.lengths)), BUCKET_BATCHES * self.batch_size
         batches = []
         for i in range(0, len(order), size):
             some = order[i : i + size]
@@ -83,7 +83,7 @@ class ByLength(Sampler[int]):
             yield from batches[k].tolist()
 
 
-class Batches(pl.LightningDataModule):
+class RouterDataModule(pl.LightningDataModule):
     """Shuffled training batches, of about equally long texts where there are texts; ordered validation batches.
 
     Args:
@@ -101,8 +101,8 @@ class Batches(pl.LightningDataModule):
         views: Sequence[Tags] = (),
     ) -> None:
         super().__init__()
-        self.train = Rows(part.train, inputs, labels, rewards, views)
-        self.val = Rows(part.val, inputs, labels, rewards)
+        self.train = RouterDataset(part.train, inputs, labels, rewards, views)
+        self.val = RouterDataset(part.val, inputs, labels, rewards)
         self.batch_size = batch_size
         self.seed = seed
 
@@ -110,7 +110,7 @@ class Batches(pl.LightningDataModule):
         lengths = self.train.inputs.lengths
         if lengths is None:
             return DataLoader(self.train, self.batch_size, shuffle=True, collate_fn=_as_is)
-        sampler = ByLength(lengths[self.train.rows], self.batch_size, self.seed)
+        sampler = LengthBucketSampler(lengths[self.train.rows], self.batch_size, self.seed)
         return DataLoader(self.train, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

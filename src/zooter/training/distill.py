@@ -22,7 +22,7 @@ from torch import Tensor
 from zooter.data.types import Floats, Ints
 from zooter.errors import ConfigError
 from zooter.router.net import Net
-from zooter.training.datamodule import Batch, Batches
+from zooter.training.datamodule import Batch, RouterDataModule
 from zooter.training.losses import Objective, tag_cross_entropy
 from zooter.training.recipe import Inputs, Recipe
 
@@ -79,14 +79,14 @@ class Distiller(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class Last(ModelCheckpoint):
+class LastCheckpoint(ModelCheckpoint):
     """Each epoch's weights over the last one's: Lightning's `save_last` only keeps those of the last improvement."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """There is nothing to go on with."""
 
 
-class Best(ModelCheckpoint):
+class BestCheckpoint(ModelCheckpoint):
     """The best weights; a run that goes on in another folder takes those so far along, which Lightning forgets."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ class Best(ModelCheckpoint):
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitSummary:
     """How a training ended: the best validation loss and its epoch, epochs done, optimiser steps.
 
     Epochs count from 1; 0 is the start, which stays when no epoch is better.
@@ -118,7 +118,7 @@ class Fit:
 
 def distill(
     net: Net,
-    batches: Batches,
+    batches: RouterDataModule,
     objective: Objective,
     recipe: Recipe,
     trainer: Callable[..., pl.Trainer],
@@ -128,7 +128,7 @@ def distill(
     logger: Logger | None = None,
     ckpt_path: Path | None = None,
     prefix: str = "",
-) -> Fit:
+) -> FitSummary:
     """Train `net` in place and leave it with its best weights, the first among them, in evaluation mode on the CPU.
 
     Args:
@@ -143,10 +143,10 @@ def distill(
         raise ConfigError(expected="ckpt_path to be a file", found=str(ckpt_path), do="give a last.ckpt, or null")
     pl.seed_everything(seed, workers=True, verbose=False)
     monitor = f"{prefix}val/loss"
-    best = Best(folder, "best", monitor=monitor, auto_insert_metric_name=False, enable_version_counter=False)
+    best = BestCheckpoint(folder, "best", monitor=monitor, auto_insert_metric_name=False, enable_version_counter=False)
     callbacks: list[Callback] = [
         best,
-        Last(folder, "last", enable_version_counter=False),  # after `best`, whose state it holds
+        LastCheckpoint(folder, "last", enable_version_counter=False),  # after `best`, whose state it holds
         EarlyStopping(monitor, patience=recipe.patience),
         RichProgressBar(refresh_rate=20),
     ]
@@ -167,10 +167,10 @@ def distill(
     if not score < started:
         net.load_state_dict(first)
         score, epoch = started, 0
-    return Fit(score, epoch, run.current_epoch, run.global_step)
+    return FitSummary(score, epoch, run.current_epoch, run.global_step)
 
 
-def _fit(run: pl.Trainer, module: Distiller, batches: Batches, ckpt_path: Path | None) -> None:
+def _fit(run: pl.Trainer, module: Distiller, batches: RouterDataModule, ckpt_path: Path | None) -> None:
     """Lightning's fit, with Ctrl-C as itself and a foreign checkpoint as a message."""
     with warnings.catch_warnings():
         # The data are tensors in memory: worker processes would only copy them.
@@ -194,7 +194,7 @@ def _fit(run: pl.Trainer, module: Distiller, batches: Batches, ckpt_path: Path |
 
 
 @torch.inference_mode()
-def _loss(net: Net, batches: Batches, objective: Objective) -> float:
+def _loss(net: Net, batches: RouterDataModule, objective: Objective) -> float:
     """The mean validation loss of a net as it is."""
     net.eval()
     losses = [(float(objective(net(*inputs), *rest)), len(rest[0])) for inputs, *rest, _ in batches.val_dataloader()]
@@ -212,25 +212,25 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def expected(net: Net, inputs: Inputs, rows: Ints) -> Floats:
+def expected_rewards(net: Net, inputs: Inputs, rows: Ints) -> Floats:
     """(len(rows), m) expected rewards."""
-    return predict(net, inputs, rows) * float(net.head.temperature)
+    return predict_logits(net, inputs, rows) * float(net.head.temperature)
 
 
 def probabilities(net: Net, inputs: Inputs, rows: Ints) -> Floats:
     """(len(rows), m) calibrated probabilities of being the best candidate."""
-    return np.asarray(softmax(expected(net, inputs, rows) / float(net.head.calibration), axis=1))
+    return np.asarray(softmax(expected_rewards(net, inputs, rows) / float(net.head.calibration), axis=1))
 
 
 @torch.inference_mode()
-def look(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Tensor:
+def evaluate_net(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Tensor:
     """(len(rows), d) what the head reads of at least one query, by the encoder as it is now."""
     parts = [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
     return torch.cat([net.features(*inputs.take(part)) for part in parts])
 
 
 @torch.inference_mode()
-def predict(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Floats:
+def predict_logits(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Floats:
     """(len(rows), m) logits."""
     logits = [net(*inputs.take(rows[i : i + batch_size].tolist())) for i in range(0, len(rows), batch_size)]
     return np.asarray(torch.cat(logits).double().numpy()) if logits else np.empty((0, len(net.head.overall)))

@@ -14,15 +14,17 @@ from torch import Tensor, nn
 
 from zooter.data.types import Floats, Rewards, Tags
 from zooter.router.net import Head
-from zooter.training.closed_form import PENALTIES, fit_classifier, frequent, ridge
+from zooter.training.closed_form import RIDGE_PENALTIES, fit_classifier, fit_ridge, frequent_tags
 from zooter.training.labels import tag_reward_means
 from zooter.training.tagger.cluster import ClusterTagger
 
-ENOUGH = 6.0  # standard errors of the error saved: 100 queries seldom have them, and chose badly; 200 have them
+EVIDENCE_THRESHOLD = (
+    6.0  # standard errors of the error saved: 100 queries seldom have them, and chose badly; 200 have them
+)
 
 
 @dataclass(frozen=True)
-class Trust:
+class BlendWeights:
     """How far predictions are borne out by queries that they were not fitted on (`crossfit.trust`).
 
     Attributes:
@@ -38,7 +40,7 @@ class Trust:
 
     tags: float = 1.0
     residual: float = 0.0
-    penalty: float = PENALTIES[-1]
+    penalty: float = RIDGE_PENALTIES[-1]
     evidence: float = math.inf
     temperature: float = 1.0
     of_tag: Mapping[str, float] | None = None
@@ -46,15 +48,15 @@ class Trust:
     @property
     def routes(self) -> bool:
         """Whether the evidence is ENOUGH; if not, the best single model answers."""
-        return self.evidence > ENOUGH
+        return self.evidence > EVIDENCE_THRESHOLD
 
 
-def told(views: Sequence[Tags]) -> list[Tags]:
+def learnable_tag_sets(views: Sequence[Tags]) -> list[Tags]:
     """The tags of each view that a head learns to tell, and the views that have any."""
-    return [view for view in map(frequent, views) if view.names]
+    return [view for view in map(frequent_tags, views) if view.names]
 
 
-def start(
+def init_head(
     features: Tensor, rewards: Rewards, views: Sequence[Tags], temperature: float, width: int, dropout: float
 ) -> Head:
     """A head for training queries: features (n, d), rewards (n, m), and tags (n, t) of each view.
@@ -62,7 +64,7 @@ def start(
     Args:
         temperature: of the labels, in units of the reward.
     """
-    views = told(views)
+    views = learnable_tag_sets(views)
     d, m = features.shape[1], len(rewards.candidates)
     head = Head(d, m, [len(view.names) for view in views], width, dropout)
     head.mean = features.mean(dim=0)
@@ -77,28 +79,28 @@ def start(
     return head
 
 
-def residuals(head: Head, features: Tensor, rewards: Rewards) -> dict[float, Floats]:
-    """Penalty → weights (m, d) of the ridge on what a head's tags leave open, for all that `trusting` may choose.
+def fit_residual_ridges(head: Head, features: Tensor, rewards: Rewards) -> dict[float, Floats]:
+    """Penalty → weights (m, d) of the ridge on what a head's tags leave open, for all that `apply_weights` may choose.
 
     Args:
         features: (n, d) of the queries that the head was started on, with their rewards (n, m).
     """
     z = head.standardise(features)
     with torch.no_grad():
-        return ridge(z, rewards.values - head.from_tags(z).double().numpy())
+        return fit_ridge(z, rewards.values - head.from_tags(z).double().numpy())
 
 
-def trusting(head: Head, residual: Mapping[float, Floats], views: Sequence[Tags], weights: Trust) -> None:
+def apply_weights(head: Head, residual: Mapping[float, Floats], views: Sequence[Tags], weights: BlendWeights) -> None:
     """Give what tags tell and the ridge on the rest their weights, in place; and the calibrated temperature.
 
     Args:
-        residual: the head's `residuals`.
+        residual: the head's `fit_residual_ridges`.
         views: those that it was started on.
     """
     with torch.no_grad():
         head.residual = torch.from_numpy(residual[weights.penalty]).float().contiguous()
         of_tag = weights.of_tag or {}
-        names = learned(views)
+        names = learned_tag_names(views)
         if names:
             head.shares = torch.tensor([float(of_tag.get(name, weights.residual)) for name in names])
         else:
@@ -108,7 +110,7 @@ def trusting(head: Head, residual: Mapping[float, Floats], views: Sequence[Tags]
     head.calibration = torch.tensor(float(weights.temperature))
 
 
-def fall_back(head: Head) -> None:
+def fall_back_to_best_single(head: Head) -> None:
     """Make the head say the mean rewards for every query: always the best single model."""
     for means in head.rewards:
         means.data = head.overall.expand_as(means).clone()
@@ -117,7 +119,7 @@ def fall_back(head: Head) -> None:
         nn.init.zeros_(parameter)
 
 
-def clusters(queries: Sequence[str], embeddings: NDArray[np.float32], seed: int) -> Tags:
+def cluster_tags(queries: Sequence[str], embeddings: NDArray[np.float32], seed: int) -> Tags:
     """A view of clusters of these queries: texts and embeddings (n, e)."""
     none = Tags.none(len(queries))
     # Another seed than the tagger's: when clusters are the tags, this is a second opinion and not a copy.
@@ -125,6 +127,6 @@ def clusters(queries: Sequence[str], embeddings: NDArray[np.float32], seed: int)
     return tagger.tag(queries, embeddings, none)
 
 
-def learned(views: Sequence[Tags]) -> tuple[str, ...]:
+def learned_tag_names(views: Sequence[Tags]) -> tuple[str, ...]:
     """The names of the tags that a head started on these views tells (`Head.tags`)."""
-    return next((view.names for view in told(views)), ())
+    return next((view.names for view in learnable_tag_sets(views)), ())

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zooter.data.files import write_atomically
-from zooter.data.reward_table import Records
+from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
 from zooter.data.types import Labels, Tags
 
@@ -19,7 +19,7 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-def write(path: Path, table: Records, part: Part, tags: Tags, labels: Labels | None) -> None:
+def write(path: Path, table: RewardTable, part: Part, tags: Tags, labels: Labels | None) -> None:
     """One row per query and candidate; null in `reward` where there is none, in `label` where none was made."""
     names, m = table.pool.names, len(table.pool.names)
     of = np.empty(len(table.queries), dtype=object)

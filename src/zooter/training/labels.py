@@ -18,7 +18,7 @@ AUTO, PER_TAG = "auto", "per_tag"
 
 
 @dataclass(frozen=True)
-class Smoothing:
+class TagSmoothing:
     """How rewards become labels: s*(q) = β·s(q) + (1−β)·mean over q's tags of s_t.
 
     s(q)_i = exp(P_i/T) / Σ_j exp(P_j/T) over the observed rewards P of query q, and s_t is the mean of s over the
@@ -61,7 +61,7 @@ class Smoothing:
         ok = self.shrinkage is None or 0.0 <= self.shrinkage < np.inf
         _require(ok, "label.shrinkage of 0 or more, or null", self.shrinkage, "set label.shrinkage=null")
 
-    def fit(self, rewards: Rewards, tags: Tags, own: Mapping[str, float] | None = None) -> "Prior":
+    def fit(self, rewards: Rewards, tags: Tags, own: Mapping[str, float] | None = None) -> "TagPrior":
         """Learn the spread and each tag's mean from training queries.
 
         Args:
@@ -81,7 +81,7 @@ class Smoothing:
             of_tag, overall = _normalise(of_tag), _normalise(overall[None])[0]
         beta = np.nan if isinstance(self.beta, str) else self.beta  # tags' means do not depend on it
         betas = np.array([(own or {}).get(name, beta) for name in tags.names])
-        return Prior(self, scale, tags.names, of_tag, overall, betas)
+        return TagPrior(self, scale, tags.names, of_tag, overall, betas)
 
     def _soften(self, values: Floats, scale: float) -> Floats:
         """(n, m) with NaN → the same shape, rows summing to 1 over what is observed, NaN where it is not."""
@@ -92,7 +92,7 @@ class Smoothing:
 
 
 @dataclass(frozen=True)
-class Prior:
+class TagPrior:
     """What the training queries say about tags; makes labels for any query.
 
     Attributes:
@@ -104,7 +104,7 @@ class Prior:
         betas: (t,) β of each tag's queries.
     """
 
-    smoothing: Smoothing
+    smoothing: TagSmoothing
     scale: float
     names: tuple[str, ...]
     of_tag: Floats

@@ -10,34 +10,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zooter.data.reward_table import Records
+from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
 from zooter.data.types import Floats, Labels, Rewards, Tags
 from zooter.router.net import Head
 from zooter.training import cross_fitting, head_init
 from zooter.training.cross_fitting import OutOfFold
-from zooter.training.head_init import Trust
-from zooter.training.labels import PER_TAG, Prior, Smoothing
+from zooter.training.head_init import BlendWeights
+from zooter.training.labels import PER_TAG, TagPrior, TagSmoothing
 from zooter.training.recipe import Recipe
 from zooter.training.tagger.protocol import Tagger
 
 
 @dataclass(frozen=True)
-class Begun:
+class TrainingSetup:
     """Tags (n, t) and labels (n, m) of all queries, the prior of the labels, and a head that starts from them.
 
     `views` are the training rows' sets of tags that the head's classifiers tell.
     """
 
     tags: Tags
-    prior: Prior
+    prior: TagPrior
     labels: Labels
     head: Head
-    weights: Trust
+    weights: BlendWeights
     views: tuple[Tags, ...]
 
 
-def tagged(table: Records, embeddings: NDArray[np.float32], part: Part, tagger: Tagger) -> Tags:
+def tag_queries(table: RewardTable, embeddings: NDArray[np.float32], part: Part, tagger: Tagger) -> Tags:
     """Tags of all queries by a tagger that has learned from the training rows."""
     texts = [table.queries[i] for i in part.train]
     fitted = tagger.fit(texts, embeddings[part.train], table.tags.take(part.train))
@@ -45,7 +45,7 @@ def tagged(table: Records, embeddings: NDArray[np.float32], part: Part, tagger: 
 
 
 @dataclass(frozen=True)
-class Ground:
+class InitialFit:
     """What the training rows of one part tell before there are labels, so that it is learned once for every β.
 
     Attributes:
@@ -67,51 +67,58 @@ class Ground:
     found: OutOfFold
 
 
-def ground(
-    table: Records,
+def fit_initial(
+    table: RewardTable,
     embeddings: NDArray[np.float32],
     features: Tensor,
     part: Part,
     tagger: Tagger,
     recipe: Recipe,
     seed: int,
-) -> Ground:
+) -> InitialFit:
     """Learn from the training rows of one part; embeddings (n, e) and features (n, d) are of all queries."""
     rows = part.train
-    tags = tagged(table, embeddings, part, tagger)
+    tags = tag_queries(table, embeddings, part, tagger)
     pl.seed_everything(seed, workers=True, verbose=False)  # the head's first weights
     views = [tags.take(rows)]
     if recipe.clusters:
-        views.append(head_init.clusters([table.queries[i] for i in rows], embeddings[rows], seed))
-    return started(tags, features[rows], table.rewards.take(rows), views, recipe, seed)
+        views.append(head_init.cluster_tags([table.queries[i] for i in rows], embeddings[rows], seed))
+    return fit_initial_head(tags, features[rows], table.rewards.take(rows), views, recipe, seed)
 
 
-def started(tags: Tags, features: Tensor, rewards: Rewards, views: Sequence[Tags], recipe: Recipe, seed: int) -> Ground:
+def fit_initial_head(
+    tags: Tags, features: Tensor, rewards: Rewards, views: Sequence[Tags], recipe: Recipe, seed: int
+) -> InitialFit:
     """A head started on training queries, and what cross-fitting says of it."""
-    head = head_init.start(features, rewards, views, 1.0, recipe.width, recipe.dropout)
-    found = cross_fitting.crossfit(head.standardise(features), rewards, views, seed)
-    residual = head_init.residuals(head, features, rewards)
-    return Ground(tags, rewards, tuple(views), features, head, residual, found)
+    head = head_init.init_head(features, rewards, views, 1.0, recipe.width, recipe.dropout)
+    found = cross_fitting.cross_fit(head.standardise(features), rewards, views, seed)
+    residual = head_init.fit_residual_ridges(head, features, rewards)
+    return InitialFit(tags, rewards, tuple(views), features, head, residual, found)
 
 
-def begin(known: Ground, table: Records, label: Smoothing, seed: int) -> Begun:
+def prepare(known: InitialFit, table: RewardTable, label: TagSmoothing, seed: int) -> TrainingSetup:
     """Labels of all queries and a head whose weights suit them."""
-    head, label, weights = trusted(known, label, seed)
+    head, label, weights = resolve_weights(known, label, seed)
     prior = label.fit(known.rewards, known.views[0], weights.of_tag)
     head.temperature = torch.tensor(float(prior.scale))
-    return Begun(
-        known.tags, prior, prior.label(table.rewards, known.tags), head, weights, tuple(head_init.told(known.views))
+    return TrainingSetup(
+        known.tags,
+        prior,
+        prior.label(table.rewards, known.tags),
+        head,
+        weights,
+        tuple(head_init.learnable_tag_sets(known.views)),
     )
 
 
-def trusted(known: Ground, label: Smoothing, seed: int) -> tuple[Head, Smoothing, Trust]:
+def resolve_weights(known: InitialFit, label: TagSmoothing, seed: int) -> tuple[Head, TagSmoothing, BlendWeights]:
     """A copy of the head, and settings of labels, both as far as cross-fitting bears them out."""
     head, rewards, views, found = copy.deepcopy(known.head), known.rewards, known.views, known.found
-    weights = cross_fitting.trust(found, rewards, None if isinstance(label.beta, str) else label.beta)
+    weights = cross_fitting.fit_blend_weights(found, rewards, None if isinstance(label.beta, str) else label.beta)
     if label.beta == PER_TAG and views:
-        weights = replace(weights, of_tag=cross_fitting.of_tags(found, rewards, views[0], weights))
+        weights = replace(weights, of_tag=cross_fitting.fit_tag_weights(found, rewards, views[0], weights))
     if isinstance(label.temperature, str):
         z = head.standardise(known.features)
-        label = replace(label, temperature=cross_fitting.softness(z, rewards, views, label, seed))
-    head_init.trusting(head, known.residual, views, weights)
+        label = replace(label, temperature=cross_fitting.select_temperature(z, rewards, views, label, seed))
+    head_init.apply_weights(head, known.residual, views, weights)
     return head, replace(label, beta=weights.residual), weights

@@ -1,4 +1,4 @@
-"""How a net is trained: `Frozen` trains the head alone, `Finetune` the encoder too.
+"""How a net is trained: `FrozenRecipe` trains the head alone, `FinetuneRecipe` the encoder too.
 
 Each says what it reads, how the net is put together and how it is optimised. Both give the same thing in the end, an
 encoder folder and a head, so that everything after training knows one form.
@@ -19,7 +19,7 @@ from zooter.data.types import Ints
 from zooter.errors import ConfigError
 from zooter.router.encoder import Encoder
 from zooter.router.net import Head, Net
-from zooter.router.text_features import SIZE
+from zooter.router.text_features import TEXT_FEATURES
 
 
 class Inputs(Protocol):
@@ -100,7 +100,7 @@ class TokenInputs:
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenRecipe:
     """Train the head only, on embeddings that are computed once.
 
     Attributes:
@@ -141,7 +141,7 @@ class Frozen:
 
 
 @dataclass(frozen=True)
-class Finetune:
+class FinetuneRecipe:
     """Train the encoder and the head together, from a head that has been set up on the encoder as it was.
 
     Attributes:
@@ -152,7 +152,7 @@ class Finetune:
         tag_weight: of the cross-entropy of tags and clusters, added to the objective: without it a few thousand labels,
             which say little each, undo what the head knows of tags.
         warmup: share of the steps over which the rates rise; after that they fall to 0 in a line.
-        width, dropout, epochs, patience, batch_size, clusters, threads: as in `Frozen`.
+        width, dropout, epochs, patience, batch_size, clusters, threads: as in `FrozenRecipe`.
     """
 
     width: int = 256
@@ -173,7 +173,7 @@ class Finetune:
         _check(self)
 
     def inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> TokenInputs:
-        return TokenInputs(features[:, -SIZE:], encoder, encoder.tokenize(texts))
+        return TokenInputs(features[:, -TEXT_FEATURES:], encoder, encoder.tokenize(texts))
 
     def net(self, encoder: Encoder, head: Head) -> Net:
         return Net(head, encoder.backbone(), encoder.layers)
@@ -181,7 +181,10 @@ class Finetune:
     def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
         assert net.backbone is not None
         groups: list[dict[str, Any]] = [
-            *({"params": found, "lr": self.lr * self.decay**below} for below, found in _by_layer(net.backbone).items()),
+            *(
+                {"params": found, "lr": self.lr * self.decay**below}
+                for below, found in _parameters_by_layer(net.backbone).items()
+            ),
             {"params": [p for p in net.head.parameters() if p.requires_grad], "lr": self.head_lr},
         ]
         optimizer = AdamW(groups, weight_decay=self.weight_decay)
@@ -189,7 +192,7 @@ class Finetune:
         return optimizer, get_linear_schedule_with_warmup(optimizer, warm, steps)  # type: ignore[no-untyped-call]
 
 
-def _by_layer(backbone: nn.Module) -> dict[int, list[nn.Parameter]]:
+def _parameters_by_layer(backbone: nn.Module) -> dict[int, list[nn.Parameter]]:
     """How many layers below the last → its parameters; embeddings, and what is in no layer, lie below the first."""
     depth = int(backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
     found: dict[int, list[nn.Parameter]] = {}
@@ -199,12 +202,12 @@ def _by_layer(backbone: nn.Module) -> dict[int, list[nn.Parameter]]:
     return found
 
 
-def _check(recipe: Frozen | Finetune) -> None:
+def _check(recipe: FrozenRecipe | FinetuneRecipe) -> None:
     for name in ("width", "lr", "epochs", "patience", "batch_size"):
         value = getattr(recipe, name)
         if value <= 0:
             raise ConfigError(expected=f"net.{name} above 0", found=str(value), do=f"set net.{name}")
     if not 0.0 <= recipe.dropout < 1.0:
         raise ConfigError(expected="net.dropout in [0, 1)", found=str(recipe.dropout), do="set net.dropout=0.1")
-    if isinstance(recipe, Finetune) and not 0.0 < recipe.decay <= 1.0:
+    if isinstance(recipe, FinetuneRecipe) and not 0.0 < recipe.decay <= 1.0:
         raise ConfigError(expected="net.decay in (0, 1]", found=str(recipe.decay), do="set net.decay=0.8")

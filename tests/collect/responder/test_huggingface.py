@@ -237,7 +237,7 @@ def test_candidates_stay_loaded_between_calls_as_far_as_there_is_room(
         made = HuggingFaceResponder(Sampling(temperature=0, max_new_tokens=2), keep_bytes=keep_bytes)
         loads.clear()
         said = []
-        async with made.staying():
+        async with made.connections():
             for who in (one, two, one, two):
                 requests = [Request(Query(text, text), who) for text in TEXTS[:2]]
                 said.append([response.text async for response in made.respond(requests)])

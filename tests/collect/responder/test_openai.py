@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from support.fake_server import Answer, Reply, Server, chat, complaint, serving
 
-from zooter.collect.respond import Rules, respond
+from zooter.collect.respond import FillPolicy, respond
 from zooter.collect.responder.openai import OpenAIResponder
 from zooter.collect.responder.protocol import Request, Sampling
-from zooter.data.cache import Cells
+from zooter.data.cache import ResponseCache
 from zooter.data.pool import Candidate, Pool
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError, ResponderError
@@ -310,11 +310,11 @@ def test_odd_answers_of_many_calls_at_a_time_are_kept_and_read_again_as_they_cam
     def answer(body: dict[str, Any], number: int) -> Reply:
         return ODD_REPLIES[1 + int(body["messages"][-1]["content"].split()[-1]) % 3][0]
 
-    cells = Cells(tmp_path)
+    cells = ResponseCache(tmp_path)
     queries = [Query(str(i), f"query {i}") for i in range(12)]
     with serving(answer) as server:
         pool = Pool((Candidate("small", url=server.url),))
-        keys = respond(queries, pool, OpenAIResponder(**{**QUICK, "timeout": 20.0}), cells, Rules())
+        keys = respond(queries, pool, OpenAIResponder(**{**QUICK, "timeout": 20.0}), cells, FillPolicy())
     assert [found and found.text for found in cells.answers(keys["small"])] == [t for _, t in ODD_REPLIES[1:4]] * 4
 
 
@@ -404,7 +404,7 @@ def test_calls_that_overlap_share_the_limit_and_the_connections() -> None:
 
 def test_a_rate_limit_that_one_call_meets_holds_back_those_that_overlap() -> None:
     async def warmed_up(responder: OpenAIResponder, url: str) -> list[Response]:
-        async with responder.staying():
+        async with responder.connections():
             await several(responder, url, calls=1, n=1)
             return await several(responder, url, calls=2, n=1, apart=0.15)
 
@@ -414,16 +414,16 @@ def test_a_rate_limit_that_one_call_meets_holds_back_those_that_overlap() -> Non
     assert all(moment - server.times[1] >= 0.6 for moment in server.times[2:])
 
 
-def test_connections_stay_for_later_calls_only_inside_staying() -> None:
+def test_connections_stay_for_later_calls_only_inside_connections() -> None:
     async def twice(responder: OpenAIResponder, url: str) -> None:
         for _ in range(2):
             await several(responder, url, calls=1, n=1)
 
-    async def staying(responder: OpenAIResponder, url: str) -> None:
-        async with responder.staying():
+    async def kept_open(responder: OpenAIResponder, url: str) -> None:
+        async with responder.connections():
             await twice(responder, url)
 
-    for ask_twice, connections in ((twice, 2), (staying, 1)):
+    for ask_twice, connections in ((twice, 2), (kept_open, 1)):
         with serving(in_turn()) as server:
             asyncio.run(ask_twice(OpenAIResponder(), server.url))
         assert server.connections == connections
@@ -438,7 +438,7 @@ def test_a_wrong_key_that_one_call_meets_leaves_nothing_open() -> None:
 
 def test_a_server_that_nobody_asked_for_long_has_not_been_silent() -> None:
     async def after_a_pause(responder: OpenAIResponder, url: str) -> list[Response]:
-        async with responder.staying():
+        async with responder.connections():
             await several(responder, url, calls=1, n=1)
             await asyncio.sleep(0.3)
             return await several(responder, url, calls=1, n=1)

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from zooter.collect.estimate import plan
+from zooter.collect.estimate import estimate_run
 from zooter.collect.reader.file import FileReader
 from zooter.collect.responder.replay import ReplayResponder
 from zooter.collect.rewarder.combined import CombinedRewarder, Scale
-from zooter.collect.run import Live
+from zooter.collect.run import Collector
 from zooter.data.pool import Pool
 from zooter.data.split import Split
 from zooter.data.types import Floats, Query, Response
@@ -104,7 +104,7 @@ def test_the_identity_holds_parts_weights_and_scales() -> None:
     assert fitted.identity() != CombinedRewarder({"logit": LOGITS}, {"logit": 2.0}).fit(*rows("x", "z")).identity()
 
 
-def live(folder: Path, rewarder: CombinedRewarder, jsonl: Callable[..., Path]) -> Live:
+def live(folder: Path, rewarder: CombinedRewarder, jsonl: Callable[..., Path]) -> Collector:
     recorded = [
         {"query": f"q{i}", "candidate": name, "reward": 0.0, "response": text}
         for i in range(12)
@@ -113,7 +113,7 @@ def live(folder: Path, rewarder: CombinedRewarder, jsonl: Callable[..., Path]) -
     table = jsonl(*recorded, name="recorded.jsonl")
     queries = jsonl(*({"query": f"q{i}"} for i in range(12)), name="queries.jsonl")
     pool = Pool.of(["a", "b"])
-    return Live(FileReader(queries), pool, ReplayResponder(table), folder / "cache", rewarder, split=Split())
+    return Collector(FileReader(queries), pool, ReplayResponder(table), folder / "cache", rewarder, split=Split())
 
 
 def test_a_live_run_keeps_the_parts_and_writes_the_combination(tmp_path: Path, jsonl: Callable[..., Path]) -> None:
@@ -139,7 +139,7 @@ def test_another_weight_asks_no_part_again(
     live(tmp_path, CombinedRewarder({"logit": LOGITS, "mark": MARKS}), jsonl).run(tmp_path / "first.parquet")
     monkeypatch.setattr(Fixed, "reward", None)
     again = live(tmp_path, CombinedRewarder({"logit": LOGITS, "mark": MARKS}, {"mark": 3.0}), jsonl)
-    assert {line.missing for line in plan(again) if line.stage.startswith("reward")} == {0}
+    assert {line.missing for line in estimate_run(again) if line.stage.startswith("reward")} == {0}
     again.run(tmp_path / "second.parquet")
     tables = [pq.read_table(tmp_path / f"{name}.parquet")["reward"].to_pylist() for name in ("first", "second")]
     assert tables[0] != tables[1]

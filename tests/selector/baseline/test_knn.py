@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from support.table import recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.errors import ConfigError
 from zooter.evaluation.replay import Replay
 from zooter.selector.baseline.knn import KnnSelector
@@ -24,7 +24,7 @@ class Angles:
         return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def table(degrees: Sequence[int], rewards: Sequence[tuple[float, float]]) -> Recorded:
+def table(degrees: Sequence[int], rewards: Sequence[tuple[float, float]]) -> ResponseTable:
     rows = [{"a": [{"reward": a, "cost": 1.0}], "b": [{"reward": b, "cost": 3.0}]} for a, b in rewards]
     found = recorded(rows)
     texts = zip(found.queries, degrees, strict=True)

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from support.table import recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.errors import ConfigError, RecordsError
 from zooter.evaluation.replay import Replay
 from zooter.selector.baseline.per_tag_best import PerTagBestSelector
 
 
-def table(tags: list[tuple[str, ...]], rewards: list[tuple[float, ...]]) -> Recorded:
+def table(tags: list[tuple[str, ...]], rewards: list[tuple[float, ...]]) -> ResponseTable:
     rows = [{name: [{"reward": r}] for name, r in zip("abc", one, strict=False)} for one in rewards]
     found = recorded(rows, names="abc")
     return replace(found, queries=tuple(replace(q, tags=t) for q, t in zip(found.queries, tags, strict=True)))

@@ -3,13 +3,13 @@
 import pytest
 from support.table import recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.errors import ConfigError
 from zooter.evaluation.replay import Replay
-from zooter.selector.baseline.random import RandomSelector, chance
+from zooter.selector.baseline.random import RandomSelector, uniform_draw
 
 
-def rows(n: int) -> Recorded:
+def rows(n: int) -> ResponseTable:
     one = {
         "a": [{"cost": 1.0, "reward": 0.1}],
         "b": [{"cost": 3.0, "reward": 0.9}],
@@ -18,7 +18,7 @@ def rows(n: int) -> Recorded:
     return recorded([one] * n)
 
 
-def whose(selector: RandomSelector, table: Recorded, order: list[int] | None = None) -> dict[str, str]:
+def whose(selector: RandomSelector, table: ResponseTable, order: list[int] | None = None) -> dict[str, str]:
     decided = Replay(table).run(selector, order)
     return {d.query.id: d.selection.response.candidate for d in decided if d.selection.response}
 
@@ -61,10 +61,10 @@ def test_a_failed_call_falls_to_the_others() -> None:
 
 
 def test_the_draw_is_even_and_fixed() -> None:
-    draws = [chance(0, f"query {i}") for i in range(20_000)]
+    draws = [uniform_draw(0, f"query {i}") for i in range(20_000)]
     assert 0.0 <= min(draws) < 0.01 < 0.99 < max(draws) < 1.0
     assert sum(draws) / 20_000 == pytest.approx(0.5, abs=0.01)
-    assert chance(0, "query 0") == draws[0]
+    assert uniform_draw(0, "query 0") == draws[0]
 
 
 def test_bad_settings_are_refused() -> None:

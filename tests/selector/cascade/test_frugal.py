@@ -7,10 +7,10 @@ import pytest
 from support.parity import ParityEncoder, asked
 from support.table import recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.errors import ConfigError, RecordsError
 from zooter.evaluation.replay import Replay
-from zooter.selector.cascade.frugal import Chain, FrugalSelector, frontier, search
+from zooter.selector.cascade.frugal import Chain, FrugalSelector, pareto_frontier, search_chains
 
 SCORES = np.array([[0.9, 0.5], [0.8, 0.5], [0.2, 0.5], [0.1, 0.5]])
 REWARDS = np.array([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
@@ -19,24 +19,27 @@ COSTS = np.tile([1.0, 3.0], (4, 1))
 
 def test_the_frontier_of_orders_and_thresholds() -> None:
     # Quartiles of the first scores: .1, .175, .5, .825. Above .5 two answers are accepted, and both are right.
-    found = frontier(search(["a", "b"], SCORES, REWARDS, COSTS, length=2, quantiles=4))
+    found = pareto_frontier(search_chains(["a", "b"], SCORES, REWARDS, COSTS, length=2, quantiles=4))
     assert [(chain.order, chain.cost, chain.reward) for chain in found] == [
         (("a",), 1.0, 0.5),
         (("a", "b"), 1.75, 0.75),
         (("a", "b"), 2.5, 1.0),
     ]
     assert found[2].thresholds == (0.5,)
-    assert [chain.order for chain in frontier(search(["a", "b"], SCORES, REWARDS, COSTS, 1, 4))] == [("a",), ("b",)]
+    assert [chain.order for chain in pareto_frontier(search_chains(["a", "b"], SCORES, REWARDS, COSTS, 1, 4))] == [
+        ("a",),
+        ("b",),
+    ]
 
 
 def test_every_order_up_to_the_length_is_looked_at() -> None:
     three = [np.tile(values, (4, 1)) for values in ([0.5, 0.5, 0.5], [0.1, 0.2, 0.3], [1.0, 1.0, 1.0])]
-    found = {chain.order for chain in search(["a", "b", "c"], *three, length=3, quantiles=2)}
+    found = {chain.order for chain in search_chains(["a", "b", "c"], *three, length=3, quantiles=2)}
     assert len(found) == 3 + 6 + 6
 
 
 def test_a_score_that_is_missing_is_never_accepted() -> None:
-    found = list(search(["a", "b"], np.full((4, 2), np.nan), REWARDS, COSTS, 2, 4))
+    found = list(search_chains(["a", "b"], np.full((4, 2), np.nan), REWARDS, COSTS, 2, 4))
     assert {chain.order for chain in found} == {("a",), ("b",)}
 
 
@@ -47,7 +50,7 @@ def test_the_budget_chooses_the_best_chain_within_it() -> None:
     assert selector.chain.cost == 3.0
 
 
-def says_wrong(n: int = 40) -> Recorded:
+def says_wrong(n: int = 40) -> ResponseTable:
     """`small` says "wrong" where it is, on odd queries; `large` is always right."""
     return recorded(
         [

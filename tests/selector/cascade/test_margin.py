@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.table import recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.errors import ConfigError, RecordsError
 from zooter.evaluation.replay import Replay
-from zooter.selector.budget import Threshold
+from zooter.selector.budget import EscalationThreshold
 from zooter.selector.cascade.margin import MarginSelector
-from zooter.selector.protocol import Budgeted, Decided, Knob, Learns
+from zooter.selector.protocol import Budgetable, Fittable, HasOperatingPoints, RecordedSelection
 
-ALWAYS = Threshold(1.0, warm_up=0)
+ALWAYS = EscalationThreshold(1.0, warm_up=0)
 
 
-def table(margins: Sequence[float | None], failed: Sequence[str] = ()) -> Recorded:
+def table(margins: Sequence[float | None], failed: Sequence[str] = ()) -> ResponseTable:
     """Queries answered by `small` with these margins at 1 dollar, and by `large` at 3."""
     return recorded(
         [
@@ -34,13 +34,13 @@ def table(margins: Sequence[float | None], failed: Sequence[str] = ()) -> Record
     )  # fmt: skip
 
 
-def whose(decided: Sequence[Decided]) -> list[str | None]:
+def whose(decided: Sequence[RecordedSelection]) -> list[str | None]:
     return [None if d.selection.response is None else d.selection.response.candidate for d in decided]
 
 
 def test_a_query_goes_on_when_its_margin_is_low_among_those_so_far() -> None:
     # After one of warm-up T = A[⌊n · .5⌋]: .9 | .2 of [.2 .9], T = .9 | .5 of [.2 .5 .9], T = .5 | .1, T = A[2] = .5.
-    selector = MarginSelector(("small", "large"), threshold=Threshold(0.5, warm_up=1))
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(0.5, warm_up=1))
     decided = Replay(table([0.9, 0.2, 0.5, 0.1])).run(selector)
     assert whose(decided) == ["small", "large", "small", "large"]
     assert [d.ledger.cost for d in decided] == [1.0, 4.0, 1.0, 4.0]
@@ -49,7 +49,7 @@ def test_a_query_goes_on_when_its_margin_is_low_among_those_so_far() -> None:
 
 
 def test_the_stream_starts_anew_with_each_copy_and_not_with_each_run() -> None:
-    selector = MarginSelector(("small", "large"), threshold=Threshold(1.0, warm_up=1))
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(1.0, warm_up=1))
     replay = Replay(table([0.5]))
     assert [whose(replay.run(selector)) for _ in range(2)] == [["small"], ["large"]]
     assert whose(replay.run(selector.at(4.0, 1))) == ["large"]
@@ -68,7 +68,7 @@ def test_the_stream_starts_anew_with_each_copy_and_not_with_each_run() -> None:
     ],
 )
 def test_a_budget_holds_from_below_the_cheapest_to_above_the_dearest(budget: float, expected: list[str | None]) -> None:
-    selector = MarginSelector(("small", "large"), threshold=Threshold(warm_up=0)).at(budget, 4)
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(warm_up=0)).at(budget, 4)
     decided = Replay(table([0.5, 0.2, 0.9, 0.1])).run(selector)
     assert whose(decided) == expected
     assert sum(d.ledger.cost for d in decided) <= 4 * budget
@@ -100,7 +100,7 @@ def test_a_failed_call_falls_to_the_next_tier_and_a_failed_last_one_to_those_bef
 
 def test_a_margin_that_a_server_does_not_tell_goes_on_and_a_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     replay = Replay(table([None, 0.9, None]))
-    selector = MarginSelector(("small", "large"), threshold=Threshold(0.5, warm_up=0))
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(0.5, warm_up=0))
     decided = replay.stream(selector, range(3))
     assert whose(decided) == ["large", "small", "large"]
     assert [d.selection.confidence for d in decided] == [None, 0.9, None]
@@ -118,7 +118,7 @@ def test_three_tiers_are_climbed_one_by_one() -> None:
             {"a": [{"margin": 0.1, "cost": 1.0}], "b": [{"margin": 0.2, "cost": 2.0}], "c": [{"cost": 4.0}]},
         ]
     )
-    fixed = Threshold(running=False, fixed=(0.5, 0.5))
+    fixed = EscalationThreshold(running=False, fixed=(0.5, 0.5))
     decided = Replay(rows).run(MarginSelector(("a", "b", "c"), threshold=fixed))
     assert whose(decided) == ["a", "b", "c"]
     assert [d.ledger.cost for d in decided] == [1.0, 3.0, 7.0]
@@ -126,7 +126,7 @@ def test_three_tiers_are_climbed_one_by_one() -> None:
 
 def test_fixed_thresholds_are_fitted_on_validation_rows() -> None:
     rows = table([0.1, 0.3, 0.6, 0.8])
-    selector = MarginSelector(threshold=Threshold(0.5, running=False)).fit(rows, rows)
+    selector = MarginSelector(threshold=EscalationThreshold(0.5, running=False)).fit(rows, rows)
     assert (selector.order, selector.threshold.fixed) == (("small", "large"), (0.6,))
     assert whose(Replay(table([0.59, 0.6])).run(selector)) == ["large", "small"]
 
@@ -162,7 +162,7 @@ def test_what_the_table_lacks_in_the_tiers_that_decide_is_said_before_anything_r
     with pytest.raises(RecordsError, match="first_tokens in every row"):
         Replay(table([0.5])).run(MarginSelector(("small", "large"), signal="logit"))
     with pytest.raises(RecordsError, match=r"margins or first tokens of \['large'\]"):
-        MarginSelector(("large", "small"), threshold=Threshold(running=False)).fit(table([0.5]), table([0.5]))
+        MarginSelector(("large", "small"), threshold=EscalationThreshold(running=False)).fit(table([0.5]), table([0.5]))
 
 
 @pytest.mark.parametrize("order", [(), ("small",), ("small", "zed"), ("small", "small")])
@@ -178,28 +178,28 @@ def test_an_unknown_signal_is_refused() -> None:
 
 def test_it_learns_has_a_knob_and_keeps_to_budgets() -> None:
     selector = MarginSelector(("small", "large"))
-    assert isinstance(selector, Learns)
-    assert isinstance(selector, Knob)
-    assert isinstance(selector, Budgeted)
+    assert isinstance(selector, Fittable)
+    assert isinstance(selector, HasOperatingPoints)
+    assert isinstance(selector, Budgetable)
     rows = table(np.linspace(0.0, 1.0, 200)[np.random.default_rng(0).permutation(200)].tolist())
     costs = [sum(d.ledger.cost for d in Replay(rows).run(setting)) for setting in selector.settings(rows)]
     assert costs == sorted(costs)
     assert (costs[0], costs[-1]) == (200.0, 200.0 + 3.0 * 190)  # all but the warm-up
-    fixed = MarginSelector(("small", "large"), threshold=Threshold(running=False)).settings(rows)
+    fixed = MarginSelector(("small", "large"), threshold=EscalationThreshold(running=False)).settings(rows)
     spent = [sum(d.ledger.cost for d in Replay(rows).run(setting)) for setting in fixed]
     assert spent == [200.0 + 60.0 * i for i in range(11)]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 4))
 def test_a_budget_is_never_exceeded(margins: list[float], budget: float) -> None:
-    selector = MarginSelector(("small", "large"), threshold=Threshold(warm_up=1)).at(budget, len(margins))
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(warm_up=1)).at(budget, len(margins))
     decided = Replay(table(margins)).run(selector)
     assert sum(d.ledger.cost for d in decided) <= budget * len(margins) + 1e-6
 
 
 def test_given_thresholds_are_kept_and_others_are_fitted() -> None:
     rows = table([0.1, 0.3, 0.5, 0.7])
-    given = MarginSelector(("small", "large"), threshold=Threshold(running=False, fixed=(0.2,)))
+    given = MarginSelector(("small", "large"), threshold=EscalationThreshold(running=False, fixed=(0.2,)))
     assert given.fit(rows, rows).threshold.fixed == (0.2,)
-    open_ = MarginSelector(("small", "large"), threshold=Threshold(0.5, running=False))
+    open_ = MarginSelector(("small", "large"), threshold=EscalationThreshold(0.5, running=False))
     assert open_.fit(rows, rows).threshold.fixed == (0.5,)

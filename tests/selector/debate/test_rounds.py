@@ -10,12 +10,19 @@ from support.talk import QUERY, Talk
 from zooter.data.pool import Pool
 from zooter.data.types import Response
 from zooter.errors import ConfigError
-from zooter.evaluation.live import Flight
-from zooter.evaluation.replay import Replay, finished
+from zooter.evaluation.live import LiveEvaluator
+from zooter.evaluation.replay import Replay, run_now
 from zooter.selector.debate.mad import MadSelector
-from zooter.selector.debate.rounds import answered, filled, refuse_without, rescued, seats, vote
+from zooter.selector.debate.rounds import (
+    answered_or_none,
+    assign_seats,
+    fall_back_selection,
+    fill_template,
+    refuse_without,
+    vote,
+)
 from zooter.selector.protocol import Selection
-from zooter.selector.voting.answers import Extract
+from zooter.selector.voting.answers import AnswerExtractor
 
 
 def said(*texts: str | None) -> list[Response | None]:
@@ -23,7 +30,10 @@ def said(*texts: str | None) -> list[Response | None]:
 
 
 def test_braces_in_what_is_filled_in_stay_as_they_are() -> None:
-    assert filled("{query} and {other} {}", query="f(x) = {answer} {query}") == "f(x) = {answer} {query} and {other} {}"
+    assert (
+        fill_template("{query} and {other} {}", query="f(x) = {answer} {query}")
+        == "f(x) = {answer} {query} and {other} {}"
+    )
 
 
 def test_a_prompt_without_its_slot_is_refused() -> None:
@@ -34,41 +44,41 @@ def test_a_prompt_without_its_slot_is_refused() -> None:
 
 def test_seats_are_taken_in_turn() -> None:
     pool = Pool.of(["a", "b"])
-    assert seats((), pool, 3) == ["a", "b", "a"]
-    assert seats(("b",), pool, 2) == ["b", "b"]
+    assert assign_seats((), pool, 3) == ["a", "b", "a"]
+    assert assign_seats(("b",), pool, 2) == ["b", "b"]
     with pytest.raises(ConfigError, match=r"among \['a', 'b'\].*\['c'\]"):
-        seats(("c",), pool, 2)
+        assign_seats(("c",), pool, 2)
 
 
 def test_most_votes_win_and_the_first_met_of_equally_many() -> None:
-    chosen = vote(QUERY, said("4", "5", None, "5."), Extract())
+    chosen = vote(QUERY, said("4", "5", None, "5."), AnswerExtractor())
     assert chosen.response is not None
     assert (chosen.response.candidate, chosen.confidence) == ("m1", pytest.approx(2 / 3))
-    tied = vote(QUERY, said("7", "8", "8", "7"), Extract())
+    tied = vote(QUERY, said("7", "8", "8", "7"), AnswerExtractor())
     assert tied.response is not None
     assert tied.response.candidate == "m0"
 
 
 def test_without_any_answer_the_first_response_stays_and_without_any_response_none() -> None:
-    silent = vote(QUERY, said(None, "", ""), Extract())
+    silent = vote(QUERY, said(None, "", ""), AnswerExtractor())
     assert silent.response is not None
     assert silent.response.candidate == "m1"
-    assert vote(QUERY, [None, None], Extract()).response is None
+    assert vote(QUERY, [None, None], AnswerExtractor()).response is None
 
 
 def test_failed_calls_are_told_apart() -> None:
     failed = Response("q", "m", 0, "", error="down")
-    assert answered([failed, *[r for r in said("x") if r]]) == [None, *said("x")]
+    assert answered_or_none([failed, *[r for r in said("x") if r]]) == [None, *said("x")]
 
 
 def test_a_debate_that_failed_is_rescued_by_whoever_answers_the_query_itself() -> None:
     talk = Talk(lambda name, text, round: "42" if name == "b" else None)
-    found = finished(rescued(Selection(None), talk))
+    found = run_now(fall_back_selection(Selection(None), talk))
     assert found.response is not None
     assert found.response.candidate == "b"
     assert talk.rounds == [[("a", QUERY.text)], [("b", QUERY.text)]]
     kept = Selection(found.response)
-    assert finished(rescued(kept, talk)) is kept
+    assert run_now(fall_back_selection(kept, talk)) is kept
 
 
 MAD = MadSelector("Q {query}", " AGAIN {others}", "{answer}", "{answer}", candidates=("a",))
@@ -76,7 +86,7 @@ MAD = MadSelector("Q {query}", " AGAIN {others}", "{answer}", "{answer}", candid
 
 def test_live_agents_of_one_model_draw_samples_of_their_own_and_a_round_is_one_round() -> None:
     responder = FakeResponder(lambda text: "7" if text.startswith("Q") else "0")
-    (decided,) = asyncio.run(Flight(Pool.of(["a", "b"]), responder).run(MAD, [QUERY]))
+    (decided,) = asyncio.run(LiveEvaluator(Pool.of(["a", "b"]), responder).run(MAD, [QUERY]))
     assert responder.asked == [f"Q {QUERY.text}"] * 3 + [f"Q {QUERY.text}7 AGAIN 77"] * 3
     assert decided.ledger.calls == {"a": 6}
     assert [{r.sample for r in part} for part in decided.ledger.rounds] == [{0, 1, 2}, {0, 1, 2}]

@@ -11,7 +11,7 @@ from support.table import recorded
 
 from zooter.errors import ConfigError
 from zooter.evaluation.replay import Replay
-from zooter.selector.routing.hybrid import HybridSelector, labels, lowest, pairs, spread, widest
+from zooter.selector.routing.hybrid import HybridSelector, labels, lowest_threshold, pairs, spread, widest_deficit
 
 SAMPLES = [
     (np.array([0.9, 0.1]), np.array([0.5, 0.5])),  # better once, 0.4 short once
@@ -24,14 +24,14 @@ def test_the_three_labels() -> None:
     np.testing.assert_allclose(labels(SAMPLES, "det"), [1.0, 0.0, 1.0])
     np.testing.assert_allclose(labels(SAMPLES, "prob"), [0.5, 0.0, 1.0])
     # At t = 0 the labels .5, 0, 1 differ by (2/9)·(.5 + .5 + 1) = 4/9; no larger t spreads them more.
-    assert widest(SAMPLES) == 0.0
+    assert widest_deficit(SAMPLES) == 0.0
     np.testing.assert_allclose(labels(SAMPLES, "trans"), [0.5, 0.0, 1.0])
 
 
 def test_labels_that_are_all_zero_are_spread_by_forgiving_a_deficit() -> None:
     samples = [(np.array([0.0]), np.array([gap])) for gap in (0.2, 0.4, 0.6, 0.8)]
     np.testing.assert_allclose(labels(samples, "prob"), 0.0)
-    assert 0.4 <= widest(samples) < 0.6  # two of four forgiven: spread ½, the most there is
+    assert 0.4 <= widest_deficit(samples) < 0.6  # two of four forgiven: spread ½, the most there is
     np.testing.assert_allclose(labels(samples, "trans"), [1.0, 1.0, 0.0, 0.0])
 
 
@@ -43,10 +43,10 @@ def test_the_spread_is_the_mean_difference_of_all_pairs(values: list[float]) -> 
 
 def test_the_threshold_is_the_lowest_within_the_drop() -> None:
     scores, means = np.array([0.1, 0.5, 0.9]), np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
-    assert lowest(scores, means, 0.0) == 0.1  # above it, small is right twice, and large answers the first
-    assert lowest(scores, means, 0.34) == -np.inf  # always small: ⅔
-    assert lowest(scores, means - 5.0, 0.0) == 0.1
-    assert lowest(np.empty(0), np.empty((0, 2)), 0.0) == np.inf
+    assert lowest_threshold(scores, means, 0.0) == 0.1  # above it, small is right twice, and large answers the first
+    assert lowest_threshold(scores, means, 0.34) == -np.inf  # always small: ⅔
+    assert lowest_threshold(scores, means - 5.0, 0.0) == 0.1
+    assert lowest_threshold(np.empty(0), np.empty((0, 2)), 0.0) == np.inf
 
 
 def test_rows_without_both_rewards_are_left_out() -> None:

@@ -10,17 +10,17 @@ import pytest
 from support.table import NAN, recorded
 
 from zooter.data.files import sha256
-from zooter.data.response_table import Recorded
-from zooter.data.types import Choices
+from zooter.data.response_table import ResponseTable
+from zooter.data.types import RouterOutput
 from zooter.errors import ConfigError, ExportError
 from zooter.router import manifest
-from zooter.selector.routing.price_target import Target, Trade, expected_rewards, hashes, load
+from zooter.selector.routing.price_target import CalibrationTarget, PriceTradeoff, expected_rewards, hashes, load
 
 PRICES = (1.0, 3.0)
 
 
-def trade(expected: Sequence[tuple[float, float]], rewards: Sequence[tuple[float, float]]) -> Trade:
-    return Trade(np.array(expected), np.array(rewards), np.array(PRICES))
+def trade(expected: Sequence[tuple[float, float]], rewards: Sequence[tuple[float, float]]) -> PriceTradeoff:
+    return PriceTradeoff(np.array(expected), np.array(rewards), np.array(PRICES))
 
 
 # The dear one is expected to be better by .4, .3, .2, .1: it is chosen where the weight is below .2, .15, .1, .05.
@@ -60,14 +60,14 @@ def test_queries_without_both_rewards_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("target", "share"),
     [
-        (Target(mean_price=9.0), 1.0),
-        (Target(mean_price=2.0), 0.5),
-        (Target(mean_price=2.4), 0.5),
-        (Target(share=0.25), 0.25),
-        (Target(share=0.0), 0.0),
+        (CalibrationTarget(mean_price=9.0), 1.0),
+        (CalibrationTarget(mean_price=2.0), 0.5),
+        (CalibrationTarget(mean_price=2.4), 0.5),
+        (CalibrationTarget(share=0.25), 0.25),
+        (CalibrationTarget(share=0.0), 0.0),
     ],
 )
-def test_the_smallest_weight_that_keeps_to_a_price_or_a_share(target: Target, share: float) -> None:
+def test_the_smallest_weight_that_keeps_to_a_price_or_a_share(target: CalibrationTarget, share: float) -> None:
     assert STEPS.figures(STEPS.choose(target))["dearest_share"] == share
 
 
@@ -78,18 +78,18 @@ def test_the_cheapest_that_is_surely_not_much_worse() -> None:
         [(0.3, 0.3 + g) for g in gain],
         [(0.3 + e, 0.3 + g + e) for g, e in zip(gain, rng.normal(0, 0.1, 2_000), strict=True)],
     )
-    weight = many.choose(Target(no_worse_by=0.05))
+    weight = many.choose(CalibrationTarget(no_worse_by=0.05))
     found = many.figures(weight)
     assert 0.0 < found["worse_by_at_most"] <= 0.05
     # Cheap where the gain is below g loses g² / .8 on average: .05 at g = .2, half of the queries.
     assert found["dearest_share"] == pytest.approx(0.5, abs=0.05)
     with pytest.raises(ConfigError, match=r"worse than the best single candidate by at most 0\.0"):
-        trade([(1.0, 0.0)] * 9, [(0.0, 1.0)] * 9).choose(Target(no_worse_by=0.0))
+        trade([(1.0, 0.0)] * 9, [(0.0, 1.0)] * 9).choose(CalibrationTarget(no_worse_by=0.0))
 
 
 def test_a_price_below_the_cheapest_candidate_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"mean_price of at most 0\.5; found 1 at the least"):
-        STEPS.choose(Target(mean_price=0.5))
+        STEPS.choose(CalibrationTarget(mean_price=0.5))
 
 
 @pytest.mark.parametrize(
@@ -97,21 +97,21 @@ def test_a_price_below_the_cheapest_candidate_is_refused() -> None:
 )
 def test_a_target_is_one_thing(told: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="one of mean_price, share and no_worse_by"):
-        Target(**told)
+        CalibrationTarget(**told)
 
 
-def rows(names: Sequence[str] = ("b", "a"), cost: float | None = 1.0) -> Recorded:
+def rows(names: Sequence[str] = ("b", "a"), cost: float | None = 1.0) -> ResponseTable:
     return recorded([{name: [{"cost": cost, "reward": 0.5}] for name in names}])
 
 
 def test_expected_rewards_are_brought_into_the_columns_of_the_rows() -> None:
-    choices = Choices(np.array([[0.2, 0.5, 0.3]]), ("a", "b", "c"), np.array([[0.1, 0.2, 0.3]]))
+    choices = RouterOutput(np.array([[0.2, 0.5, 0.3]]), ("a", "b", "c"), np.array([[0.1, 0.2, 0.3]]))
     assert expected_rewards(choices, rows()).tolist() == [[0.2, 0.1]]
     for table, words in ((rows(("a", "z")), "unknown"), (rows(cost=None), "without a price")):
         with pytest.raises(ConfigError, match=words):
             expected_rewards(choices, table)
     with pytest.raises(ConfigError, match="no expected rewards"):
-        expected_rewards(Choices(np.array([[0.5, 0.5]]), ("a", "b")), rows())
+        expected_rewards(RouterOutput(np.array([[0.5, 0.5]]), ("a", "b")), rows())
 
 
 def export(folder: Path, calibrated_for: object = None) -> Path:
@@ -119,10 +119,10 @@ def export(folder: Path, calibrated_for: object = None) -> Path:
     folder.mkdir()
     (folder / manifest.HEAD).write_bytes(b"weights")
     facts = {"data": {"sha256": {"table.parquet": "abc"}}}
-    manifest.seal(folder, facts)
+    manifest.write(folder, facts)
     told = calibrated_for or hashes(manifest.verify(folder))
     (folder / manifest.CALIBRATION).write_text(json.dumps({"price_weight": 2.0, "prices": {"a": 1.0}, "for": told}))
-    manifest.seal(folder, facts)
+    manifest.write(folder, facts)
     return folder
 
 
@@ -149,7 +149,7 @@ def test_a_calibration_of_another_router_or_that_has_changed_is_refused(tmp_path
     about = manifest.facts(manifest.verify(unsealed))
     told = (unsealed / manifest.CALIBRATION).read_text()
     (unsealed / manifest.CALIBRATION).unlink()
-    manifest.seal(unsealed, about)
+    manifest.write(unsealed, about)
     (unsealed / manifest.CALIBRATION).write_text(told)
     with pytest.raises(ExportError, match="nobody sealed"):
         load(unsealed)

@@ -10,7 +10,7 @@ import pytest
 from support.table import recorded
 
 from zooter.data.pool import Pool
-from zooter.data.types import Choices
+from zooter.data.types import RouterOutput
 from zooter.errors import ConfigError, ExportError
 from zooter.evaluation.replay import Replay
 from zooter.selector.routing.routed import RoutedSelector
@@ -28,10 +28,10 @@ class Written:
     facts: dict[str, Any] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
 
-    def route(self, texts: Sequence[str]) -> Choices:
+    def route(self, texts: Sequence[str]) -> RouterOutput:
         self.asked.append(len(texts))
         probs, rewards = (np.array([of[text] for text in texts]) for of in (PROBS, REWARDS))
-        return Choices(probs, self.pool.names, rewards if self.rewards else None)
+        return RouterOutput(probs, self.pool.names, rewards if self.rewards else None)
 
 
 ROW = {"a": [{"cost": 3.0}], "b": [{"cost": 1.0}], "c": [{"cost": 2.0}]}

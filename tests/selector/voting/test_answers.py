@@ -6,12 +6,12 @@ import pytest
 
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.voting.answers import Extract
+from zooter.selector.voting.answers import AnswerExtractor
 
 
 def read(kind: str, texts: Sequence[str], before: Sequence[str | None] = (), query: str = "?") -> list[str | None]:
     responses = [Response("q", "a", k, text) for k, text in enumerate(texts)]
-    return Extract(kind).answers(Query("q", query), responses, before)
+    return AnswerExtractor(kind).answers(Query("q", query), responses, before)
 
 
 def test_numbers_are_one_answer_however_they_are_written() -> None:
@@ -34,10 +34,10 @@ def test_equal_formulas_are_one_answer_with_the_text_of_the_first() -> None:
 
 def test_a_failed_call_has_no_answer() -> None:
     failed = Response("q", "a", 0, "", error="down")
-    assert Extract("string").answers(Query("q", "?"), [failed]) == [None]
+    assert AnswerExtractor("string").answers(Query("q", "?"), [failed]) == [None]
 
 
 @pytest.mark.parametrize("told", [{"kind": "regex"}, {"pick": "first"}, {"letters": "abc"}])
 def test_bad_settings_are_refused(told: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="extract"):
-        Extract(**told)  # type: ignore[arg-type]
+        AnswerExtractor(**told)  # type: ignore[arg-type]

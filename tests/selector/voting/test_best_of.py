@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 import pytest
 from support.table import NAN, recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.errors import ConfigError, RecordsError
-from zooter.evaluation.replay import Replay, ReplayedAsk, finished
-from zooter.selector.protocol import Decided
-from zooter.selector.voting.answers import Extract
+from zooter.evaluation.replay import Replay, ReplayedAsk, run_now
+from zooter.selector.protocol import RecordedSelection
+from zooter.selector.voting.answers import AnswerExtractor
 from zooter.selector.voting.best_of import BestOfSelector
 
-TEXT = Extract("string")
+TEXT = AnswerExtractor("string")
 
 
-def table(row: Mapping[str, Sequence[tuple[str, float]]]) -> Recorded:
+def table(row: Mapping[str, Sequence[tuple[str, float]]]) -> ResponseTable:
     """Candidate → its samples, a letter and a reward each; "!" is a failed call."""
     return recorded(
         [{name: [{"text": text.strip("!"), "reward": reward, "cost": None if text == "!" else 1.0,
@@ -23,7 +23,7 @@ def table(row: Mapping[str, Sequence[tuple[str, float]]]) -> Recorded:
     )  # fmt: skip
 
 
-def said(decided: Decided) -> str | None:
+def said(decided: RecordedSelection) -> str | None:
     return None if decided.selection.response is None else decided.selection.response.text
 
 
@@ -65,7 +65,7 @@ def test_rewards_that_are_missing_do_not_win_and_failed_calls_neither() -> None:
     failed = Replay(table({"a": [("!", 0.9)], "b": [("y", 0.1)]})).run(BestOfSelector())[0]
     assert (said(failed), failed.ledger.failed) == ("y", 1)
     rows = Replay(table({"a": [("!", 0.9)], "b": [("y", NAN)]}))
-    nothing = finished(BestOfSelector().select(rows.recorded.queries[0], ReplayedAsk(rows, 0)))
+    nothing = run_now(BestOfSelector().select(rows.recorded.queries[0], ReplayedAsk(rows, 0)))
     assert nothing.response is not None
     assert (nothing.response.text, nothing.why) == ("y", "no response has a reward")
 

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 from support.table import recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.errors import ConfigError, RecordsError
 from zooter.evaluation.replay import Replay
-from zooter.selector.protocol import Decided
-from zooter.selector.voting.answers import Extract
+from zooter.selector.protocol import RecordedSelection
+from zooter.selector.voting.answers import AnswerExtractor
 from zooter.selector.voting.consistency import ConsistencySelector
 
-TEXT = Extract("string")
+TEXT = AnswerExtractor("string")
 
 
-def table(rows: Sequence[Mapping[str, str]], rewards: Mapping[str, float] | None = None) -> Recorded:
+def table(rows: Sequence[Mapping[str, str]], rewards: Mapping[str, float] | None = None) -> ResponseTable:
     """Candidate → its samples, one letter each; "-" is a response without an answer, "!" a failed call."""
 
     def cell(letter: str) -> dict[str, object]:
@@ -27,12 +27,12 @@ def table(rows: Sequence[Mapping[str, str]], rewards: Mapping[str, float] | None
     return recorded([{name: [cell(letter) for letter in letters] for name, letters in row.items()} for row in rows])
 
 
-def select(row: Mapping[str, str], **told: Any) -> Decided:
+def select(row: Mapping[str, str], **told: Any) -> RecordedSelection:
     selector = ConsistencySelector(**{"order": tuple(row), "samples": len(row["a"]), "extract": TEXT, **told})
     return Replay(table([row])).run(selector)[0]
 
 
-def said(decided: Decided) -> str | None:
+def said(decided: RecordedSelection) -> str | None:
     return None if decided.selection.response is None else decided.selection.response.text
 
 

@@ -3,16 +3,16 @@
 import pytest
 from support.table import recorded
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.errors import ConfigError
 from zooter.evaluation.replay import Replay
-from zooter.selector.voting.answers import Extract
+from zooter.selector.voting.answers import AnswerExtractor
 from zooter.selector.voting.self_consistency import SelfConsistencySelector
 
-TEXT = Extract("string")
+TEXT = AnswerExtractor("string")
 
 
-def table(letters: str) -> Recorded:
+def table(letters: str) -> ResponseTable:
     cells = [{"error": "down"} if one == "!" else {"text": one, "cost": 1.0, "reward": 0.1} for one in letters]
     return recorded([{"a": cells, "b": [{"text": "b", "cost": 1.0, "reward": 0.9}] * len(letters)}])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from zooter.selector.voting.vote import agreement, entropy_weight, scores, winner
+from zooter.selector.voting.vote import agreement, entropy_weight, vote_scores, winner
 
 ANSWERS = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=9)
 
@@ -56,9 +56,9 @@ def test_the_entropy_weight_agrees_with_scipy(answers: list[str | None]) -> None
 def test_scores_are_prior_times_entropy_weight_times_count() -> None:
     parts = [["a", "a", "b", "b"], ["b", "b", "b", "b"], [None, "a", None, "c"]]
     # Weights .25, 1 and 1/2 + 1/2 · 0 (two answers, evenly split).
-    assert scores(parts, [1.0, 1.0, 1.0], "distinct") == {"a": 0.5 + 0.5, "b": 0.5 + 4.0, "c": 0.5}
-    assert scores(parts, [4.0, 0.1, 1.0], "distinct") == pytest.approx({"a": 2.5, "b": 2.4, "c": 0.5})
-    assert scores(parts, [1.0, 1.0, 1.0], None) == {"a": 3.0, "b": 6.0, "c": 1.0}
+    assert vote_scores(parts, [1.0, 1.0, 1.0], "distinct") == {"a": 0.5 + 0.5, "b": 0.5 + 4.0, "c": 0.5}
+    assert vote_scores(parts, [4.0, 0.1, 1.0], "distinct") == pytest.approx({"a": 2.5, "b": 2.4, "c": 0.5})
+    assert vote_scores(parts, [1.0, 1.0, 1.0], None) == {"a": 3.0, "b": 6.0, "c": 1.0}
 
 
 def test_the_answer_met_first_wins_a_tie_also_where_sums_differ_by_rounding() -> None:
@@ -71,4 +71,4 @@ def test_the_answer_met_first_wins_a_tie_also_where_sums_differ_by_rounding() ->
 def test_a_vote_without_weights_is_a_majority(parts: list[list[str | None]]) -> None:
     votes = [answer for part in parts for answer in part if answer is not None]
     expected = max(dict.fromkeys(votes), key=votes.count) if votes else None
-    assert winner(scores(parts, [1.0] * len(parts), None)) == expected
+    assert winner(vote_scores(parts, [1.0] * len(parts), None)) == expected

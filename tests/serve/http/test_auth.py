@@ -14,7 +14,7 @@ from support.upstreams import Front, chunk, event, http, in_front, says
 
 from zooter.errors import ConfigError
 from zooter.serve.http import auth
-from zooter.serve.settings import Settings
+from zooter.serve.settings import ServeSettings
 
 ASKED = {"model": "zooter", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -50,19 +50,19 @@ def test_with_keys_only_those_who_have_one_come_in(tmp_path: Path, monkeypatch: 
 def test_the_world_is_not_let_in_without_keys(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "::", "10.0.0.1", "example.org"):
         with pytest.raises(ConfigError, match="bearer keys for a server that listens on"):
-            Settings(tmp_path, host=host)
+            ServeSettings(tmp_path, host=host)
     for host in ("127.0.0.1", "::1", "localhost"):
-        Settings(tmp_path, host=host)
+        ServeSettings(tmp_path, host=host)
 
 
 def test_a_variable_or_file_without_a_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOTER_KEYS", " ")
     with pytest.raises(ConfigError, match="bearer keys in ZOOTER_KEYS"):
-        auth.keys(Settings(tmp_path, keys_env="ZOOTER_KEYS"))
+        auth.read_keys(ServeSettings(tmp_path, keys_env="ZOOTER_KEYS"))
     with pytest.raises(ConfigError, match="a file with bearer keys"):
-        auth.keys(Settings(tmp_path, keys_file=tmp_path / "none"))
+        auth.read_keys(ServeSettings(tmp_path, keys_file=tmp_path / "none"))
     with pytest.raises(ConfigError, match="not shown") as error:
-        Settings(tmp_path, keys_env="sk-secret")
+        ServeSettings(tmp_path, keys_env="sk-secret")
     assert "sk-secret" not in str(error.value)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.upstreams import in_front
 
 from zooter.serve.http import chat_request
-from zooter.serve.http.errors import Refusal
+from zooter.serve.http.errors import ApiError
 
 VALUES = st.recursive(
     st.none()
@@ -25,11 +25,11 @@ VALUES = st.recursive(
 MESSAGES = [{"role": "user", "content": "hello"}]
 
 
-def refusal(read: Callable[[bytes], object], body: bytes) -> Refusal | None:
+def refusal(read: Callable[[bytes], object], body: bytes) -> ApiError | None:
     """Why a body is refused; None where it is not. Any other error is a test's failure."""
     try:
         read(body)
-    except Refusal as found:
+    except ApiError as found:
         return found
     return None
 
@@ -50,7 +50,7 @@ def test_every_field_but_the_model_goes_on_as_it_came(
         text.decode()
     except UnicodeDecodeError:
         return  # half of a surrogate pair, which is no UTF-8
-    passed = chat_request.parse(text).body("its name", {"reasoning": '"low"'})
+    passed = chat_request.parse_chat_request(text).body("its name", {"reasoning": '"low"'})
     expected = asked | {"model": "its name"} | ({} if "reasoning" in asked else {"reasoning": "low"})
     assert json.loads(passed) == expected
     more = b"" if "reasoning" in asked else b', "reasoning": "low"'
@@ -60,7 +60,7 @@ def test_every_field_but_the_model_goes_on_as_it_came(
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode) | VALUES.map(lambda v: json.dumps(v).encode()))
 def test_any_bytes_are_read_or_refused_with_words(body: bytes) -> None:
-    for read in (chat_request.parse, chat_request.question):
+    for read in (chat_request.parse_chat_request, chat_request.parse_route_request):
         told = refusal(read, body)
         assert told is None or (told.status == 400 and told.message.startswith("expected "))
 
@@ -70,9 +70,9 @@ def test_any_members_are_read_or_refused_with_words(role: Any, content: Any, tex
     parts = [{"type": "text", "text": text}, content]
     for messages in (content, [content], [{"role": role, "content": content}], [{"role": "user", "content": parts}]):
         body = json.dumps({"model": "m", "stream": stream, "messages": messages}).encode()
-        told = refusal(chat_request.parse, body)
+        told = refusal(chat_request.parse_chat_request, body)
         if told is None:
-            assert all(text.strip() and text.encode() for text in chat_request.parse(body).texts)
+            assert all(text.strip() and text.encode() for text in chat_request.parse_chat_request(body).texts)
         else:
             assert told.status == 400
 

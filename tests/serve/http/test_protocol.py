@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from zooter.serve.http.protocol import Joined
+from zooter.serve.http.protocol import CoalescingTransport
 
 
 @dataclass
@@ -34,7 +34,7 @@ async def turn() -> None:
 def test_an_answers_head_and_body_go_out_in_one_piece() -> None:
     async def found() -> list[bytes | str]:
         transport = Sent()
-        joined = Joined(transport, asyncio.get_running_loop())
+        joined = CoalescingTransport(transport, asyncio.get_running_loop())
         joined.write(b"head ")
         joined.write(b"body")
         await turn()
@@ -48,7 +48,7 @@ def test_an_answers_head_and_body_go_out_in_one_piece() -> None:
 def test_what_is_written_goes_out_before_the_connection_is_closed_and_not_after() -> None:
     async def found(end: str) -> list[bytes | str]:
         transport = Sent()
-        joined = Joined(transport, asyncio.get_running_loop())
+        joined = CoalescingTransport(transport, asyncio.get_running_loop())
         joined.write(b"last words")
         getattr(joined, end)()
         joined.write(b"too late")

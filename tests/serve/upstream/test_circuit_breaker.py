@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zooter.serve.upstream.circuit_breaker import Breaker, Budget
+from zooter.serve.upstream.circuit_breaker import CircuitBreaker, RetryBudget
 
 
 @dataclass
@@ -16,8 +16,8 @@ class Clock:
         return self.now
 
 
-def breaker(clock: Clock, failures: int = 3) -> Breaker:
-    return Breaker(failures, pause=5.0, longest=12.0, clock=clock)
+def breaker(clock: Clock, failures: int = 3) -> CircuitBreaker:
+    return CircuitBreaker(failures, pause=5.0, longest=12.0, clock=clock)
 
 
 def test_failures_in_a_row_take_it_out_and_a_success_between_them_does_not() -> None:
@@ -77,7 +77,7 @@ def test_it_is_left_alone_for_as_long_as_it_asks_within_the_limit() -> None:
 
 @given(st.lists(st.booleans(), max_size=200), st.floats(0.0, 1.0), st.floats(1.0, 20.0))
 def test_retries_never_pass_their_share_and_the_reserve(asks: list[bool], share: float, reserve: float) -> None:
-    budget = Budget(share, reserve)
+    budget = RetryBudget(share, reserve)
     spent = 0
     for i, asked in enumerate(asks, 1):
         budget.request()

@@ -14,7 +14,7 @@ import pytest
 from support.fake_responder import FakeResponder
 from support.fake_server import Reply, chat, serving
 
-from zooter.collect.llm import LANDED_TOGETHER
+from zooter.collect.llm import WRITE_BATCH
 from zooter.collect.responder.openai import OpenAIResponder
 from zooter.collect.responder.protocol import Request
 from zooter.data.pool import Candidate
@@ -241,7 +241,7 @@ def test_killed_it_goes_on_where_it_was_and_asks_no_more_than_a_batch_again(tmp_
         child.join()
         landed, asked = len(store.table([KEY])), len(server.bodies)
         assert 0 < landed < MANY, "it was killed in the middle"
-        assert asked <= landed + LANDED_TOGETHER + ATONCE
+        assert asked <= landed + WRITE_BATCH + ATONCE
         found = tag_many(server.url, tmp_path / "killed")
         assert len(server.bodies) - asked == MANY - landed
         assert found == tag_many(server.url, tmp_path / "whole")

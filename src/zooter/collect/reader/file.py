@@ -33,9 +33,9 @@ class FileReader:
             raise ConfigError(expected="a file of queries with reader=file", found="none", do="add queries=FILE")
         found: dict[str, Query] = {}
         rows = 0
-        for file in arrow_io.files(self.queries):
+        for file in arrow_io.data_files(self.queries):
             reward_table.require_columns(file, ("query",))
-            for batch in arrow_io.batches(file, SCHEMA):
+            for batch in arrow_io.read_batches(file, SCHEMA):
                 reward_table.refuse_blank(batch["query"], "query", file, rows + 1)
                 rows += len(batch)
                 for row in batch.to_pylist():

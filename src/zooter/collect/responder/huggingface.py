@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from zooter.collect.responder.local.model_cache import Loaded
-from zooter.collect.responder.local.sampler import Draw, label_tokens
+from zooter.collect.responder.local.model_cache import ModelCache
+from zooter.collect.responder.local.sampler import GumbelSampler, label_tokens
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.data.model_files import candidate_fingerprint
 from zooter.data.pool import Candidate
@@ -46,7 +46,7 @@ class HuggingFaceResponder:
     dtype: str = "auto"
     keep_bytes: float = 4e9
     trust_remote_code: bool = False
-    loaded: "Loaded[LocalModel]" = field(default_factory=Loaded, init=False, repr=False, compare=False)
+    loaded: "ModelCache[LocalModel]" = field(default_factory=ModelCache, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -69,7 +69,7 @@ class HuggingFaceResponder:
         of_candidate: dict[str, list[Request]] = {}
         for request in requests:
             of_candidate.setdefault(request.candidate.name, []).append(request)
-        async with self.staying() as loaded:
+        async with self.connections() as loaded:
             for group in of_candidate.values():
                 who = group[0].candidate
                 source = who.model or who.name, who.revision, who.template
@@ -82,7 +82,7 @@ class HuggingFaceResponder:
                     torch.cuda.empty_cache()
 
     @asynccontextmanager
-    async def staying(self) -> "AsyncIterator[Loaded[LocalModel]]":
+    async def connections(self) -> "AsyncIterator[ModelCache[LocalModel]]":
         """Keeps candidates loaded for calls of `respond` inside, as far as `keep_bytes` goes."""
         self.loaded.users += 1
         try:
@@ -200,7 +200,7 @@ class LocalModel:
         tokens = torch.tensor([[pad] * (length - len(row)) + row for row in ids], device=self.model.device)
         mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in ids], device=self.model.device)
         seeds = [sampling.seed_of(request.query, request.sample) for request in requests]
-        draw = Draw(sampling, seeds, length, self.labels)
+        draw = GumbelSampler(sampling, seeds, length, self.labels)
         stop = {"stop_strings": list(sampling.stop), "tokenizer": self.tokenizer} if sampling.stop else {}
         written = self.model.generate(
             tokens, attention_mask=mask, max_new_tokens=sampling.max_new_tokens, do_sample=False,

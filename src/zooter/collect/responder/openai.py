@@ -12,14 +12,14 @@ from weakref import WeakKeyDictionary
 
 import openai
 
-from zooter.collect.responder.client.completion import FIRST_TOKENS, BadReplyError, Reply, parse
+from zooter.collect.responder.client.completion import FIRST_TOKENS, BadCompletionError, Completion, parse
 from zooter.collect.responder.client.endpoint import (
     Endpoint,
-    Servers,
-    Verdict,
+    EndpointPool,
+    FailureKind,
+    error_message,
     refused_parameters,
     retry_after,
-    words_of,
 )
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.data.pool import Candidate
@@ -54,7 +54,7 @@ class OpenAIResponder:
     longest_pause: float = 60.0
     patience: float = 900.0
     first_tokens: int = FIRST_TOKENS
-    shared: MutableMapping[asyncio.AbstractEventLoop, Servers] = field(
+    shared: MutableMapping[asyncio.AbstractEventLoop, EndpointPool] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
 
@@ -77,10 +77,10 @@ class OpenAIResponder:
         }
 
     @asynccontextmanager
-    async def staying(self) -> AsyncIterator[Servers]:
+    async def connections(self) -> AsyncIterator[EndpointPool]:
         """Keeps connections, and what was learned of the servers, for calls of `respond` inside."""
         loop = asyncio.get_running_loop()
-        servers = self.shared.setdefault(loop, Servers())
+        servers = self.shared.setdefault(loop, EndpointPool())
         servers.users += 1
         try:
             yield servers
@@ -95,7 +95,7 @@ class OpenAIResponder:
         for request in requests:
             queues.setdefault((request.candidate.url, request.candidate.key_env), deque()).append(request)
         finished: asyncio.Queue[Response | ZooterError] = asyncio.Queue()
-        async with self.staying() as servers:
+        async with self.connections() as servers:
             asked = [
                 (servers.of(queue[0].candidate, self.timeout, self.concurrency), queue) for queue in queues.values()
             ]
@@ -136,30 +136,30 @@ class OpenAIResponder:
             without = frozenset(endpoint.refused.get(_model(request.candidate), ()))
             try:
                 reply = await self._try(endpoint, request, without)
-            except (openai.APIError, BadReplyError, TimeoutError) as error:
+            except (openai.APIError, BadCompletionError, TimeoutError) as error:
                 # The client's errors carry the request with its key, so they are not kept as a cause.
                 verdict, words, asked = (
                     endpoint.judge(error, _model(request.candidate)),
-                    endpoint.redact(words_of(error)),
+                    endpoint.redact(error_message(error)),
                     retry_after(error),
                 )
-                if verdict is Verdict.FATAL:
+                if verdict is FailureKind.FATAL:
                     raise endpoint.fatal(error, request.candidate) from None
                 refused = refused_parameters(error, without)
             else:
                 endpoint.succeeded()
                 return _response(request, reply, time.perf_counter() - started)
-            if verdict is Verdict.WITHOUT and refused - without:
+            if verdict is FailureKind.WITHOUT and refused - without:
                 endpoint.refused.setdefault(_model(request.candidate), set()).update(refused)
                 continue
-            if verdict is Verdict.LIMIT and await self._is_held_back(endpoint, asked):
+            if verdict is FailureKind.LIMIT and await self._is_held_back(endpoint, asked):
                 continue
             tries += 1
-            if verdict is not Verdict.AGAIN or tries > self.retries:
+            if verdict is not FailureKind.AGAIN or tries > self.retries:
                 return _failed(request, words)
             await asyncio.sleep(self._pause(tries, asked))
 
-    async def _try(self, endpoint: Endpoint, request: Request, without: Set[str]) -> Reply:
+    async def _try(self, endpoint: Endpoint, request: Request, without: Set[str]) -> Completion:
         # The client's own limit is on each read; a server that drips forever has to end too.
         async with asyncio.timeout(self.timeout):
             # As bytes: `create` would check every message against a schema and trust the reply's, which costs twice
@@ -210,7 +210,7 @@ def _model(candidate: Candidate) -> str:
     return candidate.model or candidate.name
 
 
-def _response(request: Request, reply: Reply, seconds: float) -> Response:
+def _response(request: Request, reply: Completion, seconds: float) -> Response:
     return Response(
         query_id=request.query.id,
         candidate=request.candidate.name,

@@ -111,9 +111,9 @@ class Responder(Protocol):
 
 
 @runtime_checkable
-class Stays(Protocol):
+class KeepsConnections(Protocol):
     """A responder that can keep connections from one `respond` to the next."""
 
-    def staying(self) -> AbstractAsyncContextManager[object]:
+    def connections(self) -> AbstractAsyncContextManager[object]:
         """Keeps them until it is left."""
         ...

@@ -47,7 +47,7 @@ class ReplayResponder:
             raise ConfigError(
                 expected="a recorded table with responder=replay", found="none", do="add responder.recorded=FILE"
             )
-        return arrow_io.files(self.recorded)
+        return arrow_io.data_files(self.recorded)
 
     @cached_property
     def _digests(self) -> list[str]:
@@ -58,7 +58,7 @@ class ReplayResponder:
         found: dict[Cell, dict[str, object]] = {}
         for file in self._files:
             reward_table.require_columns(file, ("query", "candidate", "response"))
-            for batch in arrow_io.batches(file, SCHEMA):
+            for batch in arrow_io.read_batches(file, SCHEMA):
                 for row in batch.to_pylist():
                     if row["response"] is not None:
                         row["first_tokens"] = first_tokens(row["first_tokens"])

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zooter.collect.responder.client.completion import FIRST_TOKENS, likeliest, margin_of
+from zooter.collect.responder.client.completion import FIRST_TOKENS, likeliest_tokens, margin_of
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.data.model_files import candidate_fingerprint
 from zooter.data.pool import Candidate
@@ -91,7 +91,9 @@ class VllmResponder:
     def _response(self, request: Request, output: Any, seconds: float) -> Response:
         written = output.outputs[0]
         first = written.logprobs[0] if written.logprobs else {}
-        tokens = likeliest([(one.decoded_token or "", one.logprob) for one in first.values()], self.sampling.labels)
+        tokens = likeliest_tokens(
+            [(one.decoded_token or "", one.logprob) for one in first.values()], self.sampling.labels
+        )
         asked, count = len(output.prompt_token_ids), len(written.token_ids)
         return Response(
             query_id=request.query.id,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zooter.collect.rewarder.protocol import answered
+from zooter.collect.rewarder.protocol import answered_rows
 from zooter.data.model_files import SAFE_PATTERNS, hub_folder, model_fingerprint
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError
@@ -78,7 +78,7 @@ class ClassifierRewarder:
         Raises:
             ConfigError: the model cannot be found or loaded, or does not have exactly one output.
         """
-        rows = answered(responses)
+        rows = answered_rows(responses)
         encoded = [self.encode(queries[i].text, responses[i].text) for i in rows]
         rewards = np.full(len(responses), np.nan)
         for batch in self._batches([len(inputs["input_ids"]) for inputs in encoded]):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zooter.collect.llm import Replies, json_values
+from zooter.collect.llm import CachedLLM, json_values
 from zooter.collect.responder.protocol import Responder
-from zooter.collect.rewarder.protocol import answered
+from zooter.collect.rewarder.protocol import answered_rows
 from zooter.data.pool import Candidate
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError
@@ -79,7 +79,7 @@ class JudgeRewarder:
         """
         rewards = np.full(len(responses), np.nan)
         wants_reference = self._pairs or "{reference}" in self.rubric
-        rows = [i for i in answered(responses) if queries[i].reference is not None or not wants_reference]
+        rows = [i for i in answered_rows(responses) if queries[i].reference is not None or not wants_reference]
         if self._pairs:
             references = [queries[i].reference or "" for i in rows]
             rewards[rows] = self.prefer([queries[i] for i in rows], [responses[i].text for i in rows], references)
@@ -114,7 +114,7 @@ class JudgeRewarder:
         return _PLACE.sub(lambda place: values.get(place[1], place[0]), self.rubric)
 
     def _numbers(self, texts: Sequence[str]) -> Floats:
-        replies = Replies(self.responder, self.candidate, self._folder, self.max_failures).to(texts)
+        replies = CachedLLM(self.responder, self.candidate, self._folder, self.max_failures).to(texts)
         numbers = np.array([math.nan if reply is None else self._number(reply) for reply in replies], dtype=np.float64)
         failed = sum(reply is None for reply in replies)
         unread = int(np.isnan(numbers).sum()) - failed

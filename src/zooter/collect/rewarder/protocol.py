@@ -47,6 +47,6 @@ class Combination(Protocol):
         ...
 
 
-def answered(responses: Sequence[Response]) -> list[int]:
+def answered_rows(responses: Sequence[Response]) -> list[int]:
     """Positions of the responses that did not fail."""
     return [i for i, response in enumerate(responses) if response.error is None]

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 
 from zooter.collect.rewarder.classifier import ClassifierRewarder
-from zooter.collect.rewarder.protocol import answered
+from zooter.collect.rewarder.protocol import answered_rows
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError, RewarderError
 
@@ -88,7 +88,7 @@ class RemoteRewarder:
             RewarderError: the server cannot be reached, refuses, answers in another form, or is too far from `local`.
             ConfigError: the local model cannot be loaded, or the key's variable is not set.
         """
-        rows = answered(responses)
+        rows = answered_rows(responses)
         texts = [self.local.fit(queries[i].text, responses[i].text) for i in rows]
         batches = [texts[start : start + self.batch] for start in range(0, len(texts), self.batch)]
         # Tokenizers change state while they read, so only the calls run in threads.
@@ -105,7 +105,7 @@ class RemoteRewarder:
         return rewards
 
     def _check(self, queries: Sequence[Query], responses: Sequence[Response], rewards: Floats) -> None:
-        rows = list(islice(answered(responses), self.parity_rows))
+        rows = list(islice(answered_rows(responses), self.parity_rows))
         if not rows:
             log.warning(
                 "rewarder.parity_rows=0: nobody checks that %s gives the rewards of %s", self.url, self.local.model

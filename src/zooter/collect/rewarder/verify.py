@@ -11,10 +11,10 @@ import numpy as np
 import regex
 
 from zooter.collect.rewarder.checking import answer_extraction
-from zooter.collect.rewarder.checking.math_equivalence import Equivalence
+from zooter.collect.rewarder.checking.math_equivalence import MathEquivalence
 from zooter.collect.rewarder.checking.numbers import numbers, same, tidy
 from zooter.collect.rewarder.checking.sandbox import Sandbox
-from zooter.collect.rewarder.protocol import answered
+from zooter.collect.rewarder.protocol import answered_rows
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 METHODS = ("exact", "numeric", "choice", "regex", "math", "python")
 VERSION = 1  # of the rules of extraction and comparison; raised when they change, so that rewards are made again
 
-LATE = "the comparison missed its deadline"
+TIMED_OUT = "the comparison missed its deadline"
 
 Verdict = bool | str  # right or wrong, or why nobody can say
 
@@ -84,7 +84,7 @@ class VerifyRewarder:
             ConfigError: math-verify is missing, or tests cannot be locked in.
         """
         rewards = np.full(len(responses), np.nan)
-        rows = [i for i in answered(responses) if queries[i].reference is not None]
+        rows = [i for i in answered_rows(responses) if queries[i].reference is not None]
         with ThreadPoolExecutor(self.workers) as pool:
             tests = {
                 i: pool.submit(self._python, queries[i], responses[i].text)
@@ -94,7 +94,7 @@ class VerifyRewarder:
             verdicts = {i: self._verdict(queries[i], responses[i].text) for i in rows if i not in tests}
             verdicts |= {i: test.result() for i, test in tests.items()}
         silent = Counter(verdict for verdict in verdicts.values() if isinstance(verdict, str))
-        silent["no reference"] = len(answered(responses)) - len(rows)
+        silent["no reference"] = len(answered_rows(responses)) - len(rows)
         for reason, count in silent.items():
             if count:
                 log.warning("%d of %d responses get no reward: %s", count, len(responses), reason)
@@ -116,8 +116,8 @@ class VerifyRewarder:
         }  # fmt: skip
 
     @cached_property
-    def _equivalence(self) -> Equivalence:
-        return Equivalence(self.seconds)
+    def _equivalence(self) -> MathEquivalence:
+        return MathEquivalence(self.seconds)
 
     def _exact(self, query: Query, text: str) -> bool:
         wanted = answer_extraction.plain(query.reference or "")
@@ -143,13 +143,13 @@ class VerifyRewarder:
         try:
             return regex.search(query.reference or "", text, timeout=self.seconds) is not None
         except TimeoutError:
-            return LATE
+            return TIMED_OUT
         except regex.error as error:
             return f"the reference is not a regular expression ({error})"
 
     def _math(self, query: Query, text: str) -> Verdict:
         holds = self._equivalence.holds(query.reference or "", text)
-        return LATE if holds is None else holds
+        return TIMED_OUT if holds is None else holds
 
     def _python(self, query: Query, text: str) -> bool:
         return self.sandbox.runs(code(text), query.reference or "")

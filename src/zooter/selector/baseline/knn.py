@@ -7,21 +7,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats, Query
 from zooter.errors import ConfigError
-from zooter.metrics.baselines import Neighbours
-from zooter.router.encoder import Embeds, Encoder
-from zooter.selector.ordering import by_worth, price_weights
-from zooter.selector.protocol import Ask, Needs, Selection, first_answer
+from zooter.metrics.baselines import NearestNeighbours
+from zooter.router.encoder import Embedder, Encoder
+from zooter.selector.ordering import price_weights, rank_by_utility
+from zooter.selector.protocol import Ask, Needs, Selection, first_response
 
 
 @dataclass(frozen=True, eq=False)
-class Nearest:
+class KnnEstimator:
     """Queries → (n, m) rewards expected of the pool's candidates; an `Estimator`."""
 
-    encoder: Embeds
-    neighbours: Neighbours
+    encoder: Embedder
+    neighbours: NearestNeighbours
     name: str = "knn"
     fee: float = 0.0
 
@@ -41,9 +41,9 @@ class KnnSelector:
     """
 
     price_weight: float = 0.0
-    encoder: Embeds = field(default_factory=Encoder)
+    encoder: Embedder = field(default_factory=Encoder)
     cache: Path | None = None
-    nearest: Nearest | None = None
+    nearest: KnnEstimator | None = None
     needs: ClassVar[Needs] = Needs()
 
     def __post_init__(self) -> None:
@@ -52,12 +52,12 @@ class KnnSelector:
                 expected="selector.price_weight of 0 or more", found=str(self.price_weight), do="correct it"
             )
 
-    def fit(self, training: Recorded, validation: Recorded) -> "KnnSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "KnnSelector":
         """Keeps the training queries' embeddings and rewards."""
         embeddings = self.encoder.embed(training.texts, self.cache)
-        return replace(self, nearest=Nearest(self.encoder, Neighbours.fit(embeddings, training.rewards())))
+        return replace(self, nearest=KnnEstimator(self.encoder, NearestNeighbours.fit(embeddings, training.rewards())))
 
-    def settings(self, validation: Recorded) -> Sequence["KnnSelector"]:
+    def settings(self, validation: ResponseTable) -> Sequence["KnnSelector"]:
         """Price weights from the cheapest choices to the dearest."""
         return [replace(self, price_weight=weight) for weight in price_weights(validation)]
 
@@ -71,6 +71,6 @@ class KnnSelector:
             )
         expected = await ask.estimate(self.nearest)
         prices = np.array([ask.price(name) for name in known]) if self.price_weight else expected
-        order = by_worth(known, expected, prices, self.price_weight)
-        response = await first_answer(ask, order)
+        order = rank_by_utility(known, expected, prices, self.price_weight)
+        response = await first_response(ask, order)
         return Selection(response, float(expected[known.index(order[0])]), f"{order[0]} on similar queries")

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from zooter.data.types import Query
-from zooter.selector.protocol import Ask, Needs, Selection, first_answer
+from zooter.selector.protocol import Ask, Needs, Selection, first_response
 
 
 @dataclass(frozen=True)
@@ -19,5 +19,5 @@ class OracleSelector:
         truths = np.nan_to_num(await ask.truth(), nan=-np.inf)
         prices = np.nan_to_num([ask.price(name) for name in ask.pool.names], nan=np.inf)
         order = np.lexsort((prices, -truths))
-        response = await first_answer(ask, [ask.pool.names[j] for j in order])
+        response = await first_response(ask, [ask.pool.names[j] for j in order])
         return Selection(response, float(truths[order[0]]), "the best in hindsight")

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats, Query, Rewards
 from zooter.errors import ConfigError
-from zooter.selector.ordering import by_worth
-from zooter.selector.protocol import Ask, Needs, Selection, first_answer
+from zooter.selector.ordering import rank_by_utility
+from zooter.selector.protocol import Ask, Needs, Selection, first_response
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PerTagBestSelector:
     expected: Mapping[str, Sequence[float]] = field(default_factory=dict)
     needs: ClassVar[Needs] = Needs(tags=True)
 
-    def fit(self, training: Recorded, validation: Recorded) -> "PerTagBestSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "PerTagBestSelector":
         """Means by tag on training rows."""
         rewards = training.rewards()
         overall = rewards.column_means()
@@ -49,9 +49,9 @@ class PerTagBestSelector:
             )
         known = [tag for tag in query.tags if tag in self.expected and tag] or [""]
         expected = np.mean([self.expected[tag] for tag in known], axis=0)
-        order = by_worth(self.candidates, expected, expected, 0.0)
+        order = rank_by_utility(self.candidates, expected, expected, 0.0)
         return Selection(
-            await first_answer(ask, order), float(np.nanmax(expected)), f"best on {', '.join(known) or 'all queries'}"
+            await first_response(ask, order), float(np.nanmax(expected)), f"best on {', '.join(known) or 'all queries'}"
         )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query
 from zooter.errors import ConfigError
-from zooter.selector.ordering import means_of, two_tiers
-from zooter.selector.protocol import Ask, Needs, Selection, first_answer, refuse_unknown
+from zooter.selector.ordering import choose_two_tiers, mean_rewards
+from zooter.selector.protocol import Ask, Needs, Selection, first_response, refuse_unknown
 
 SHARES = tuple(i / 10 for i in range(11))
 
@@ -42,13 +42,13 @@ class RandomSelector:
                 expected="selector.share between 0 and 1, or null", found=str(self.share), do="correct it"
             )
 
-    def fit(self, training: Recorded, validation: Recorded) -> "RandomSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "RandomSelector":
         """Takes prices, and the two candidates that shares and budgets are about, unless two are named."""
         named = len(self.order) == 2
-        tiers = self.order if named else two_tiers(training.pool, training.prices, means_of(training))
+        tiers = self.order if named else choose_two_tiers(training.pool, training.prices, mean_rewards(training))
         return replace(self, prices=training.prices, tiers=tiers)
 
-    def settings(self, validation: Recorded) -> Sequence["RandomSelector"]:
+    def settings(self, validation: ResponseTable) -> Sequence["RandomSelector"]:
         """Shares from none to all."""
         return [replace(self, share=share) for share in SHARES]
 
@@ -69,7 +69,7 @@ class RandomSelector:
         return replace(self, share=min(max(share, 0.0), 1.0))
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        drawn = chance(self.seed, query.text)
+        drawn = uniform_draw(self.seed, query.text)
         if self.share is None:
             order = self.order or ask.pool.names
             place = int(drawn * len(order))
@@ -77,7 +77,7 @@ class RandomSelector:
             order = self._tiers()
             place = int(drawn < self.share)
         refuse_unknown("random", order, ask.pool, least=1 if self.share is None else 2)
-        response = await first_answer(ask, [order[place], *order[:place], *order[place + 1 :]])
+        response = await first_response(ask, [order[place], *order[:place], *order[place + 1 :]])
         return Selection(response, why="by chance")
 
     def _tiers(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class RandomSelector:
         return tiers
 
 
-def chance(seed: int, text: str) -> float:
+def uniform_draw(seed: int, text: str) -> float:
     """A uniform draw from [0, 1) that depends on nothing but the seed and the text."""
     told = json.dumps([seed, text]).encode()
     return int.from_bytes(hashlib.blake2b(told, digest_size=6).digest()) / 2**48

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query
 from zooter.errors import ConfigError
-from zooter.selector.ordering import means_of, strong_first
-from zooter.selector.protocol import Ask, Needs, Selection, first_answer
+from zooter.selector.ordering import mean_rewards, strong_first
+from zooter.selector.protocol import Ask, Needs, Selection, first_response
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class SingleSelector:
     candidate: str | None = None
     needs: ClassVar[Needs] = Needs()
 
-    def fit(self, training: Recorded, validation: Recorded) -> "SingleSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "SingleSelector":
         """Takes the candidate with the best mean training reward, unless one is named."""
         if self.candidate is not None:
             return self
-        return replace(self, candidate=strong_first(means_of(training))[0])
+        return replace(self, candidate=strong_first(mean_rewards(training))[0])
 
     async def select(self, query: Query, ask: Ask) -> Selection:
         if self.candidate not in ask.pool.names:
@@ -35,4 +35,4 @@ class SingleSelector:
                 do="correct `candidate`, or fit the selector on recorded rewards",
             )
         others = [name for name in ask.pool.names if name != self.candidate]
-        return Selection(await first_answer(ask, [self.candidate, *others]), why=f"always {self.candidate}")
+        return Selection(await first_response(ask, [self.candidate, *others]), why=f"always {self.candidate}")

@@ -18,15 +18,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError, RecordsError
-from zooter.router.encoder import Embeds, Encoder
-from zooter.selector.budget import Stream, Threshold
-from zooter.selector.protocol import Ask, Needs, Selection, first_answer
-from zooter.selector.routing.predicted import unfitted
-from zooter.selector.routing.text_classifier import Classifier
-from zooter.selector.two_tier import Tiers
+from zooter.router.encoder import Embedder, Encoder
+from zooter.selector.budget import BudgetState, EscalationThreshold
+from zooter.selector.protocol import Ask, Needs, Selection, first_response
+from zooter.selector.routing.predicted import not_fitted_error
+from zooter.selector.routing.text_classifier import TextClassifier
+from zooter.selector.two_tier import TwoTier
 
 Bools = NDArray[np.bool_]
 RULES = ("search", "running")
@@ -36,12 +36,12 @@ RULES = ("search", "running")
 class AnswerScorer:
     """Query and answer of one candidate → the probability that the answer is right, a `Scorer`."""
 
-    classifier: Classifier
+    classifier: TextClassifier
     name: str
     fee: float = 0.0
 
     def score(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
-        return self.classifier.probability(joined(queries, responses))
+        return self.classifier.probability(query_answer_texts(queries, responses))
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,16 @@ class FrugalSelector:
     length: int = 3
     small: str | None = None
     large: str | None = None
-    threshold: Threshold = field(default_factory=Threshold)
+    threshold: EscalationThreshold = field(default_factory=EscalationThreshold)
     budget: float | None = None
     queries: int | None = None
     good: float | None = None
     quantiles: int = 10
-    encoder: Embeds = field(default_factory=Encoder)
+    encoder: Embedder = field(default_factory=Encoder)
     cache: Path | None = None
     scorers: Mapping[str, AnswerScorer] = field(default_factory=dict)
     chains: tuple[Chain, ...] = ()
-    tiers: Tiers | None = None
+    tiers: TwoTier | None = None
     needs: ClassVar[Needs] = Needs(texts=True)
 
     def __post_init__(self) -> None:
@@ -100,7 +100,7 @@ class FrugalSelector:
                 do="correct them",
             )
 
-    def fit(self, training: Recorded, validation: Recorded) -> "FrugalSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "FrugalSelector":
         """Scorers on training rows; orders and thresholds on validation rows.
 
         Raises:
@@ -109,20 +109,20 @@ class FrugalSelector:
         fitted = {name: self._scorer(training, name) for name in training.pool.names}
         scorers = {name: scorer for name, scorer in fitted.items() if scorer is not None}
         if self.rule == "running":
-            return replace(self, scorers=scorers, tiers=Tiers.of(training, self.small, self.large))
+            return replace(self, scorers=scorers, tiers=TwoTier.of(training, self.small, self.large))
         shape = len(validation.queries), len(scorers)
         scores, rewards, costs = np.full(shape, np.nan), np.zeros(shape), np.zeros(shape)
         for j, (name, scorer) in enumerate(scorers.items()):
             rows = [i for i, of in enumerate(validation.cells) if of.get(name)]
             first = [validation.cells[i][name][0] for i in rows]
-            texts = joined([validation.queries[i] for i in rows], [cell.response for cell in first])
+            texts = query_answer_texts([validation.queries[i] for i in rows], [cell.response for cell in first])
             scores[rows, j] = scorer.classifier.probability(texts, self.cache)
             rewards[rows, j] = np.nan_to_num([cell.reward for cell in first])
             costs[rows, j] = [cell.response.cost or 0.0 for cell in first]
-        found = search(list(scorers), scores, rewards, costs, self.length, self.quantiles)
-        return replace(self, scorers=scorers, chains=frontier(found))
+        found = search_chains(list(scorers), scores, rewards, costs, self.length, self.quantiles)
+        return replace(self, scorers=scorers, chains=pareto_frontier(found))
 
-    def _scorer(self, training: Recorded, name: str) -> AnswerScorer | None:
+    def _scorer(self, training: ResponseTable, name: str) -> AnswerScorer | None:
         cells = [(q, cell) for q, of in zip(training.queries, training.cells, strict=True) for cell in of.get(name, ())]
         known = [(q, cell) for q, cell in cells if cell.response.error is None and not np.isnan(cell.reward)]
         rewards = np.array([cell.reward for _, cell in known])
@@ -134,10 +134,10 @@ class FrugalSelector:
                 do="set selector.good to the reward from which an answer is right",
             )  # fmt: skip
         right = rewards if self.good is None else (rewards >= self.good).astype(float)
-        texts = joined([query for query, _ in known], [cell.response for _, cell in known])
-        return AnswerScorer(Classifier.fit(self.encoder, texts, right, self.cache), f"scorer of {name}")
+        texts = query_answer_texts([query for query, _ in known], [cell.response for _, cell in known])
+        return AnswerScorer(TextClassifier.fit(self.encoder, texts, right, self.cache), f"scorer of {name}")
 
-    def settings(self, validation: Recorded) -> list["FrugalSelector"]:
+    def settings(self, validation: ResponseTable) -> list["FrugalSelector"]:
         """One copy per chain, or per share that goes on, the cheapest first."""
         if self.rule == "running":
             return [replace(self, threshold=replace(self.threshold, share=i / 10)) for i in range(11)]
@@ -148,7 +148,7 @@ class FrugalSelector:
         return replace(self, budget=budget, queries=queries)
 
     @cached_property
-    def _stream(self) -> Stream:
+    def _stream(self) -> BudgetState:
         assert self.tiers is not None
         return self.tiers.stream(self.threshold, self.budget, self.queries, routing=False)
 
@@ -165,7 +165,7 @@ class FrugalSelector:
             ConfigError: the selector is not fitted.
         """
         if not self.chains:
-            raise unfitted("frugal")
+            raise not_fitted_error("frugal")
         within = [chain for chain in self.chains if self.budget is None or chain.cost <= self.budget]
         return within[-1] if within else self.chains[0]
 
@@ -184,15 +184,15 @@ class FrugalSelector:
                 return Selection(response, score, f"scored above {chain.thresholds[place]:.3f}")
             rejected = Selection(response, score, "rejected, but the rest of the chain failed")
         rest = [name for name in ask.pool.names if name not in chain.order]
-        return rejected or Selection(await first_answer(ask, rest), why="the whole chain failed")
+        return rejected or Selection(await first_response(ask, rest), why="the whole chain failed")
 
 
-def joined(queries: Sequence[Query], responses: Sequence[Response]) -> list[str]:
+def query_answer_texts(queries: Sequence[Query], responses: Sequence[Response]) -> list[str]:
     """What a scorer reads: query, blank, answer, as in the authors' code."""
     return [f"{query.text} {response.text}" for query, response in zip(queries, responses, strict=True)]
 
 
-def search(
+def search_chains(
     names: Sequence[str], scores: Floats, rewards: Floats, costs: Floats, length: int, quantiles: int
 ) -> Iterator[Chain]:
     """Every order of up to `length` candidates, each with thresholds at quantiles of the scores that reach a place.
@@ -221,7 +221,7 @@ def search(
     return extend((), (), np.ones(len(scores), dtype=bool), 0.0, 0.0)
 
 
-def frontier(found: Iterator[Chain]) -> tuple[Chain, ...]:
+def pareto_frontier(found: Iterator[Chain]) -> tuple[Chain, ...]:
     """The chains that earn more than every cheaper one, the cheapest first; of equals the shortest."""
     kept: list[Chain] = []
     for chain in sorted(found, key=lambda chain: (chain.cost, -chain.reward, len(chain.order))):

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.token_margin import logit_margin, probability_margin, without_variants
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError, RecordsError
 from zooter.router import manifest
-from zooter.selector.budget import Stream, Threshold, Turn
-from zooter.selector.ordering import means_of, two_tiers
+from zooter.selector.budget import BudgetState, CascadeStep, EscalationThreshold
+from zooter.selector.ordering import choose_two_tiers, mean_rewards
 from zooter.selector.protocol import Ask, Needs, Selection, refuse_unknown
 from zooter.selector.routing import price_target
 
@@ -53,14 +53,14 @@ class MarginSelector:
     order: tuple[str, ...] = ()
     signal: str = "probability"
     distinct: bool = False
-    threshold: Threshold = field(default_factory=Threshold)
+    threshold: EscalationThreshold = field(default_factory=EscalationThreshold)
     export: Path | None = None
     budget: float | None = None
     queries: int | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
     means: Mapping[str, float] = field(default_factory=dict)
     own: Mapping[str, float] = field(default_factory=dict)
-    started: dict[str, Stream] = field(default_factory=dict, init=False, repr=False, compare=False)
+    started: dict[str, BudgetState] = field(default_factory=dict, init=False, repr=False, compare=False)
     silent: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class MarginSelector:
             return Needs(margins=True, candidates=tiers)
         return Needs(first_tokens=True, candidates=tiers)
 
-    def fit(self, training: Recorded, validation: Recorded) -> "MarginSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "MarginSelector":
         """Prices and mean rewards of training rows, an order where none is given, and fixed thresholds, if they do
         not run and none are given, for `threshold.share` of the validation rows.
 
@@ -85,13 +85,13 @@ class MarginSelector:
             ConfigError: the export has no calibrated thresholds.
         """
         told = self if self.export is None else self.of_export(self.export)
-        means = means_of(training)
-        order = told.order or two_tiers(training.pool, training.prices, means)
+        means = mean_rewards(training)
+        order = told.order or choose_two_tiers(training.pool, training.prices, means)
         refuse_unknown("margin", order, training.pool, least=2)
         fitted = replace(told, order=order, prices=training.prices, means=means)
         fitted.scores(training)
         is_held = fitted.threshold.running or fitted.threshold.fixed is not None
-        return fitted if is_held else fitted.held(validation, fitted.threshold.share)
+        return fitted if is_held else fitted.with_fixed_threshold(validation, fitted.threshold.share)
 
     def of_export(self, folder: Path) -> "MarginSelector":
         """With the order and the thresholds that an export was calibrated to.
@@ -111,12 +111,12 @@ class MarginSelector:
             self, order=tuple(told["order"]), signal=told["signal"], distinct=told["distinct"], threshold=threshold
         )
 
-    def held(self, validation: Recorded, share: float) -> "MarginSelector":
+    def with_fixed_threshold(self, validation: ResponseTable, share: float) -> "MarginSelector":
         """With fixed thresholds that pass on a share of the validation rows at each tier."""
         threshold = replace(self.threshold, share=share).fitted(self.scores(validation))
         return replace(self, threshold=threshold)
 
-    def held_each(self, validation: Recorded, share: float) -> "MarginSelector":
+    def with_fixed_thresholds(self, validation: ResponseTable, share: float) -> "MarginSelector":
         """With a fixed threshold for each candidate, which passes on a share of all its validation rows."""
         names = validation.pool.names
         columns = replace(self, order=(*names, "")).scores(validation).T
@@ -124,17 +124,17 @@ class MarginSelector:
         own = {name: rule.fitted(column[:, None]).fixed for name, column in zip(names, columns, strict=True)}
         return replace(self, own={name: fixed[0] for name, fixed in own.items() if fixed})
 
-    def settings(self, validation: Recorded) -> Sequence["MarginSelector"]:
+    def settings(self, validation: ResponseTable) -> Sequence["MarginSelector"]:
         """Shares that go on, from none to all."""
         if not self.threshold.running:
-            return [self.held(validation, share) for share in SHARES]
+            return [self.with_fixed_threshold(validation, share) for share in SHARES]
         return [replace(self, threshold=replace(self.threshold, share=share)) for share in SHARES]
 
     def at(self, budget: float, queries: int) -> "MarginSelector":
         """For a stream of so many queries at US dollars per query on average; the threshold runs."""
         return replace(self, budget=budget, queries=queries, threshold=replace(self.threshold, running=True))
 
-    def scores(self, recorded: Recorded) -> Floats:
+    def scores(self, recorded: ResponseTable) -> Floats:
         """(n, tiers - 1) margins of each query's first response; NaN where it is not known.
 
         Raises:
@@ -179,9 +179,9 @@ class MarginSelector:
         turn = stream.turn()
         if turn.first is None:
             return Selection(None, why="the budget is spent")
-        return await self._climb(ask, turn, turn.first)
+        return await self._run_cascade(ask, turn, turn.first)
 
-    async def _climb(self, ask: Ask, turn: Turn, first: int) -> Selection:
+    async def _run_cascade(self, ask: Ask, turn: CascadeStep, first: int) -> Selection:
         kept, confidence, tier = None, None, first
         while True:
             response = (await ask(self.order[tier]))[0]
@@ -191,7 +191,7 @@ class MarginSelector:
                 if tier + 1 == len(self.order):
                     break
                 margin, confidence = self._told(response)
-                if not turn.goes_on(tier, margin):
+                if not turn.escalates(tier, margin):
                     break
             elif not turn.pays(tier + 1):
                 break
@@ -206,7 +206,7 @@ class MarginSelector:
                         break
         return Selection(kept, confidence, "every call failed" if kept is None else f"tier {tier + 1}")
 
-    async def follow(self, query: Query, ask: Ask, order: Sequence[str]) -> Selection:
+    async def select_in_order(self, query: Query, ask: Ask, order: Sequence[str]) -> Selection:
         """The selection with tiers in this order, whatever it is for other queries; without a budget."""
         kept, confidence = None, None
         for place, name in enumerate(order):
@@ -217,18 +217,18 @@ class MarginSelector:
             if place + 1 == len(order):
                 break
             margin, confidence = self._told(response)
-            if not self._of(name).turn().goes_on(0, margin):
+            if not self._of(name).turn().escalates(0, margin):
                 break
         return Selection(kept, confidence, "every call failed" if kept is None else f"tier {place + 1}")
 
-    def _of(self, name: str) -> Stream:
+    def _of(self, name: str) -> BudgetState:
         """The stream of one candidate, which has a next one or has not."""
         if name not in self.started:
             fixed = (self.own[name],) if name in self.own else self.threshold.fixed
             self.started[name] = replace(self.threshold, fixed=fixed).stream((math.nan, math.nan))
         return self.started[name]
 
-    def _stream(self, ask: Ask) -> Stream:
+    def _stream(self, ask: Ask) -> BudgetState:
         if "" not in self.started:
             refuse_unknown("margin", self.order, ask.pool, least=2)
             prices = [self.prices[name] if name in self.prices else ask.price(name) for name in self.order]

@@ -6,17 +6,17 @@ No paper that this project follows has it; whether it pays is measured (`benchma
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query
 from zooter.errors import ConfigError
 from zooter.selector.cascade.margin import SHARES, MarginSelector
-from zooter.selector.protocol import Ask, Needs, Selection, first_answer
+from zooter.selector.protocol import Ask, Needs, Selection, first_response
 from zooter.selector.routing.routed import RoutedSelector
 from zooter.selector.voting.consistency import ConsistencySelector
 
 
 @dataclass(frozen=True)
-class SequenceSelector:
+class RouteThenVerifySelector:
     """Asks the candidate that the router prefers, and the router's next one where the first is unsure.
 
     Attributes:
@@ -46,13 +46,13 @@ class SequenceSelector:
         """What `then` needs, of every candidate: any may come first."""
         return replace(self.then.needs, candidates=None)
 
-    def fit(self, training: Recorded, validation: Recorded) -> "SequenceSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "RouteThenVerifySelector":
         """Fixed thresholds on validation rows, where they do not run; the router stays as it is."""
         if isinstance(self.then, MarginSelector) and not self.then.threshold.running:
-            return replace(self, then=self.then.held_each(validation, self.then.threshold.share))
+            return replace(self, then=self.then.with_fixed_thresholds(validation, self.then.threshold.share))
         return self
 
-    def settings(self, validation: Recorded) -> Sequence["SequenceSelector"]:
+    def settings(self, validation: ResponseTable) -> Sequence["RouteThenVerifySelector"]:
         """Those of `then`: shares that go on, or numbers of samples."""
         if isinstance(self.then, ConsistencySelector):
             order = validation.pool.names
@@ -60,11 +60,11 @@ class SequenceSelector:
             return [replace(self, then=replace(self.then, samples=one.samples)) for one in several]
         if self.then.threshold.running:
             return [replace(self, then=one) for one in self.then.settings(validation)]
-        return [replace(self, then=self.then.held_each(validation, share)) for share in SHARES]
+        return [replace(self, then=self.then.with_fixed_thresholds(validation, share)) for share in SHARES]
 
     async def select(self, query: Query, ask: Ask) -> Selection:
         order, _, why = await self.first.ranked(ask)
-        found = await self.then.follow(query, ask, order[: self.candidates])
+        found = await self.then.select_in_order(query, ask, order[: self.candidates])
         if found.response is None:  # those that were not to be asked are still there
-            return replace(found, response=await first_answer(ask, order[self.candidates :]))
+            return replace(found, response=await first_response(ask, order[self.candidates :]))
         return replace(found, why=f"{why}; {found.why}")

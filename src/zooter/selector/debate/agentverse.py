@@ -11,8 +11,14 @@ from typing import ClassVar
 
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.debate.rounds import answered, filled, refuse_without, rescued, seats
-from zooter.selector.protocol import Ask, Needs, Selection, Want
+from zooter.selector.debate.rounds import (
+    answered_or_none,
+    assign_seats,
+    fall_back_selection,
+    fill_template,
+    refuse_without,
+)
+from zooter.selector.protocol import Ask, Needs, SampleRequest, Selection
 
 
 @dataclass(frozen=True)
@@ -65,41 +71,41 @@ class AgentVerseSelector:
             )
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        assigner, solver, evaluator, *critics = seats(self.candidates, ask.pool, 3 + self.critics)
+        assigner, solver, evaluator, *critics = assign_seats(self.candidates, ask.pool, 3 + self.critics)
         told = {"query": query.text, "advice": ""}
         kept: Response | None = None
         why = "the last loop ended"
         for _ in range(self.loops):
-            experts = await _response(ask, assigner, filled(self.assign, **told))
+            experts = await _response(ask, assigner, fill_template(self.assign, **told))
             told["experts"] = experts.text if experts is not None else ""
             kept = await self._decided(ask, solver, critics, told) or kept
             if kept is None:
                 continue
             told["answer"] = kept.text
-            verdict = await _response(ask, evaluator, filled(self.evaluate, **told))
+            verdict = await _response(ask, evaluator, fill_template(self.evaluate, **told))
             if verdict is None or self.accept in verdict.text:
                 why = "the evaluator accepted it"
                 break
             told["advice"] = verdict.text
-        return await rescued(Selection(kept, why=why), ask)
+        return await fall_back_selection(Selection(kept, why=why), ask)
 
     async def _decided(self, ask: Ask, solver: str, critics: list[str], told: dict[str, str]) -> Response | None:
         """The solver's answer after the critics' reviews; None where its first call failed."""
-        kept = await _response(ask, solver, filled(self.solve, **told))
+        kept = await _response(ask, solver, fill_template(self.solve, **told))
         if kept is None:
             return None
         for _ in range(self.reviews):
             told["answer"] = kept.text
-            wants = [Want(name, text=filled(self.review, **told)) for name in critics]
-            said = answered([part[0] for part in await ask.together(wants)])
+            wants = [SampleRequest(name, text=fill_template(self.review, **told)) for name in critics]
+            said = answered_or_none([part[0] for part in await ask.together(wants)])
             against = [review.text for review in said if review is not None and self.agree not in review.text]
             if not against:
                 break
-            told["reviews"] = "".join(filled(self.line, review=text) for text in against)
-            kept = await _response(ask, solver, filled(self.revise, **told)) or kept
+            told["reviews"] = "".join(fill_template(self.line, review=text) for text in against)
+            kept = await _response(ask, solver, fill_template(self.revise, **told)) or kept
         return kept
 
 
 async def _response(ask: Ask, name: str, text: str) -> Response | None:
     """None for a failed call."""
-    return answered(await ask(name, text=text))[0]
+    return answered_or_none(await ask(name, text=text))[0]

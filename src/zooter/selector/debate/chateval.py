@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.debate.rounds import filled, refuse_without, rescued, seats, vote
+from zooter.selector.debate.rounds import assign_seats, fall_back_selection, fill_template, refuse_without, vote
 from zooter.selector.protocol import Ask, Needs, Selection
-from zooter.selector.voting.answers import Extract
+from zooter.selector.voting.answers import AnswerExtractor
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ChatEvalSelector:
     roles: tuple[str, ...]
     turns: int = 2
     candidates: tuple[str, ...] = ()
-    extract: Extract = field(default_factory=Extract)
+    extract: AnswerExtractor = field(default_factory=AnswerExtractor)
     needs: ClassVar[Needs] = Needs(live=True)
 
     def __post_init__(self) -> None:
@@ -56,15 +56,15 @@ class ChatEvalSelector:
             )
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        played_by = seats(self.candidates, ask.pool, len(self.names))
+        played_by = assign_seats(self.candidates, ask.pool, len(self.names))
         latest: list[Response | None] = [None] * len(self.names)
         said = ""
         for turn in range(self.turns):
             template = self.last if turn == self.turns - 1 else self.turn
             for i, (name, role) in enumerate(zip(self.names, self.roles, strict=True)):
-                text = filled(template, query=query.text, said=said, role=role, name=name)
+                text = fill_template(template, query=query.text, said=said, role=role, name=name)
                 response = (await ask(played_by[i], text=text))[0]
                 if response.error is None:
                     latest[i] = response
-                    said += filled(self.line, name=name, answer=response.text)
-        return await rescued(vote(query, latest, self.extract), ask)
+                    said += fill_template(self.line, name=name, answer=response.text)
+        return await fall_back_selection(vote(query, latest, self.extract), ask)

@@ -11,9 +11,16 @@ from typing import ClassVar
 
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.debate.rounds import answered, filled, refuse_without, rescued, seats, vote
-from zooter.selector.protocol import Ask, Needs, Selection, Want
-from zooter.selector.voting.answers import Extract
+from zooter.selector.debate.rounds import (
+    answered_or_none,
+    assign_seats,
+    fall_back_selection,
+    fill_template,
+    refuse_without,
+    vote,
+)
+from zooter.selector.protocol import Ask, Needs, SampleRequest, Selection
+from zooter.selector.voting.answers import AnswerExtractor
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class MadSelector:
     agents: int = 3
     rounds: int = 2
     candidates: tuple[str, ...] = ()
-    extract: Extract = field(default_factory=Extract)
+    extract: AnswerExtractor = field(default_factory=AnswerExtractor)
     needs: ClassVar[Needs] = Needs(live=True)
 
     def __post_init__(self) -> None:
@@ -55,21 +62,21 @@ class MadSelector:
             )  # fmt: skip
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        names = seats(self.candidates, ask.pool, self.agents)
-        chats = [filled(self.first, query=query.text)] * len(names)
+        names = assign_seats(self.candidates, ask.pool, self.agents)
+        chats = [fill_template(self.first, query=query.text)] * len(names)
         latest: list[Response | None] = [None] * len(names)
         said = latest
         for number in range(self.rounds):
             if number:
                 chats = [self._goes_on(chat, i, said, query) for i, chat in enumerate(chats)]
-            wants = [Want(name, text=chat) for name, chat in zip(names, chats, strict=True)]
-            said = answered([part[0] for part in await ask.together(wants)])
+            wants = [SampleRequest(name, text=chat) for name, chat in zip(names, chats, strict=True)]
+            said = answered_or_none([part[0] for part in await ask.together(wants)])
             latest = [new or old for new, old in zip(said, latest, strict=True)]
-        return await rescued(vote(query, latest, self.extract), ask)
+        return await fall_back_selection(vote(query, latest, self.extract), ask)
 
     def _goes_on(self, chat: str, agent: int, said: Sequence[Response | None], query: Query) -> str:
         """An agent's chat with what it said and what the others said in the last round."""
         mine = said[agent]
-        own = filled(self.own, answer=mine.text) if mine is not None else ""
-        others = [filled(self.other, answer=r.text) for i, r in enumerate(said) if i != agent and r is not None]
-        return chat + own + filled(self.again, others="".join(others), query=query.text)
+        own = fill_template(self.own, answer=mine.text) if mine is not None else ""
+        others = [fill_template(self.other, answer=r.text) for i, r in enumerate(said) if i != agent and r is not None]
+        return chat + own + fill_template(self.again, others="".join(others), query=query.text)

@@ -10,8 +10,14 @@ from typing import ClassVar
 
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.debate.rounds import answered, filled, refuse_without, rescued, seats
-from zooter.selector.protocol import Ask, Needs, Selection, Want
+from zooter.selector.debate.rounds import (
+    answered_or_none,
+    assign_seats,
+    fall_back_selection,
+    fill_template,
+    refuse_without,
+)
+from zooter.selector.protocol import Ask, Needs, SampleRequest, Selection
 
 
 @dataclass(frozen=True)
@@ -49,21 +55,21 @@ class MoaSelector:
             )  # fmt: skip
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        names = seats(self.candidates, ask.pool, self.proposers)
-        last = seats([self.aggregator] if self.aggregator else names, ask.pool, 1)[0]
+        names = assign_seats(self.candidates, ask.pool, self.proposers)
+        last = assign_seats([self.aggregator] if self.aggregator else names, ask.pool, 1)[0]
         given: list[Response] = []
         for _ in range(self.layers):
-            wants = [Want(name, text=self._told(query, given)) for name in names]
-            said = answered([part[0] for part in await ask.together(wants)])
+            wants = [SampleRequest(name, text=self._told(query, given)) for name in names]
+            said = answered_or_none([part[0] for part in await ask.together(wants)])
             given = [response for response in said if response is not None] or given
         response = (await ask(last, text=self._told(query, given)))[0]
         if response.error is None:
             return Selection(response, why=f"{last} combined {len(given)} answers")
-        return await rescued(Selection(given[0] if given else None, why="the aggregator failed"), ask)
+        return await fall_back_selection(Selection(given[0] if given else None, why="the aggregator failed"), ask)
 
     def _told(self, query: Query, given: Sequence[Response]) -> str | None:
         """None, the query as it is, where there is nothing to combine."""
         if not given:
             return None
-        lines = [filled(self.line, number=str(i), answer=response.text) for i, response in enumerate(given, 1)]
-        return filled(self.combine, query=query.text, answers="".join(lines))
+        lines = [fill_template(self.line, number=str(i), answer=response.text) for i, response in enumerate(given, 1)]
+        return fill_template(self.combine, query=query.text, answers="".join(lines))

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from zooter.data.pool import Pool
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.protocol import Ask, Selection, first_answer
-from zooter.selector.voting.answers import Extract
+from zooter.selector.protocol import Ask, Selection, first_response
+from zooter.selector.voting.answers import AnswerExtractor
 from zooter.selector.voting.vote import agreement
 
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
-def filled(template: str, **parts: str) -> str:
+def fill_template(template: str, **parts: str) -> str:
     """The template with its `{slots}` filled; braces in what is filled in, or of other names, stay as they are."""
     return _SLOT.sub(lambda slot: parts.get(slot[1], slot[0]), template)
 
@@ -32,7 +32,7 @@ def refuse_without(template: str, name: str, *slots: str) -> None:
         )  # fmt: skip
 
 
-def seats(names: Sequence[str], pool: Pool, count: int) -> list[str]:
+def assign_seats(names: Sequence[str], pool: Pool, count: int) -> list[str]:
     """`count` candidates: those named in turn, or those of the pool in turn where none are.
 
     Raises:
@@ -47,12 +47,12 @@ def seats(names: Sequence[str], pool: Pool, count: int) -> list[str]:
     return [chosen[i % len(chosen)] for i in range(count)]
 
 
-def answered(responses: Sequence[Response]) -> list[Response | None]:
+def answered_or_none(responses: Sequence[Response]) -> list[Response | None]:
     """None in the place of every failed call."""
     return [response if response.error is None else None for response in responses]
 
 
-def vote(query: Query, responses: Sequence[Response | None], extract: Extract) -> Selection:
+def vote(query: Query, responses: Sequence[Response | None], extract: AnswerExtractor) -> Selection:
     """The first response with the answer that most of them give; of equally many, the one met first.
 
     Failed calls do not vote, and responses without an answer agree with none. Where nobody has an answer, it is the
@@ -66,8 +66,8 @@ def vote(query: Query, responses: Sequence[Response | None], extract: Extract) -
     return Selection(there[found.index(answer)], share, f"{found.count(answer)} of {len(responses)} agree")
 
 
-async def rescued(selection: Selection, ask: Ask) -> Selection:
+async def fall_back_selection(selection: Selection, ask: Ask) -> Selection:
     """The selection; where every call of a debate failed, that of the first candidate that answers the query itself."""
     if selection.response is not None:
         return selection
-    return Selection(await first_answer(ask, ask.pool.names), why="the debate failed")
+    return Selection(await first_response(ask, ask.pool.names), why="the debate failed")

@@ -13,15 +13,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from zooter.data.response_table import Cell, Recorded
+from zooter.data.response_table import Cell, ResponseTable
 from zooter.data.types import Floats, Query
 from zooter.errors import ConfigError
-from zooter.router.encoder import Embeds, Encoder
-from zooter.selector.budget import Stream, Threshold
+from zooter.router.encoder import Embedder, Encoder
+from zooter.selector.budget import BudgetState, EscalationThreshold
 from zooter.selector.protocol import Ask, Needs, Selection
-from zooter.selector.routing.predicted import unfitted
-from zooter.selector.routing.text_classifier import Classifier
-from zooter.selector.two_tier import Tiers
+from zooter.selector.routing.predicted import not_fitted_error
+from zooter.selector.routing.text_classifier import TextClassifier
+from zooter.selector.two_tier import TwoTier
 
 LABELS = ("det", "prob", "trans")
 GRID = 41  # values of t that are looked at, from 0 to the largest deficit
@@ -29,10 +29,10 @@ SETTINGS = 21  # thresholds of the curve
 
 
 @dataclass(frozen=True, eq=False)
-class GoodEnough:
+class HybridEstimator:
     """Queries → (n, 1) probability that the small candidate is good enough, an `Estimator`."""
 
-    router: Classifier
+    router: TextClassifier
     name: str = "hybrid router"
     fee: float = 0.0
 
@@ -59,14 +59,14 @@ class HybridSelector:
     small: str | None = None
     large: str | None = None
     label: str = "trans"
-    threshold: Threshold = field(default_factory=lambda: Threshold(running=False))
+    threshold: EscalationThreshold = field(default_factory=lambda: EscalationThreshold(running=False))
     drop: float = 0.01
     budget: float | None = None
     queries: int | None = None
-    encoder: Embeds = field(default_factory=Encoder)
+    encoder: Embedder = field(default_factory=Encoder)
     cache: Path | None = None
-    tiers: Tiers | None = None
-    router: GoodEnough | None = None
+    tiers: TwoTier | None = None
+    router: HybridEstimator | None = None
     needs: ClassVar[Needs] = Needs()
 
     def __post_init__(self) -> None:
@@ -75,11 +75,11 @@ class HybridSelector:
         if not self.drop >= 0.0:
             raise ConfigError(expected="selector.drop of 0 or more", found=str(self.drop), do="set 0.01, say")
 
-    def fit(self, training: Recorded, validation: Recorded) -> "HybridSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "HybridSelector":
         """Labels and router on training rows, the threshold on validation rows."""
-        tiers = Tiers.of(training, self.small, self.large)
+        tiers = TwoTier.of(training, self.small, self.large)
         rows, samples = pairs(training, *tiers.names)
-        router = Classifier.fit(
+        router = TextClassifier.fit(
             self.encoder, [training.texts[i] for i in rows], labels(samples, self.label), self.cache
         )
         threshold = self.threshold
@@ -87,13 +87,13 @@ class HybridSelector:
             held, of_held = pairs(validation, *tiers.names)
             scores = router.probability([validation.texts[i] for i in held], self.cache)
             means = np.array([[np.mean(small), np.mean(large)] for small, large in of_held]).reshape(-1, 2)
-            threshold = replace(threshold, fixed=(lowest(scores, means, self.drop),))
-        return replace(self, tiers=tiers, threshold=threshold, router=GoodEnough(router))
+            threshold = replace(threshold, fixed=(lowest_threshold(scores, means, self.drop),))
+        return replace(self, tiers=tiers, threshold=threshold, router=HybridEstimator(router))
 
-    def settings(self, validation: Recorded) -> list["HybridSelector"]:
+    def settings(self, validation: ResponseTable) -> list["HybridSelector"]:
         """From always small to always large, by quantiles of the validation rows' scores."""
         if self.router is None:
-            raise unfitted("hybrid")
+            raise not_fitted_error("hybrid")
         scores = self.router.estimate(validation.queries)[:, 0]
         levels = (-np.inf, *np.unique(np.quantile(scores, np.linspace(0.0, 1.0, SETTINGS))).tolist())
         return [replace(self, threshold=replace(self.threshold, running=False, fixed=(t,))) for t in levels]
@@ -103,18 +103,18 @@ class HybridSelector:
         return replace(self, threshold=replace(self.threshold, running=True), budget=budget, queries=queries)
 
     @cached_property
-    def _stream(self) -> Stream:
+    def _stream(self) -> BudgetState:
         assert self.tiers is not None
         return self.tiers.stream(self.threshold, self.budget, self.queries)
 
     async def select(self, query: Query, ask: Ask) -> Selection:
         if self.router is None or self.tiers is None:
-            raise unfitted("hybrid")
+            raise not_fitted_error("hybrid")
         score = float((await ask.estimate(self.router))[0])
         return await self.tiers.route(ask, self._stream, score)
 
 
-def pairs(recorded: Recorded, small: str, large: str) -> tuple[list[int], list[tuple[Floats, Floats]]]:
+def pairs(recorded: ResponseTable, small: str, large: str) -> tuple[list[int], list[tuple[Floats, Floats]]]:
     """Rows on which both have rewards, and the rewards of their samples."""
     rows, found = [], []
     for i, of in enumerate(recorded.cells):
@@ -130,20 +130,20 @@ def labels(samples: Sequence[tuple[Floats, Floats]], kind: str) -> Floats:
     if kind == "det":
         return np.array([float(small[0] >= large[0]) for small, large in samples])
     if kind == "prob":
-        return within(samples, 0.0)
-    return within(samples, widest(samples))
+        return share_within(samples, 0.0)
+    return share_within(samples, widest_deficit(samples))
 
 
-def within(samples: Sequence[tuple[Floats, Floats]], deficit: float) -> Floats:
+def share_within(samples: Sequence[tuple[Floats, Floats]], deficit: float) -> Floats:
     """(n,) Pr[r(small) ≥ r(large) − deficit] over all pairs of a query's samples."""
     return np.array([float(np.mean(small[:, None] >= large[None, :] - deficit)) for small, large in samples])
 
 
-def widest(samples: Sequence[tuple[Floats, Floats]]) -> float:
+def widest_deficit(samples: Sequence[tuple[Floats, Floats]]) -> float:
     """t*: the deficit whose labels differ most between queries; the smallest of several."""
     largest = max((float(large.max() - small.min()) for small, large in samples), default=0.0)
     grid = np.linspace(0.0, max(largest, 0.0), GRID)
-    return float(max(grid, key=lambda t: spread(within(samples, t))))
+    return float(max(grid, key=lambda t: spread(share_within(samples, t))))
 
 
 def spread(values: Floats) -> float:
@@ -152,7 +152,7 @@ def spread(values: Floats) -> float:
     return float(2.0 * np.sum((2 * np.arange(n) - n + 1) * np.sort(values)) / n**2) if n else 0.0
 
 
-def lowest(scores: Floats, means: Floats, drop: float) -> float:
+def lowest_threshold(scores: Floats, means: Floats, drop: float) -> float:
     """The lowest threshold at which the mean reward is at most `drop` below the large candidate's.
 
     Args:

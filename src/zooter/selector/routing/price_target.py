@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter.data.response_table import Recorded
-from zooter.data.types import Choices, Floats
+from zooter.data.response_table import ResponseTable
+from zooter.data.types import Floats, RouterOutput
 from zooter.errors import ConfigError, ExportError
 from zooter.router import manifest
 
@@ -19,7 +19,7 @@ GRID = np.geomspace(1e-4, 1e4, 321)  # price weights, in rewards' range per rang
 
 
 @dataclass(frozen=True)
-class Target:
+class CalibrationTarget:
     """What is wanted; one of the three.
 
     Attributes:
@@ -45,7 +45,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class PriceCalibration:
     """What an export with a calibrated price weight keeps.
 
     Attributes:
@@ -59,7 +59,7 @@ class Calibration:
     facts: Mapping[str, Any]
 
 
-def expected_rewards(choices: Choices, rows: Recorded) -> Floats:
+def expected_rewards(choices: RouterOutput, rows: ResponseTable) -> Floats:
     """(n, m) a router's expected rewards in the columns of the rows' pool.
 
     Raises:
@@ -77,7 +77,7 @@ def expected_rewards(choices: Choices, rows: Recorded) -> Floats:
 
 
 @dataclass(frozen=True)
-class Trade:
+class PriceTradeoff:
     """What price weights do on n rows.
 
     Attributes:
@@ -91,7 +91,7 @@ class Trade:
     prices: Floats
 
     @classmethod
-    def of(cls, choices: Choices, rows: Recorded) -> "Trade":
+    def of(cls, choices: RouterOutput, rows: ResponseTable) -> "PriceTradeoff":
         """A router's on recorded rows."""
         prices = np.array([rows.prices[name] for name in rows.pool.names])
         return cls(expected_rewards(choices, rows), rows.rewards().values, prices)
@@ -99,7 +99,7 @@ class Trade:
     def figures(self, weight: float, level: float = 0.95) -> dict[str, float]:
         """`figures` of the candidates that are chosen at this weight; the earlier one on a tie."""
         at = (self.expected - weight * self.prices).argmax(axis=1)
-        ours, single = self.rewards[np.arange(len(at)), at], of_single(self.rewards)
+        ours, single = self.rewards[np.arange(len(at)), at], best_single_rewards(self.rewards)
         return figures(ours, single, self.prices[at], at == self.prices.argmax(), level)
 
     def weights(self) -> list[float]:
@@ -108,7 +108,7 @@ class Trade:
         unit = float(np.nanmax(self.rewards) - np.nanmin(self.rewards)) / reach if reach > 0 else 0.0
         return [0.0, *(unit * GRID).tolist()]
 
-    def choose(self, target: Target) -> float:
+    def choose(self, target: CalibrationTarget) -> float:
         """The smallest price weight that keeps to a price or a share; the largest that is no worse by more than x.
 
         Raises:
@@ -117,7 +117,7 @@ class Trade:
         return choose(target, self.weights(), self.figures)
 
 
-def of_single(rewards: Floats) -> Floats:
+def best_single_rewards(rewards: Floats) -> Floats:
     """(n,) the column of rewards (n, m) with the best mean on these rows; the earlier one on a tie."""
     counts = (~np.isnan(rewards)).sum(axis=0)
     column: Floats = rewards[:, int((np.nansum(rewards, axis=0) / np.maximum(counts, 1)).argmax())]
@@ -148,7 +148,9 @@ def figures(ours: Floats, single: Floats, prices: Floats, dearest: NDArray[np.bo
     }
 
 
-def choose(target: Target, settings: Sequence[float], found: Callable[[float, float], Mapping[str, float]]) -> float:
+def choose(
+    target: CalibrationTarget, settings: Sequence[float], found: Callable[[float, float], Mapping[str, float]]
+) -> float:
     """The first setting that keeps to a price or a share; the last that is no worse by more than x.
 
     The latter goes through the settings and stops at the first whose bound fails, so that its confidence holds for the
@@ -190,14 +192,14 @@ def _no_worse(most: float, settings: Sequence[float], found: Callable[[float], M
     )
 
 
-def load(folder: Path) -> Calibration | None:
+def load(folder: Path) -> PriceCalibration | None:
     """The price weight that an export was calibrated to; None where it was not.
 
     Raises:
         ExportError: the calibration has changed, or was made for another router or other data.
     """
     told = read(folder, manifest.CALIBRATION)
-    return None if told is None else Calibration(told["price_weight"], told["prices"], told)
+    return None if told is None else PriceCalibration(told["price_weight"], told["prices"], told)
 
 
 def read(folder: Path, name: str) -> dict[str, Any] | None:

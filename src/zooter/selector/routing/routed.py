@@ -9,16 +9,16 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from zooter.data.pool import Pool
-from zooter.data.response_table import Recorded
-from zooter.data.types import Choices, Floats, Query
+from zooter.data.response_table import ResponseTable
+from zooter.data.types import Floats, Query, RouterOutput
 from zooter.errors import ConfigError
 from zooter.router import manifest
-from zooter.selector.ordering import by_worth, price_weights
-from zooter.selector.protocol import Ask, Needs, Selection, first_answer
-from zooter.selector.routing.price_target import Calibration, Target, Trade, load
+from zooter.selector.ordering import price_weights, rank_by_utility
+from zooter.selector.protocol import Ask, Needs, Selection, first_response
+from zooter.selector.routing.price_target import CalibrationTarget, PriceCalibration, PriceTradeoff, load
 
 
-class Routes(Protocol):
+class RouterLike(Protocol):
     """A loaded export, with torch or without."""
 
     @property
@@ -27,7 +27,7 @@ class Routes(Protocol):
     @property
     def facts(self) -> dict[str, Any]: ...
 
-    def route(self, texts: Sequence[str]) -> Choices: ...
+    def route(self, texts: Sequence[str]) -> RouterOutput: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +41,12 @@ class RouterEstimator:
     """
 
     export: Path | None = None
-    given: Routes | None = None
+    given: RouterLike | None = None
     fee: float = 0.0
     name: str = "router"
 
     @cached_property
-    def router(self) -> Routes:
+    def router(self) -> RouterLike:
         """The loaded router.
 
         Raises:
@@ -60,15 +60,15 @@ class RouterEstimator:
                 expected="selector.export, the folder of a trained router", found="none", do="give export=RUN/export"
             )
         if (self.export / manifest.PARITY).is_file():
-            from zooter.router.onnx_router import Router as Runtime
+            from zooter.router.onnx_router import OnnxRouter as Runtime
 
             return Runtime.load(self.export)
-        from zooter.router.torch_router import Router
+        from zooter.router.torch_router import TorchRouter
 
-        return Router.load(self.export)
+        return TorchRouter.load(self.export)
 
     @cached_property
-    def calibration(self) -> Calibration | None:
+    def calibration(self) -> PriceCalibration | None:
         """The export's own price weight, if it has one.
 
         Raises:
@@ -120,11 +120,11 @@ class RoutedSelector:
             object.__setattr__(self, "estimator", RouterEstimator(self.export, fee=self.fee))
 
     @classmethod
-    def of(cls, router: Routes, price_weight: float | None = None, fee: float = 0.0) -> "RoutedSelector":
+    def of(cls, router: RouterLike, price_weight: float | None = None, fee: float = 0.0) -> "RoutedSelector":
         """With a router in memory."""
         return cls(None, price_weight, fee=fee, estimator=RouterEstimator(given=router, fee=fee))
 
-    def fit(self, training: Recorded, validation: Recorded) -> "RoutedSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "RoutedSelector":
         """The price weight for the target, where there is one; the router itself has been trained.
 
         Raises:
@@ -133,17 +133,17 @@ class RoutedSelector:
         if (self.mean_price, self.share, self.no_worse_by) == (None, None, None):
             return self
         assert self.estimator is not None
-        target = Target(self.mean_price, self.share, self.no_worse_by)
-        trade = Trade.of(self.estimator.router.route(validation.texts), validation)
+        target = CalibrationTarget(self.mean_price, self.share, self.no_worse_by)
+        trade = PriceTradeoff.of(self.estimator.router.route(validation.texts), validation)
         return replace(self, price_weight=trade.choose(target), prices=validation.prices)
 
-    def settings(self, validation: Recorded) -> Sequence["RoutedSelector"]:
+    def settings(self, validation: ResponseTable) -> Sequence["RoutedSelector"]:
         """Price weights from the cheapest choices to the dearest."""
         return [replace(self, price_weight=weight) for weight in price_weights(validation)]
 
     async def select(self, query: Query, ask: Ask) -> Selection:
         order, probability, why = await self.ranked(ask)
-        return Selection(await first_answer(ask, order), probability, why)
+        return Selection(await first_response(ask, order), probability, why)
 
     async def ranked(self, ask: Ask) -> tuple[list[str], float, str]:
         """The candidates in the order of what the router expects of them, the first one's probability, and why.
@@ -171,9 +171,9 @@ class RoutedSelector:
             )  # fmt: skip
         if weight:
             known = np.array([prices.get(name, ask.price(name)) for name in ask.pool.names])
-            order = by_worth(ask.pool.names, rewards, known, weight)
+            order = rank_by_utility(ask.pool.names, rewards, known, weight)
         else:
-            order = by_worth(ask.pool.names, probs, probs, 0.0)
+            order = rank_by_utility(ask.pool.names, probs, probs, 0.0)
         first = ask.pool.names.index(order[0])
         return order, float(probs[first]), f"{order[0]}: reward {rewards[first]:.2f} expected"
 

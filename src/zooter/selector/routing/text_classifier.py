@@ -15,25 +15,25 @@ import torch
 from torch import nn
 
 from zooter.data.types import Floats, Rewards, Tags
-from zooter.router.encoder import Embeds
-from zooter.router.net import Head, features
+from zooter.router.encoder import Embedder
+from zooter.router.net import Head, encoder_and_text_features
 from zooter.training.closed_form import fit_classifier
-from zooter.training.head_init import start
+from zooter.training.head_init import init_head
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
+class TextClassifier:
     """Texts → the probability of yes."""
 
-    encoder: Embeds
+    encoder: Embedder
     head: Head
     linear: nn.Linear
 
     @classmethod
-    def fit(cls, encoder: Embeds, texts: Sequence[str], yes: Floats, cache: Path | None = None) -> "Classifier":
+    def fit(cls, encoder: Embedder, texts: Sequence[str], yes: Floats, cache: Path | None = None) -> "TextClassifier":
         """Least cross-entropy to soft labels `yes` (n,) in [0, 1]; embeddings of these texts are kept under `cache`."""
-        read = features(encoder.embed(texts, cache), texts)
-        head = start(read, Rewards(yes[:, None], ("yes",)), [], 1.0, width=1, dropout=0.0)
+        read = encoder_and_text_features(encoder.embed(texts, cache), texts)
+        head = init_head(read, Rewards(yes[:, None], ("yes",)), [], 1.0, width=1, dropout=0.0)
         linear = nn.Linear(read.shape[1], 2)
         labels = Tags(sp.csr_array(np.stack([yes, 1.0 - yes], axis=1)), ("yes", "no"))
         fit_classifier(linear, head.standardise(read), labels)
@@ -44,5 +44,5 @@ class Classifier:
         """(n,) of yes."""
         if not texts:
             return np.empty(0)
-        z = self.head.standardise(features(self.encoder.embed(texts, cache), texts))
+        z = self.head.standardise(encoder_and_text_features(self.encoder.embed(texts, cache), texts))
         return np.asarray(self.linear(z).softmax(dim=-1)[:, 0].double().numpy())

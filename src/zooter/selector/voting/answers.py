@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from zooter.collect.rewarder.checking import answer_extraction
-from zooter.collect.rewarder.checking.math_equivalence import Equivalence
+from zooter.collect.rewarder.checking.math_equivalence import MathEquivalence
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
 
@@ -13,7 +13,7 @@ KINDS = ("number", "boxed", "choice", "string", "equivalence")
 
 
 @dataclass(frozen=True)
-class Extract:
+class AnswerExtractor:
     r"""Reads answers.
 
     Attributes:
@@ -74,5 +74,5 @@ class Extract:
         return [None if answer is None else first[answer] for answer in found]
 
     @cached_property
-    def _equivalence(self) -> Equivalence:
-        return Equivalence(self.seconds)
+    def _equivalence(self) -> MathEquivalence:
+        return MathEquivalence(self.seconds)

@@ -8,12 +8,12 @@ when the first one agrees with itself nothing else is asked, otherwise both mode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.ordering import means_of, strong_first
-from zooter.selector.protocol import Ask, Needs, Selection, Want, first_answer, refuse_unknown
-from zooter.selector.voting.answers import Extract
+from zooter.selector.ordering import mean_rewards, strong_first
+from zooter.selector.protocol import Ask, Needs, SampleRequest, Selection, first_response, refuse_unknown
+from zooter.selector.voting.answers import AnswerExtractor
 from zooter.selector.voting.consistency import SAMPLES
 from zooter.selector.voting.vote import agreement, winner
 
@@ -37,7 +37,7 @@ class BestOfSelector:
     unanimous_first: bool = False
     vote: bool = False
     fee: float = 0.0
-    extract: Extract = field(default_factory=Extract)
+    extract: AnswerExtractor = field(default_factory=AnswerExtractor)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", tuple(self.order))  # YAML has lists
@@ -54,11 +54,11 @@ class BestOfSelector:
         return Needs(samples=self.samples, rewards=True, texts=self.unanimous_first or self.vote,
                      candidates=self.order or None)  # fmt: skip
 
-    def fit(self, training: Recorded, validation: Recorded) -> "BestOfSelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "BestOfSelector":
         """All candidates, the best on training rows first, where no order is given."""
-        return self if self.order else replace(self, order=strong_first(means_of(training)))
+        return self if self.order else replace(self, order=strong_first(mean_rewards(training)))
 
-    def settings(self, validation: Recorded) -> Sequence["BestOfSelector"]:
+    def settings(self, validation: ResponseTable) -> Sequence["BestOfSelector"]:
         """More samples, as far as they are recorded; where only one is, more candidates."""
         order = self.order or validation.pool.names
         most = min((len(of.get(name, ())) for of in validation.cells for name in order), default=1)
@@ -77,11 +77,11 @@ class BestOfSelector:
             if answer is not None and share == 1.0:
                 return Selection(found[answers.index(answer)], None, f"{order[0]} agrees with itself")
         rest = order[1:] if self.unanimous_first else order
-        for part in await ask.together([Want(name, self.samples) for name in rest]) if rest else []:
+        for part in await ask.together([SampleRequest(name, self.samples) for name in rest]) if rest else []:
             found += part
         if all(response.error is not None for response in found):
             others = [name for name in ask.pool.names if name not in order]
-            return Selection(await first_answer(ask, others), None, "every call failed")
+            return Selection(await first_response(ask, others), None, "every call failed")
         return self._best(query, found, await ask.reward(found, self.fee))
 
     def _best(self, query: Query, found: Sequence[Response], rewards: Floats) -> Selection:

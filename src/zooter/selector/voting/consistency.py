@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.ordering import means_of, strong_first
+from zooter.selector.ordering import mean_rewards, strong_first
 from zooter.selector.protocol import Ask, Needs, Selection, refuse_unknown
-from zooter.selector.voting.answers import Extract
-from zooter.selector.voting.vote import agreement, refuse_normaliser, scores, winner
+from zooter.selector.voting.answers import AnswerExtractor
+from zooter.selector.voting.vote import agreement, refuse_normaliser, vote_scores, winner
 
 SAMPLES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # the knob's
 LARGEST = 5  # prior weights are small whole numbers up to this, as in the authors' code
@@ -52,7 +52,7 @@ class ConsistencySelector:
     normaliser: str | None = "distinct"
     prior: tuple[float, ...] = ()
     fit_prior: bool = False
-    extract: Extract = field(default_factory=Extract)
+    extract: AnswerExtractor = field(default_factory=AnswerExtractor)
 
     def __post_init__(self) -> None:
         for name in ("order", "uneven", "prior"):
@@ -80,23 +80,23 @@ class ConsistencySelector:
         """How many samples each candidate gives."""
         return self.uneven or (self.samples,) * max(1, len(self.order))
 
-    def fit(self, training: Recorded, validation: Recorded) -> "ConsistencySelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "ConsistencySelector":
         """The order by training rows where none is given; the prior weights by validation rows where wanted."""
-        order = self.order or strong_first(means_of(training))[: self.candidates]
+        order = self.order or strong_first(mean_rewards(training))[: self.candidates]
         refuse_unknown("consistency", order, training.pool)
         fitted = replace(self, order=order)
         return replace(fitted, prior=fitted.best_prior(validation)) if self.fit_prior else fitted
 
-    def settings(self, validation: Recorded) -> Sequence["ConsistencySelector"]:
+    def settings(self, validation: ResponseTable) -> Sequence["ConsistencySelector"]:
         """From one sample of each candidate to as many as are recorded."""
         most = min((len(of.get(name, ())) for of in validation.cells for name in self.order), default=1)
         return [replace(self, samples=k, uneven=()) for k in SAMPLES if k <= max(1, most)]
 
     async def select(self, query: Query, ask: Ask) -> Selection:
         refuse_unknown("consistency", self.order, ask.pool)
-        return await self.follow(query, ask, self.order)
+        return await self.select_in_order(query, ask, self.order)
 
-    async def follow(self, query: Query, ask: Ask, order: Sequence[str]) -> Selection:
+    async def select_in_order(self, query: Query, ask: Ask, order: Sequence[str]) -> Selection:
         """The selection with the candidates in this order."""
         said: list[Response] = []
         votes: list[str | None] = []
@@ -109,7 +109,7 @@ class ConsistencySelector:
             answer, share = agreement(parts[-1])
             if answer is not None and share >= self.agreement:
                 return Selection(responses[parts[-1].index(answer)], share, f"{name} agrees with itself")
-        found = scores(parts, self.prior or [1.0] * len(parts), self.normaliser)
+        found = vote_scores(parts, self.prior or [1.0] * len(parts), self.normaliser)
         answer = winner(found)
         if answer is None:  # nothing could be read: the first response that there is
             unread = next((response for response in said if response.error is None), None)
@@ -120,7 +120,7 @@ class ConsistencySelector:
     def _counts(self, order: Sequence[str]) -> tuple[int, ...]:
         return self.uneven if len(self.uneven) == len(order) else (self.samples,) * len(order)
 
-    def best_prior(self, validation: Recorded) -> tuple[float, ...]:
+    def best_prior(self, validation: ResponseTable) -> tuple[float, ...]:
         """Small whole numbers with the largest mean reward of the vote on these rows; of several, the smallest ones.
 
         Rows in which a candidate agrees with itself are decided without a vote and do not count.
@@ -129,13 +129,13 @@ class ConsistencySelector:
         several = itertools.product(range(1, LARGEST + 1), repeat=len(self.order))
         best, best_reward = (1,) * len(self.order), -math.inf
         for weights in sorted((one for one in several if math.gcd(*one) == 1), key=sum):
-            rewards = [of.get(winner(scores(parts, weights, self.normaliser)) or "", np.nan) for parts, of in told]
+            rewards = [of.get(winner(vote_scores(parts, weights, self.normaliser)) or "", np.nan) for parts, of in told]
             reward = float(np.nansum(rewards))  # the same rows for all weights
             if reward > best_reward + 1e-9:
                 best, best_reward = weights, reward
         return tuple(float(weight) for weight in best)
 
-    def _open(self, recorded: Recorded, row: int) -> tuple[list[list[str | None]], Mapping[str, float]] | None:
+    def _open(self, recorded: ResponseTable, row: int) -> tuple[list[list[str | None]], Mapping[str, float]] | None:
         """Each candidate's answers in a row that none of them decides, and answer → its first response's reward."""
         votes: list[str | None] = []
         parts: list[list[str | None]] = []

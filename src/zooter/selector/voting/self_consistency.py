@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from zooter.data.response_table import Recorded
+from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query
 from zooter.errors import ConfigError
-from zooter.selector.ordering import means_of, strong_first
-from zooter.selector.protocol import Ask, Needs, Selection, first_answer, refuse_unknown
-from zooter.selector.voting.answers import Extract
+from zooter.selector.ordering import mean_rewards, strong_first
+from zooter.selector.protocol import Ask, Needs, Selection, first_response, refuse_unknown
+from zooter.selector.voting.answers import AnswerExtractor
 from zooter.selector.voting.consistency import SAMPLES
 from zooter.selector.voting.vote import agreement
 
@@ -25,7 +25,7 @@ class SelfConsistencySelector:
 
     candidate: str | None = None
     samples: int = 8
-    extract: Extract = field(default_factory=Extract)
+    extract: AnswerExtractor = field(default_factory=AnswerExtractor)
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -37,11 +37,11 @@ class SelfConsistencySelector:
         who = None if self.candidate is None else (self.candidate,)
         return Needs(samples=self.samples, texts=True, candidates=who)
 
-    def fit(self, training: Recorded, validation: Recorded) -> "SelfConsistencySelector":
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "SelfConsistencySelector":
         """Takes the candidate with the best mean training reward, unless one is named."""
-        return self if self.candidate is not None else replace(self, candidate=strong_first(means_of(training))[0])
+        return self if self.candidate is not None else replace(self, candidate=strong_first(mean_rewards(training))[0])
 
-    def settings(self, validation: Recorded) -> Sequence["SelfConsistencySelector"]:
+    def settings(self, validation: ResponseTable) -> Sequence["SelfConsistencySelector"]:
         """From one sample to as many as are recorded."""
         most = min((len(of.get(self.candidate or "", ())) for of in validation.cells), default=1)
         return [replace(self, samples=k) for k in SAMPLES if k <= max(1, most)]
@@ -56,5 +56,5 @@ class SelfConsistencySelector:
             return Selection(responses[answers.index(answer)], share, f"{share:.0%} of {self.samples} samples")
         unread = next((response for response in responses if response.error is None), None)
         if unread is None:
-            unread = await first_answer(ask, [name for name in ask.pool.names if name != self.candidate])
+            unread = await first_response(ask, [name for name in ask.pool.names if name != self.candidate])
         return Selection(unread, None, "no answer could be read")

@@ -42,7 +42,7 @@ def entropy_weight(answers: Answers, normaliser: str = "distinct") -> float:
     return 1 / n + (1 - 1 / n) * (1 - entropy / most)
 
 
-def scores(parts: Sequence[Answers], prior: Sequence[float], normaliser: str | None) -> dict[str, float]:
+def vote_scores(parts: Sequence[Answers], prior: Sequence[float], normaliser: str | None) -> dict[str, float]:
     """Answer → Σ over candidates of prior weight × entropy weight × count, in the order of first meeting.
 
     Args:

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zooter.errors import ConfigError
-from zooter.serve.http.errors import Refusal
-from zooter.serve.settings import Settings, loopback
+from zooter.serve.http.errors import ApiError
+from zooter.serve.settings import ServeSettings, is_loopback
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,7 +21,7 @@ OPEN = ("/", "/healthz", "/readyz", "/favicon.ico")  # tell nothing that is not 
 _LINGER = 2.0  # seconds that a client may go on sending a body that is refused, so that it reads the refusal
 
 
-def keys(settings: Settings) -> list[bytes]:
+def read_keys(settings: ServeSettings) -> list[bytes]:
     """SHA-256 of each bearer key that lets clients in; empty where none is needed.
 
     Raises:
@@ -47,7 +47,7 @@ def _lines(path: Path) -> list[str]:
         raise ConfigError(expected=f"a file with bearer keys at {path}", found=str(error), do="check it") from error
 
 
-def client(headers: Mapping[bytes, bytes], allowed: list[bytes]) -> bytes:
+def authenticate(headers: Mapping[bytes, bytes], allowed: list[bytes]) -> bytes:
     """The fingerprint of the key that a request came with; empty where no key is needed.
 
     Raises:
@@ -60,7 +60,7 @@ def client(headers: Mapping[bytes, bytes], allowed: list[bytes]) -> bytes:
     # All keys are compared, each in constant time.
     fits = [hmac.compare_digest(given, one) for one in allowed]
     if kind.lower() != b"bearer" or not any(fits):
-        raise Refusal(
+        raise ApiError(
             401, "expected a valid key as `Authorization: Bearer …`", "invalid_request_error", "invalid_api_key"
         )
     return given
@@ -75,11 +75,11 @@ def refuse_foreign_pages(headers: Mapping[bytes, bytes]) -> None:
     host = headers.get(b"host", b"localhost").decode("latin-1")
     name = urlsplit(f"//{host}").hostname if re.fullmatch(r"[\w.:\[\]-]+", host) else None
     origin = headers.get(b"origin", b"").decode("latin-1")
-    if name is None or not loopback(name) or (origin and origin.partition("://")[2] != host):
-        raise Refusal(403, "expected a request from this machine's own pages or programs", "invalid_request_error")
+    if name is None or not is_loopback(name) or (origin and origin.partition("://")[2] != host):
+        raise ApiError(403, "expected a request from this machine's own pages or programs", "invalid_request_error")
 
 
-async def read(headers: Mapping[bytes, bytes], receive: Receive, settings: Settings) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, settings: ServeSettings) -> bytes:
     """A request's body.
 
     Raises:
@@ -95,7 +95,7 @@ async def read(headers: Mapping[bytes, bytes], receive: Receive, settings: Setti
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise GoneError
+                    raise ClientDisconnectedError
                 pieces.append(message.get("body", b""))
                 seen += len(pieces[-1])
                 if seen > settings.largest_body:
@@ -103,21 +103,23 @@ async def read(headers: Mapping[bytes, bytes], receive: Receive, settings: Setti
                 if not message.get("more_body", False):
                     return b"".join(pieces)
     except TimeoutError as error:
-        raise Refusal(
+        raise ApiError(
             408, f"expected the whole body within {settings.body_seconds:g} s", "invalid_request_error"
         ) from error
 
 
-class GoneError(Exception):
+class ClientDisconnectedError(Exception):
     """The client has left."""
 
 
-def too_large(settings: Settings) -> Refusal:
+def too_large(settings: ServeSettings) -> ApiError:
     """The answer to a body over the limit."""
-    return Refusal(413, f"expected a body of at most {settings.largest_body} bytes", "invalid_request_error")
+    return ApiError(413, f"expected a body of at most {settings.largest_body} bytes", "invalid_request_error")
 
 
-async def refuse(refusal: Refusal, receive: Receive, send: Send, more: list[tuple[bytes, bytes]] | None = None) -> None:
+async def send_error(
+    refusal: ApiError, receive: Receive, send: Send, more: list[tuple[bytes, bytes]] | None = None
+) -> None:
     """Send a refusal; one that leaves a body unread lets the client finish sending for a moment, then hangs up."""
     body = refusal.body()
     hang_up = refusal.status in (408, 413)
@@ -136,7 +138,7 @@ async def refuse(refusal: Refusal, receive: Receive, send: Send, more: list[tupl
         await send({"type": "http.response.body", "body": b""})
 
 
-async def gone(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
     """Return when the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass

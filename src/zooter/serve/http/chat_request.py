@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
 from typing import Any, NoReturn
 
-from zooter.serve.http.errors import Refusal
+from zooter.serve.http.errors import ApiError
 
 _SPACE = " \t\n\r"
 
 
 @dataclass(frozen=True)
-class Conversation:
+class ChatRequest:
     """A parsed chat request.
 
     Attributes:
@@ -52,7 +52,7 @@ class Conversation:
         return any(message.get("role") == "assistant" for message in self.messages)
 
 
-def parse(body: bytes) -> Conversation:
+def parse_chat_request(body: bytes) -> ChatRequest:
     """Read a request's body.
 
     Raises:
@@ -61,11 +61,11 @@ def parse(body: bytes) -> Conversation:
     members, spans, text = _read(body)
     model = members.get("model")
     if not isinstance(model, str):
-        raise bad("`model` to be a text", "model")
+        raise bad_request("`model` to be a text", "model")
     return _conversation(model, members, text, spans["model"])
 
 
-def question(body: bytes) -> Conversation:
+def parse_route_request(body: bytes) -> ChatRequest:
     """Read a request for a decision alone: a chat request, of which no model is needed, or `{"query": "…"}`.
 
     Raises:
@@ -76,13 +76,13 @@ def question(body: bytes) -> Conversation:
     if "messages" in members:
         return _conversation("", members, text, (0, 0))
     if not isinstance(query, str):
-        raise bad("`query` to be a text, or `messages` as in a chat request", "query")
+        raise bad_request("`query` to be a text, or `messages` as in a chat request", "query")
     return _conversation("", {"messages": [{"role": "user", "content": query}]}, text, (0, 0))
 
 
-def bad(expected: str, param: str | None = None) -> Refusal:
+def bad_request(expected: str, param: str | None = None) -> ApiError:
     """A request that cannot be used, in OpenAI's words for it."""
-    return Refusal(400, f"expected {expected}", "invalid_request_error", param=param)
+    return ApiError(400, f"expected {expected}", "invalid_request_error", param=param)
 
 
 def texts_of(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -95,22 +95,22 @@ def _read(body: bytes) -> tuple[dict[str, Any], dict[str, tuple[int, int]], str]
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise bad(f"a body in UTF-8, found a wrong byte at {error.start}") from error
+        raise bad_request(f"a body in UTF-8, found a wrong byte at {error.start}") from error
     try:
         return *_members(text), text
     except RecursionError as error:
-        raise bad("JSON of a reasonable depth, found it nested too deeply") from error
+        raise bad_request("JSON of a reasonable depth, found it nested too deeply") from error
     except (ValueError, IndexError, StopIteration) as error:
-        raise bad(f"a JSON object, found {_brief(error)}") from error
+        raise bad_request(f"a JSON object, found {_brief(error)}") from error
 
 
-def _conversation(model: str, members: dict[str, Any], text: str, span: tuple[int, int]) -> Conversation:
+def _conversation(model: str, members: dict[str, Any], text: str, span: tuple[int, int]) -> ChatRequest:
     messages, stream = members.get("messages"), members.get("stream")
     if not isinstance(stream, bool | None):
-        raise bad("`stream` to be true or false", "stream")
+        raise bad_request("`stream` to be true or false", "stream")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
-        raise bad("`messages` to be a list of objects, at least one", "messages")
-    return Conversation(model, bool(stream), texts_of(messages), text, span, frozenset(members), messages)
+        raise bad_request("`messages` to be a list of objects, at least one", "messages")
+    return ChatRequest(model, bool(stream), texts_of(messages), text, span, frozenset(members), messages)
 
 
 def _text(content: Any) -> str:

@@ -3,7 +3,7 @@
 import json
 
 
-class Refusal(Exception):  # noqa: N818 - not a fault: an answer
+class ApiError(Exception):
     """An HTTP status, the words, and how long to wait before trying again.
 
     Attributes:

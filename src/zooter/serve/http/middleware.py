@@ -9,16 +9,16 @@ from typing import Any
 from zooter.serve.http import auth
 from zooter.serve.http.access_log import AccessLog
 from zooter.serve.http.auth import Receive, Scope, Send
-from zooter.serve.http.errors import Refusal
-from zooter.serve.metrics import Account
-from zooter.serve.settings import Settings
+from zooter.serve.http.errors import ApiError
+from zooter.serve.metrics import Metrics
+from zooter.serve.settings import ServeSettings
 
 ROUTES = ("/", "/route", "/metrics", "/healthz", "/readyz", "/openapi.json", "/favicon.ico")
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
 
 @dataclass
-class Door:
+class Middleware:
     """Wraps the application: keys, how many at once, request ids, refusals, counts, the access log.
 
     Attributes:
@@ -28,8 +28,8 @@ class Door:
     """
 
     app: Callable[[Scope, Receive, Send], Any]
-    settings: Settings
-    account: Account
+    settings: ServeSettings
+    account: Metrics
     allowed: list[bytes]
     log: AccessLog | None
     _at_work: int = field(default=0, init=False)
@@ -55,10 +55,10 @@ class Door:
         try:
             self._check(scope, told)
             await self.app(scope, receive, telling)
-        except Refusal as refusal:
+        except ApiError as refusal:
             told["refused"] = refusal.message
-            await auth.refuse(refusal, receive, telling)
-        except auth.GoneError:
+            await auth.send_error(refusal, receive, telling)
+        except auth.ClientDisconnectedError:
             told["client"] = "gone"
         finally:
             self._at_work -= 1
@@ -71,9 +71,9 @@ class Door:
         if not self.allowed:
             auth.refuse_foreign_pages(headers)
         elif scope["path"] not in auth.OPEN:
-            told["client_key"] = auth.client(headers, self.allowed)
+            told["client_key"] = auth.authenticate(headers, self.allowed)
         if self._at_work > self.settings.at_once and scope["path"] not in auth.OPEN:
-            raise Refusal(503, "expected fewer requests at once", "server_error", "overloaded", retry_after=1)
+            raise ApiError(503, "expected fewer requests at once", "server_error", "overloaded", retry_after=1)
 
     def _note(self, told: dict[str, Any], seconds: float) -> None:
         path = told["path"]

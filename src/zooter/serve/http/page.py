@@ -6,7 +6,7 @@ import importlib.resources
 import re
 
 
-def read() -> tuple[str, dict[str, str]]:
+def read_page() -> tuple[str, dict[str, str]]:
     """The page and its headers."""
     text = importlib.resources.files("zooter.serve.http").joinpath("page.html").read_text(encoding="utf-8")
     policy = (

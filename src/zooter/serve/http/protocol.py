@@ -14,7 +14,7 @@ def protocol(largest_head: int, head_seconds: float) -> type[HttpToolsProtocol]:
     return type("Limited", (_Limited,), {"largest_head": largest_head, "head_seconds": head_seconds})
 
 
-class Joined:
+class CoalescingTransport:
     """A transport that sends what is written in one turn of the event loop in one piece.
 
     An answer's head and body then wake their reader once instead of twice, and wait for the CPU once.
@@ -52,7 +52,7 @@ class _Limited(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
         self._begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -57,7 +57,7 @@ def seconds(header: str | None) -> float | None:
 
 
 @dataclass
-class Seen:
+class ResponseObserver:
     """What went by of an answer: its tokens, and its text where that is kept.
 
     Attributes:

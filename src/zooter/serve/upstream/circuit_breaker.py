@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Breaker:
+class CircuitBreaker:
     """Takes a candidate out after failures in a row; then one request at a time probes whether it is back.
 
     Attributes:
@@ -66,7 +66,7 @@ class Breaker:
 
 
 @dataclass
-class Budget:
+class RetryBudget:
     """Retries allowed: `share` per request, saved up to `reserve`, so that an outage is not answered with a storm."""
 
     share: float

@@ -14,9 +14,9 @@ import aiohttp
 from zooter.data.pool import Candidate
 from zooter.errors import ConfigError
 from zooter.serve.http import sse
-from zooter.serve.http.chat_request import Conversation
-from zooter.serve.settings import Settings
-from zooter.serve.upstream.circuit_breaker import Breaker
+from zooter.serve.http.chat_request import ChatRequest
+from zooter.serve.settings import ServeSettings
+from zooter.serve.upstream.circuit_breaker import CircuitBreaker
 
 PASSED_ON = ("content-type", "retry-after", "openai-processing-ms", "openai-version")
 LARGEST_ERROR = 2**20
@@ -49,7 +49,7 @@ class UpstreamError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class UpstreamResponse:
     """A good answer that has begun.
 
     Attributes:
@@ -69,7 +69,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Upstream:
+class UpstreamClient:
     """How one candidate is reached, and whether it is worth trying.
 
     Attributes:
@@ -77,8 +77,8 @@ class Upstream:
     """
 
     candidate: Candidate
-    settings: Settings
-    breaker: Breaker
+    settings: ServeSettings
+    breaker: CircuitBreaker
     session: aiohttp.ClientSession
     key: str | None
 
@@ -87,7 +87,7 @@ class Upstream:
         """Members that every request gets unless it has them: name → JSON."""
         return {name: json.dumps(value) for name, value in self.candidate.extra.items()}
 
-    async def ask(self, chat: Conversation) -> Answer:
+    async def ask(self, chat: ChatRequest) -> UpstreamResponse:
         """Call it, and return when its answer has begun.
 
         Raises:
@@ -113,7 +113,7 @@ class Upstream:
     def _address(self) -> str:
         return f"{str(self.candidate.url).rstrip('/')}/chat/completions"
 
-    async def _begin(self, response: aiohttp.ClientResponse, stream: bool, limit: asyncio.Timeout) -> Answer:
+    async def _begin(self, response: aiohttp.ClientResponse, stream: bool, limit: asyncio.Timeout) -> UpstreamResponse:
         headers = [
             (name.encode(), self._clean(value.encode()))
             for name in PASSED_ON
@@ -129,14 +129,14 @@ class Upstream:
             first = await anext(pieces, b"")
             if not first:
                 raise UpstreamError("malformed", "a stream without an event")
-            return Answer(headers, None, {}, first, pieces, response.close)
+            return UpstreamResponse(headers, None, {}, first, pieces, response.close)
         begin = await response.content.readany()
         limit.reschedule(asyncio.get_running_loop().time() + self.settings.total)
         whole = self._clean(begin + await _read(response, self.settings.largest_reply, self.settings.idle))
         told = sse.as_object(whole)
         if told is None:
             raise UpstreamError("malformed", "an answer that is no JSON object")
-        return Answer(headers, whole, told, b"", None, response.close)
+        return UpstreamResponse(headers, whole, told, b"", None, response.close)
 
     async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Whole events as they come; what comes in between is kept back, so that a cut never leaves half of one."""
@@ -215,7 +215,7 @@ def _broken(error: Exception) -> UpstreamError:
     return UpstreamError("reset", "a connection that broke")
 
 
-def session(settings: Settings) -> aiohttp.ClientSession:
+def session(settings: ServeSettings) -> aiohttp.ClientSession:
     """The client that all candidates are called with: no cookies, no proxies, no netrc, nothing unpacked."""
     return aiohttp.ClientSession(
         # A server closes an idle connection after 5 s or more; before that it is safe to use again.

@@ -5,28 +5,28 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zooter.serve.http.chat_request import Conversation
-from zooter.serve.http.errors import Refusal
-from zooter.serve.metrics import Account
-from zooter.serve.upstream.circuit_breaker import Budget
-from zooter.serve.upstream.client import Answer, Upstream, UpstreamError
+from zooter.serve.http.chat_request import ChatRequest
+from zooter.serve.http.errors import ApiError
+from zooter.serve.metrics import Metrics
+from zooter.serve.upstream.circuit_breaker import RetryBudget
+from zooter.serve.upstream.client import UpstreamClient, UpstreamError, UpstreamResponse
 
 
 @dataclass(frozen=True)
-class Relay:
+class Failover:
     """Failover before the first byte, within a budget of retries.
 
     Attributes:
         tries: most candidates that are asked for one request.
     """
 
-    budget: Budget
-    account: Account
+    budget: RetryBudget
+    account: Metrics
     tries: int
 
     async def begin(
-        self, order: Sequence[str], upstreams: Mapping[str, Upstream], chat: Conversation
-    ) -> tuple[Upstream, Answer]:
+        self, order: Sequence[str], upstreams: Mapping[str, UpstreamClient], chat: ChatRequest
+    ) -> tuple[UpstreamClient, UpstreamResponse]:
         """The first candidate in order that begins to answer, and its answer.
 
         Raises:
@@ -51,7 +51,7 @@ class Relay:
                 failed.append((name, error))
         raise self._nobody(failed, [upstreams[name] for name in order])
 
-    async def ask(self, upstream: Upstream, chat: Conversation) -> Answer:
+    async def ask(self, upstream: UpstreamClient, chat: ChatRequest) -> UpstreamResponse:
         """One call of an admitted candidate, counted, with its breaker told how it went.
 
         Raises:
@@ -75,10 +75,10 @@ class Relay:
         self.account.upstream_began(name, clock() - start)
         return answer
 
-    def _nobody(self, failed: list[tuple[str, UpstreamError]], asked: list[Upstream]) -> Refusal:
+    def _nobody(self, failed: list[tuple[str, UpstreamError]], asked: list[UpstreamClient]) -> ApiError:
         wait = min((upstream.breaker.wait() for upstream in asked), default=0.0)
         told = "; ".join(f"{name}: {error}" for name, error in failed)
-        return Refusal(
+        return ApiError(
             502 if failed else 503,
             f"no candidate answered ({told})" if failed else "all candidates are left alone after failures",
             "server_error",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter.collect.llm import Replies, json_values
+from zooter.collect.llm import CachedLLM, json_values
 from zooter.collect.responder.protocol import Responder
 from zooter.data.pool import Candidate
 from zooter.data.types import Tags
@@ -130,7 +130,7 @@ class InstagTagger:
 
     def _names(self, queries: Sequence[str]) -> list[list[str]]:
         """The cleaned tags of each query, each once."""
-        replies = Replies(
+        replies = CachedLLM(
             self.responder, self.candidate, self._folder, self.max_failures, self.max_attempts, "tagging", self.replies
         )
         texts = [self.instruction.replace("{query}", query) for query in queries]

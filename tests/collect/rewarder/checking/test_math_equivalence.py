@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zooter.collect.rewarder.checking.math_equivalence import Equivalence
+from zooter.collect.rewarder.checking.math_equivalence import MathEquivalence
 from zooter.collect.rewarder.verify import VerifyRewarder
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
@@ -16,8 +16,8 @@ pytest.importorskip("math_verify")
 
 
 @pytest.fixture(scope="module")
-def algebra() -> Iterator[Equivalence]:
-    found = Equivalence(seconds=20.0)
+def algebra() -> Iterator[MathEquivalence]:
+    found = MathEquivalence(seconds=20.0)
     yield found
     found.close()
 
@@ -37,12 +37,12 @@ def algebra() -> Iterator[Equivalence]:
         ("2", "", False),
     ],
 )
-def test_equal_means_equal_in_value(algebra: Equivalence, reference: str, text: str, holds: bool) -> None:
+def test_equal_means_equal_in_value(algebra: MathEquivalence, reference: str, text: str, holds: bool) -> None:
     assert algebra.holds(reference, text) is holds
 
 
 def test_a_deadline_missed_is_neither_and_the_next_comparison_works() -> None:
-    algebra = Equivalence(seconds=0.5)
+    algebra = MathEquivalence(seconds=0.5)
     assert algebra.holds("1", "1") is True
     started = time.perf_counter()
     assert algebra.holds("1", "$9^{9^{9^{9}}}$") is None
@@ -52,7 +52,7 @@ def test_a_deadline_missed_is_neither_and_the_next_comparison_works() -> None:
 
 
 def test_a_process_that_died_is_started_again() -> None:
-    algebra = Equivalence(seconds=20.0)
+    algebra = MathEquivalence(seconds=20.0)
     assert algebra.holds("1", "1") is True
     assert algebra._process is not None
     algebra._process.kill()
@@ -75,4 +75,4 @@ def test_math_rewards_are_counted_when_they_miss_their_deadline(caplog: pytest.L
 def test_without_math_verify_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'zooter\[math\]'"):
-        Equivalence().holds("1", "1")
+        MathEquivalence().holds("1", "1")

@@ -13,12 +13,12 @@ WORDS = 300  # characters of a server's own words that a message quotes
 FIRST_TOKENS = 10  # that a response keeps, at most
 
 
-class BadReplyError(Exception):
+class BadCompletionError(Exception):
     """A reply with status 200 that is not an answer; worth another try."""
 
 
 @dataclass(frozen=True)
-class Reply:
+class Completion:
     """The parts of an answer that a server gave; None where it did not say."""
 
     text: str
@@ -29,7 +29,7 @@ class Reply:
     output_tokens: int | None
 
 
-def parse(body: bytes, labels: Sequence[str] = ()) -> Reply:
+def parse(body: bytes, labels: Sequence[str] = ()) -> Completion:
     """The first choice of a chat completion.
 
     Raises:
@@ -40,20 +40,20 @@ def parse(body: bytes, labels: Sequence[str] = ()) -> Reply:
         # Not strict: some servers let control characters through as they are.
         found = json.loads(body.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError) as error:
-        raise BadReplyError(f"not JSON: {quote(body.decode('utf-8', 'replace'))}") from error
+        raise BadCompletionError(f"not JSON: {quote(body.decode('utf-8', 'replace'))}") from error
     try:
         choice = found["choices"][0]
         message = choice["message"]
         text = message["content"]
     except (KeyError, IndexError, TypeError) as error:
-        raise BadReplyError(f"no answer in it: {quote(json.dumps(found))}") from error
+        raise BadCompletionError(f"no answer in it: {quote(json.dumps(found))}") from error
     if text is not None and not isinstance(text, str):
-        raise BadReplyError(f"an answer that is no text: {quote(json.dumps(text))}")
+        raise BadCompletionError(f"an answer that is no text: {quote(json.dumps(text))}")
     usage = found.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     reason = choice.get("finish_reason")
-    first = likeliest(_first_position(choice), labels)
-    return Reply(
+    first = likeliest_tokens(_first_position(choice), labels)
+    return Completion(
         text=clean(text or ""),
         finish_reason=reason if isinstance(reason, str) else None,
         margin=margin_of(first, labels),
@@ -74,7 +74,7 @@ def quote(words: str) -> str:
     return line if len(line) <= WORDS else line[:WORDS] + "…"
 
 
-def likeliest(
+def likeliest_tokens(
     told: Iterable[tuple[str, float]], labels: Sequence[str] = (), most: int = FIRST_TOKENS
 ) -> tuple[tuple[str, float], ...]:
     """The likeliest `most` of the first tokens that a server told, likeliest first; or the labels that they begin.
@@ -93,7 +93,7 @@ def likeliest(
         for token, logprob in found:
             meant = [label for label in labels if token.strip() and label.strip().startswith(token.strip())]
             if len(meant) > 1:
-                raise shared_token(meant[0], meant[1], token)
+                raise shared_first_token(meant[0], meant[1], token)
             for label in meant:
                 sums[label] = sums.get(label, 0.0) + math.exp(logprob)
         found = [(label, math.log(prob)) for label, prob in sums.items() if prob > 0]
@@ -108,7 +108,7 @@ def margin_of(first_tokens: Sequence[tuple[str, float]], labels: Sequence[str] =
     return probability_margin(first_tokens) if labels or len(first_tokens) > 1 else None
 
 
-def shared_token(one: str, other: str, token: str) -> ConfigError:
+def shared_first_token(one: str, other: str, token: str) -> ConfigError:
     """The margin between two such labels would always be 0."""
     return ConfigError(
         expected="labels that differ in their first token",

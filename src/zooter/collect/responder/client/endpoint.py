@@ -11,7 +11,7 @@ from enum import Enum
 
 import openai
 
-from zooter.collect.responder.client.completion import BadReplyError, quote
+from zooter.collect.responder.client.completion import BadCompletionError, quote
 from zooter.data.pool import Candidate
 from zooter.errors import ConfigError, ResponderError
 
@@ -23,7 +23,7 @@ _NO_MODEL = ("model_not_found", "invalid_model", "unknown_model")
 _NO_KEY = ("invalid_api_key", "invalid_authentication")
 
 
-class Verdict(Enum):
+class FailureKind(Enum):
     """What a failed try means."""
 
     FATAL = "no call can succeed"
@@ -122,35 +122,35 @@ class Endpoint:
         self.strikes += 1
         self.resume_at = max(self.resume_at, asyncio.get_running_loop().time() + pause)
 
-    def judge(self, error: Exception, model: str) -> Verdict:
+    def judge(self, error: Exception, model: str) -> FailureKind:
         """What a failed try means for the rest."""
         if not isinstance(error, openai.APIStatusError):
-            return Verdict.AGAIN
+            return FailureKind.AGAIN
         status, code = error.status_code, str(error.code or "")
         if status in (401, 404) or code in (*_NO_MONEY, *_NO_MODEL, *_NO_KEY):
-            return Verdict.FATAL
-        if status in (400, 422) and not self.successes and _doubts_the_model(words_of(error), model):
-            return Verdict.FATAL
+            return FailureKind.FATAL
+        if status in (400, 422) and not self.successes and _doubts_the_model(error_message(error), model):
+            return FailureKind.FATAL
         if status == 403:  # a wrong key; or one refused query, when others have been answered
-            return Verdict.NO if self.successes else Verdict.FATAL
+            return FailureKind.NO if self.successes else FailureKind.FATAL
         if status == 429 or (status in (503, 529) and retry_after(error) is not None):
-            return Verdict.LIMIT
+            return FailureKind.LIMIT
         if status in (408, 409) or status >= 500:
-            return Verdict.AGAIN
-        return Verdict.WITHOUT if status in (400, 422) and refused_parameters(error) else Verdict.NO
+            return FailureKind.AGAIN
+        return FailureKind.WITHOUT if status in (400, 422) and refused_parameters(error) else FailureKind.NO
 
     def fatal(self, error: Exception, candidate: Candidate) -> ResponderError:
         """The end of the run, with the server's words."""
         return ResponderError(
             expected=f"{self.url} to answer for {candidate.name!r} (model {candidate.model or candidate.name!r})",
-            found=self.redact(words_of(error)),
+            found=self.redact(error_message(error)),
             do=f"correct the candidate's model, url or key ({self.key_env or 'no key_env is set'}); "
             "what was answered is kept",
         )
 
 
 @dataclass
-class Servers:
+class EndpointPool:
     """What all calls of one event loop share, from the first that asks to the last."""
 
     users: int = 0
@@ -168,13 +168,13 @@ class Servers:
         await asyncio.gather(*(endpoint.client.close() for endpoint in self.endpoints.values()))
 
 
-def words_of(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """Why a try failed, in the server's words where it had any."""
     if isinstance(error, openai.APIStatusError):
         body = error.body
         told = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None
         return f"HTTP {error.status_code}: {quote(str(told or body or error.response.text) or 'no words')}"
-    if isinstance(error, BadReplyError):
+    if isinstance(error, BadCompletionError):
         return f"a reply with {error}"
     if isinstance(error, TimeoutError | openai.APITimeoutError):
         return "no answer in time"
@@ -222,7 +222,7 @@ def refused_parameters(error: Exception, without: Set[str] = frozenset()) -> set
         without: what the call already did without. Probabilities are refused in two steps, for many servers only
             refuse so many of them: without `top_logprobs` fewer are asked for, without `logprobs` none.
     """
-    named = {name for name in OPTIONAL if name in words_of(error) or name == getattr(error, "param", None)}
+    named = {name for name in OPTIONAL if name in error_message(error) or name == getattr(error, "param", None)}
     if named & _PROBABILITIES:
         named = named - _PROBABILITIES | {"logprobs" if "top_logprobs" in without else "top_logprobs"}
     return named

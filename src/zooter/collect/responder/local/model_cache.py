@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 
-class Weighs(Protocol):
+class SizedModel(Protocol):
     """A loaded model."""
 
     @property
@@ -14,11 +14,11 @@ class Weighs(Protocol):
         ...
 
 
-Model = TypeVar("Model", bound=Weighs)
+Model = TypeVar("Model", bound=SizedModel)
 
 
 @dataclass
-class Loaded(Generic[Model]):
+class ModelCache(Generic[Model]):
     """Models by what they were loaded from, the least lately asked first.
 
     Attributes:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, TopPLogitsWarper
 
-from zooter.collect.responder.client.completion import FIRST_TOKENS, shared_token
+from zooter.collect.responder.client.completion import FIRST_TOKENS, shared_first_token
 from zooter.collect.responder.protocol import Sampling
 
 # Odd constants of SplitMix64, as signed integers.
@@ -40,7 +40,7 @@ def _shift(x: Tensor, by: int) -> Tensor:
     return (x >> by) & ((1 << (64 - by)) - 1)
 
 
-class Draw(LogitsProcessor):
+class GumbelSampler(LogitsProcessor):
     """Given to `generate` with greedy decoding: temperature, top-p and the draw; it also keeps the first tokens."""
 
     def __init__(self, sampling: Sampling, seeds: Sequence[int], length: int, labels: Mapping[str, Sequence[int]]):
@@ -53,7 +53,7 @@ class Draw(LogitsProcessor):
         position = input_ids.shape[1] - self.length
         scores = scores.float()
         if position == 0:
-            self.first = likeliest(scores, self.labels)
+            self.first = likeliest_tokens(scores, self.labels)
         if self.temperature == 0:
             return scores
         scores = scores / self.temperature
@@ -62,7 +62,7 @@ class Draw(LogitsProcessor):
         return scores + gumbel(self.seeds.to(scores.device), position, scores.shape[1])
 
 
-def likeliest(scores: Tensor, labels: Mapping[str, Sequence[int]]) -> list[list[tuple[int, float]]]:
+def likeliest_tokens(scores: Tensor, labels: Mapping[str, Sequence[int]]) -> list[list[tuple[int, float]]]:
     """For each row of (b, V) raw scores its likeliest tokens with their natural-log probabilities, likeliest first.
 
     With labels, all labels by their places instead, each with the log of the sum over its first tokens' probabilities.
@@ -87,7 +87,7 @@ def label_tokens(tokenizer: object, labels: Sequence[str]) -> dict[str, list[int
         token = encode(label, add_special_tokens=False)[0]
         if token in found:
             shown = tokenizer.decode([token])  # type: ignore[attr-defined]
-            raise shared_token(found[token], label, shown)
+            raise shared_first_token(found[token], label, shown)
         found[token] = label
     tokens = {label: [token] for token, label in found.items()}
     spaced = {label: encode(" " + label, add_special_tokens=False)[0] for label in labels}

@@ -19,7 +19,7 @@ START_SECONDS = 60.0  # importing the algebra takes seconds, more on a busy mach
 
 
 @dataclass
-class Equivalence:
+class MathEquivalence:
     """A process that compares answers one by one; it starts at first use, and again after each deadline missed.
 
     Attributes:
