@@ -20,8 +20,9 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY)
 	$(BIN)/python train.py $(if $(RECORDS),experiment=recorded "records=$(RECORDS)",experiment=zoo) $(ARGS)
 
+# Two workers; one thread each, as two threads of each would wait for one another.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadscope
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -34,12 +35,12 @@ bench: $(READY)
 	$(BIN)/python benchmarks/selectors_speed.py
 	$(BIN)/python benchmarks/quality.py "$(RECORDS)"
 	$(BIN)/python benchmarks/little_data.py "$(RECORDS)"
-	$(BIN)/python benchmarks/change.py "$(RECORDS)"
-	$(BIN)/python benchmarks/alarms.py "$(RECORDS)"
-	$(BIN)/python benchmarks/luck.py "$(RECORDS)"
+	$(BIN)/python benchmarks/new_task.py "$(RECORDS)"
+	$(BIN)/python benchmarks/drift_power.py "$(RECORDS)"
+	$(BIN)/python benchmarks/noise_ceiling.py "$(RECORDS)"
 	$(BIN)/python train.py experiment=recorded "records=$(RECORDS)" run_dir=runs/bench
 	$(BIN)/python benchmarks/decide.py runs/bench/export --long
-	$(BIN)/python benchmarks/start.py runs/bench/export
+	$(BIN)/python benchmarks/cold_start.py runs/bench/export
 	$(BIN)/python benchmarks/serve.py runs/bench/export
 
 # Rebuilds the embedded candidates and their reward model from nothing.

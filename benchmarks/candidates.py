@@ -1,4 +1,4 @@
-"""The zoo's table (each candidate per skill) and its speeds on this machine.
+"""Print the zoo's accuracies (each candidate per skill) and its speeds on this machine.
 
 With data/ on PYTHONPATH:
 
@@ -22,11 +22,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForSequenceClassification
-from zoo.answer import answer
+from zoo.answer import respond
 from zoo.folder import load
 from zoo.plan import MEMBERS, REWARDER, TIERS
 from zoo.report import measure
-from zoo.rewarder import dialogue, rewards_of
+from zoo.rewarder import compute_rewards, format_dialogue
 
 from zooter.collect.reader.skills.generate import generate
 from zooter.metrics import baselines, routing
@@ -36,7 +36,7 @@ NAMES = [member.name for member in MEMBERS]
 
 
 def skill_table(measured: dict) -> Table:
-    """Accuracy of each candidate per skill in percent, the best of a row in bold."""
+    """Format the accuracy of each candidate per skill in percent, the best of a row in bold."""
     table = Table(
         "skill", *(name.removeprefix("zoo-") for name in NAMES), title="Greedy accuracy on held-out queries, %"
     )
@@ -54,7 +54,7 @@ def skill_table(measured: dict) -> Table:
 
 
 def add_row(table: Table, name: str, shares: list[float]) -> None:
-    """One row of shares as percentages."""
+    """Add a row of shares as percentages, the best in bold."""
     top = max(shares)
     table.add_row(
         name, *(f"[bold]{100 * share:.0f}[/bold]" if share == top else f"{100 * share:.0f}" for share in shares)
@@ -62,7 +62,7 @@ def add_row(table: Table, name: str, shares: list[float]) -> None:
 
 
 def speeds(folder: Path, count: int, batch: int) -> Table:
-    """Seconds for one greedy response of every candidate to ``count`` queries, and for rewarding them all."""
+    """Measure the seconds of one greedy response of every candidate to `count` queries, and of rewarding them all."""
     queries = generate(count, 0, "train")
     table = Table(
         "model",
@@ -70,26 +70,28 @@ def speeds(folder: Path, count: int, batch: int) -> Table:
         "per second",
         title=f"{count} queries, batches of {batch}, {torch.get_num_threads()} threads",
     )
-    read, total = [], 0.0
+    dialogues, total = [], 0.0
     for name in NAMES:
         model, tokenizer = load(folder / name)
         start = time.perf_counter()
-        answers = answer(model, tokenizer, queries, batch=batch)
+        responses = respond(model, tokenizer, queries, batch=batch)
         seconds = time.perf_counter() - start
         total += seconds
-        read += [dialogue(tokenizer, query.text, item.text) for query, item in zip(queries, answers, strict=True)]
+        dialogues += [
+            format_dialogue(tokenizer, query.text, item.text) for query, item in zip(queries, responses, strict=True)
+        ]
         table.add_row(name, f"{seconds:.1f}", f"{count / seconds:.0f}")
-    table.add_row("all candidates", f"{total:.1f}", f"{len(read) / total:.0f}")
+    table.add_row("all candidates", f"{total:.1f}", f"{len(dialogues) / total:.0f}")
     model, tokenizer = load(folder / REWARDER, AutoModelForSequenceClassification)
     start = time.perf_counter()
-    rewards_of(model, tokenizer, read, batch)
+    compute_rewards(model, tokenizer, dialogues, batch)
     seconds = time.perf_counter() - start
-    table.add_row(f"{REWARDER} ({len(read)} pairs)", f"{seconds:.1f}", f"{len(read) / seconds:.0f}")
+    table.add_row(f"{REWARDER} ({len(dialogues)} pairs)", f"{seconds:.1f}", f"{len(dialogues) / seconds:.0f}")
     return table
 
 
 def cascade_table(measured: dict) -> Table:
-    """Percent right when the larger tier answers a share of the queries."""
+    """Format the percentage of right answers when the larger tier answers a share of the queries."""
     rows = measured["cascade"]
     table = Table("asked of the larger tier", *(f"{row['share']:.0%}" for row in rows), title=" → ".join(TIERS))
     for key in ("margin", "random"):
@@ -98,41 +100,43 @@ def cascade_table(measured: dict) -> Table:
 
 
 def smoothing(records: Path, folds: int) -> Table:
-    """Share right of routers trained with several β, and the difference to β = 1 with its paired 95 % interval.
+    """Compare routers trained with several β by their share of right answers, with paired 95 % intervals against β = 1.
 
-    ``default``: the library's own net. ``plain net``: ZOOTER's, where tags are in the labels alone.
+    `default` is the library's own net; `plain net` is ZOOTER's, where tags are in the labels alone.
     """
     methods = {
-        f"default, β {beta}": partial(quality.ours, label=TagSmoothing(beta=beta)) for beta in (1.0, 0.3, "auto")
+        f"default, β {beta}": partial(quality.train_default, label=TagSmoothing(beta=beta))
+        for beta in (1.0, 0.3, "auto")
     }
     methods["default, β 0.3, soften then average"] = partial(
-        quality.ours, label=TagSmoothing(beta=0.3, order=quality.PLAIN.order)
+        quality.train_default, label=TagSmoothing(beta=0.3, order=quality.PLAIN.order)
     )
     for beta in (1.0, 0.3):
-        methods[f"plain net, β {beta}"] = partial(quality.plain, label=quality.replace(quality.PLAIN, beta=beta))
-    got: dict[str, list[np.ndarray]] = {name: [] for name in methods}
-    quality.quiet()
+        methods[f"plain net, β {beta}"] = partial(quality.train_plain, label=quality.replace(quality.PLAIN, beta=beta))
+    rewards: dict[str, list[np.ndarray]] = {name: [] for name in methods}
+    quality.limit_output()
     with tempfile.TemporaryDirectory() as folder:
-        data, given = quality.load(records.resolve(), Path(folder))
-        read = data.records
-        for part in given.split.parts(read.queries, folds):
-            order, truth = baselines.rank_by_mean_reward(read.rewards.take(part.train)), read.truth.take(part.test)
+        data, settings = quality.load_data(records.resolve(), Path(folder))
+        table = data.records
+        for part in settings.split.parts(table.queries, folds):
+            order = baselines.rank_by_mean_reward(table.rewards.take(part.train))
+            truth = table.truth.take(part.test)
             for name, method in methods.items():
-                chosen = routing.choose(method(data, part, None, given), truth.observed, order)
-                got[name].append(truth.values[np.arange(len(chosen)), chosen])
-    right = {name: np.concatenate(parts) for name, parts in got.items()}
-    count = len(next(iter(right.values())))
-    table = Table("router", "right, %", "− β = 1, points", "95 %", title=f"{count:,} queries, each tested out of fold")
-    for name, values in right.items():
-        columns = np.stack([values, right[name.split(",")[0] + ", β 1.0"]])
-        low, high = routing.paired_bootstrap(columns, lambda one, other: np.asarray(one - other))
+                chosen = routing.best_candidates(method(data, part, None, settings), truth.observed, order)
+                rewards[name].append(truth.values[np.arange(len(chosen)), chosen])
+    correct = {name: np.concatenate(parts) for name, parts in rewards.items()}
+    count = len(next(iter(correct.values())))
+    view = Table("router", "right, %", "− β = 1, points", "95 %", title=f"{count:,} queries, each tested out of fold")
+    for name, values in correct.items():
+        columns = np.stack([values, correct[name.split(",")[0] + ", β 1.0"]])
+        low, high = routing.paired_bootstrap(columns, lambda mean, base_mean: np.asarray(mean - base_mean))
         gain = f"{100 * (columns[0] - columns[1]).mean():+.1f}"
-        table.add_row(name, f"{100 * values.mean():.1f}", gain, f"{100 * low:+.1f}…{100 * high:+.1f}")
-    return table
+        view.add_row(name, f"{100 * values.mean():.1f}", gain, f"{100 * low:+.1f}…{100 * high:+.1f}")
+    return view
 
 
 def main() -> None:
-    """Prints everything."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("data/zoo"))
     parser.add_argument("--measure", action="store_true", help="measure the table again instead of reading it")
@@ -140,16 +144,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--beta", type=Path, help="compare β on this recorded table instead")
     parser.add_argument("--folds", type=int, default=5)
-    given = parser.parse_args()
-    if given.beta:
-        Console(width=150).print(smoothing(given.beta, given.folds))
+    arguments = parser.parse_args()
+    if arguments.beta:
+        Console(width=150).print(smoothing(arguments.beta, arguments.folds))
         return
-    measured = measure(given.folder) if given.measure else json.loads((given.folder / "measured.json").read_text())
+    measured = (
+        measure(arguments.folder) if arguments.measure else json.loads((arguments.folder / "measured.json").read_text())
+    )
     console = Console(width=150)
     console.print(skill_table(measured))
     console.print(cascade_table(measured))
     console.print(f"oracle {measured['oracle']:.1%}   reward model {json.dumps(measured['rewarder'])}")
-    console.print(speeds(given.folder, given.count, given.batch))
+    console.print(speeds(arguments.folder, arguments.count, arguments.batch))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How long one decision takes: `python benchmarks/decide.py EXPORT [--long]`.
+"""Measure how long one decision takes: `python benchmarks/decide.py EXPORT [--long]`.
 
 The export's int8 and float32 ONNX forms (tokenizer, surface features and head included) beside the same net in torch,
 and two encoders that routers of others use, with random weights, as speed does not depend on them: xlm-roberta-base
 (the size of RouteLLM's BERT router) and mdeberta-v3-base (ZOOTER's paper). The machine's float32 matrix product is
-measured in the same run; what is measured takes turns, so that other load falls on all alike; on a busy machine the
-CPU's time tells more than the clock. `--long` adds 128 and 512 tokens, batches of 8 and 32, and two cores.
+measured in the same run; the forms take turns, so that other load affects all of them alike; on a busy machine the
+CPU's time is more reliable than the clock. `--long` adds 128 and 512 tokens, batches of 8 and 32, and two cores.
 """
 
 import argparse
@@ -32,12 +32,12 @@ WORDS = (
 
 
 def text(tokens: int, seed: int) -> str:
-    """A text of about so many tokens: words that the tokenizer knows whole, and its two marks."""
+    """Make a text of about `tokens` tokens: words that are one token each, and the two special tokens."""
     return " ".join(np.random.default_rng(seed).choice(WORDS.split(), max(tokens - 2, 1)))
 
 
-def others() -> dict[str, Callable[[int, int], None]]:
-    """Encoders with random weights, as functions of batch and length."""
+def reference_encoders() -> dict[str, Callable[[int, int], None]]:
+    """Make encoders with random weights, as functions of batch size and length."""
     xlm = XLMRobertaConfig(
         vocab_size=250_002, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072,
         max_position_embeddings=514, type_vocab_size=1, pad_token_id=1,
@@ -47,11 +47,11 @@ def others() -> dict[str, Callable[[int, int], None]]:
         max_position_embeddings=512, relative_attention=True, position_buckets=256, norm_rel_ebd="layer_norm",
         share_att_key=True, pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0,
     )  # fmt: skip
-    found: dict[str, Callable[[int, int], None]] = {}
+    functions: dict[str, Callable[[int, int], None]] = {}
     for name, model in (("xlm-roberta-base", XLMRobertaModel(xlm)), ("mdeberta-v3-base", DebertaV2Model(mdeberta))):
         model.eval()
-        found[f"torch float32, {name}"] = lambda batch, length, model=model: _forward(model, batch, length)
-    return found
+        functions[f"torch float32, {name}"] = lambda batch, length, model=model: _forward(model, batch, length)
+    return functions
 
 
 @torch.inference_mode()
@@ -60,13 +60,13 @@ def _forward(model: torch.nn.Module, batch: int, length: int) -> None:
     model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
 
 
-def ours(export: Path, threads: int) -> dict[str, Callable[[int, int], None]]:
-    """The export's forms, from texts to choices."""
-    net = Torch.load(export, "cpu")
+def export_forms(export: Path, threads: int) -> dict[str, Callable[[int, int], None]]:
+    """Load the export's forms, from texts to choices, as functions of batch size and length."""
+    net = Torch.from_export(export, "cpu")
     backbone = net.encoder.backbone()  # loaded once, not at each call as `Torch.route` does
     forms: dict[str, Callable[[int, int], None]] = {}
     for precision in ("int8", "float32"):
-        router = OnnxRouter.load(export, threads, precision)
+        router = OnnxRouter.from_export(export, threads, precision)
         forms[f"ONNX {precision}"] = lambda batch, length, router=router: router.route(_texts(batch, length)) and None
     forms["torch float32, the same net"] = lambda batch, length: _torch(net, backbone, _texts(batch, length))
     return forms
@@ -77,7 +77,7 @@ def _torch(net: Torch, backbone: torch.nn.Module, texts: list[str]) -> None:
     from zooter.router.encoder import mean_pool
 
     tokens, mask = net.encoder.pad(net.encoder.tokenize(texts))
-    net.look(texts, mean_pool(backbone, tokens, mask, net.encoder.layers).numpy())
+    net.route_embedded(texts, mean_pool(backbone, tokens, mask, net.encoder.layers).numpy())
 
 
 def _texts(batch: int, length: int) -> list[str]:
@@ -85,46 +85,48 @@ def _texts(batch: int, length: int) -> list[str]:
 
 
 def product_rate(seconds: float = 2.0) -> float:
-    """Best GFLOP/s of a float32 matrix product of 1024×1024."""
+    """Measure the best GFLOP/s of a float32 matrix product of 1024×1024."""
     a, b = torch.rand(1024, 1024), torch.rand(1024, 1024)
     best, until = np.inf, time.perf_counter() + seconds
     while time.perf_counter() < until:
-        began = time.perf_counter()
+        clock_started = time.perf_counter()
         a @ b
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.perf_counter() - clock_started)
     return 2 * 1024**3 / best / 1e9
 
 
-def measure(what: dict[str, Callable[[int, int], None]], batch: int, length: int) -> dict[str, np.ndarray]:
-    """(2, calls) seconds of each call, on the clock and of the CPU; all take turns until the time is over."""
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in what}
-    for call in what.values():
+def measure(functions: dict[str, Callable[[int, int], None]], batch: int, length: int) -> dict[str, np.ndarray]:
+    """Measure (2, calls) seconds of each call, on the clock and of the CPU; all functions take turns."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
+    for call in functions.values():
         call(batch, length)
-    until = time.perf_counter() + SECONDS * len(what)
+    until = time.perf_counter() + SECONDS * len(functions)
     while time.perf_counter() < until or len(next(iter(seconds.values()))) < 3:
-        for name, call in what.items():
-            turn = time.perf_counter()
-            while time.perf_counter() - turn < 0.1:
-                began, worked = time.perf_counter(), time.process_time()
+        for name, call in functions.items():
+            turn_started = time.perf_counter()
+            while time.perf_counter() - turn_started < 0.1:
+                clock_started, cpu_started = time.perf_counter(), time.process_time()
                 call(batch, length)
-                seconds[name].append((time.perf_counter() - began, time.process_time() - worked))
+                seconds[name].append((time.perf_counter() - clock_started, time.process_time() - cpu_started))
     return {name: np.array(values).T for name, values in seconds.items()}
 
 
-def show(console: Console, what: dict[str, Callable[[int, int], None]], batch: int, length: int, cores: int) -> None:
+def show(
+    console: Console, functions: dict[str, Callable[[int, int], None]], batch: int, length: int, cores: int
+) -> None:
     rate = product_rate()
-    found = measure(what, batch, length)
-    first, worked_first = np.median(found["ONNX int8"], axis=1)
+    functions = measure(functions, batch, length)
+    first, worked_first = np.median(functions["ONNX int8"], axis=1)
     table = Table(title=f"{length} tokens, batch of {batch}, {cores} core{'s' * (cores > 1)}; float32 product "
                         f"{rate:.0f} GFLOP/s")  # fmt: skip
     table.add_column("form")
     for heading in ("p50, ms", "p95", "p99", "queries/s", "× int8", "CPU, ms", "× int8", "of 4 × product"):
         table.add_column(heading, justify="right")
-    for name, (seconds, worked) in found.items():
-        cpu = float(np.median(worked))
+    for name, (seconds, cpu_started) in functions.items():
+        cpu = float(np.median(cpu_started))
         p50, p95, p99 = np.percentile(seconds, (50, 95, 99))
-        read = min(length, MAX_LENGTH) * batch
-        reached = FLOPS_PER_TOKEN * read / p50 / 1e9 / (4 * rate) if "int8" in name else None
+        tokens_read = min(length, MAX_LENGTH) * batch
+        reached = FLOPS_PER_TOKEN * tokens_read / p50 / 1e9 / (4 * rate) if "int8" in name else None
         table.add_row(
             name, *(f"{1e3 * value:.2f}" for value in (p50, p95, p99)), f"{batch / p50:.0f}", f"{p50 / first:.1f}",
             f"{1e3 * cpu:.2f}", f"{cpu / worked_first:.1f}",
@@ -137,16 +139,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("export", type=Path)
     parser.add_argument("--long", action="store_true", help="128 and 512 tokens, batches, two cores")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     console = Console()
     cases = [(1, 1, 32)]
-    if told.long:
+    if arguments.long:
         cases += [(1, 1, 128), (1, 1, 512), (1, 8, 32), (1, 32, 32), (2, 1, 32), (2, 8, 32), (2, 32, 32)]
     for cores in sorted({case[0] for case in cases}):
         torch.set_num_threads(cores)
-        what = {**ours(told.export, cores), **others()}
+        functions = {**export_forms(arguments.export, cores), **reference_encoders()}
         for batch, length in [case[1:] for case in cases if case[0] == cores]:
-            show(console, what, batch, length, cores)
+            show(console, functions, batch, length, cores)
 
 
 if __name__ == "__main__":

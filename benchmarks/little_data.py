@@ -1,4 +1,4 @@
-"""How many labelled queries routing needs: `python benchmarks/little_data.py RECORDS [--sizes 50 100 …] [--draws 4]`.
+"""Measure how many labels routing needs: `python benchmarks/little_data.py RECORDS [--sizes 50 100 …] [--draws 4]`.
 
 For each size, draws of that many training queries, each judged on all queries of one held-out fold: the default with
 its fall-back, the same without, kNN, and the single model that the few queries show to be best. Shares of the gap are
@@ -10,12 +10,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from quality import fold_of, load, quiet
+from quality import fold_of, limit_output, load_data
 from rich.console import Console
 from rich.table import Table
 from rivals import knn_regression
 
-from zooter.commands.train import TrainingData
+from zooter.commands.train_part import TrainingData
 from zooter.commands.train_settings import TrainSettings
 from zooter.data.split import Part
 from zooter.data.types import Floats, Tags
@@ -26,19 +26,21 @@ from zooter.training.prepare import fit_initial_head, resolve_weights
 SIZES = (50, 100, 200, 500, 1_000, 2_000, 4_900)
 
 
-def shares(data: TrainingData, given: TrainSettings, part: Part, size: int, seed: int) -> dict[str, float]:
-    """Method → share of the gap closed on the test queries, trained on `size` of the others."""
+def shares(data: TrainingData, settings: TrainSettings, part: Part, size: int, seed: int) -> dict[str, float]:
+    """Compute each method's share of the gap closed on the test queries, trained on `size` of the others."""
     others = np.concatenate([part.train, part.val])
     rows = np.sort(np.random.default_rng(seed).permutation(others)[:size])
     rewards = data.records.rewards
-    seen, test = rewards.take(rows), rewards.take(part.test)
-    views: list[Tags] = [data.records.tags.take(rows)]
-    views.append(head_init.cluster_tags([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
+    train_rewards, test = rewards.take(rows), rewards.take(part.test)
+    tag_sets: list[Tags] = [data.records.tags.take(rows)]
+    tag_sets.append(head_init.cluster_tags([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
     head, _, weights = resolve_weights(
-        fit_initial_head(views[0], data.features[rows], seen, views, given.net, seed), given.label, seed
+        fit_initial_head(tag_sets[0], data.features[rows], train_rewards, tag_sets, settings.net, seed),
+        settings.label,
+        seed,
     )
-    routed = head.expected(data.features[part.test]).detach().double().numpy()
-    order = baselines.rank_by_mean_reward(seen)
+    routed = head.expected_rewards(data.features[part.test]).detach().double().numpy()
+    order = baselines.rank_by_mean_reward(train_rewards)
     single = baselines.preference_from_order(order, len(part.test))
     preferences: dict[str, Floats] = {
         "best single": single,
@@ -47,12 +49,12 @@ def shares(data: TrainingData, given: TrainSettings, part: Part, size: int, seed
         "default": routed if weights.routes else single,
     }
     best = baselines.rank_by_mean_reward(rewards.take(others))[0]
-    got = {name: routing.choose(p, test.observed, order) for name, p in preferences.items()}
-    lines = np.arange(len(part.test))
+    choices = {name: routing.best_candidates(p, test.observed, order) for name, p in preferences.items()}
+    row_numbers = np.arange(len(part.test))
     oracle, base = np.nanmax(test.values, axis=1), test.values[:, best]
     return {
-        name: float(routing.gap_closed(test.values[lines, picked].mean(), base.mean(), oracle.mean()))
-        for name, picked in got.items()
+        name: float(routing.gap_closed(test.values[row_numbers, columns].mean(), base.mean(), oracle.mean()))
+        for name, columns in choices.items()
     } | {"routes": float(weights.routes)}
 
 
@@ -61,26 +63,29 @@ def main() -> None:
     parser.add_argument("records", type=Path)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
     parser.add_argument("--draws", type=int, default=4)
-    parser.add_argument(
-        "--seed", type=int, default=100, help="of the first draw; 0 to 13 have been looked at in choosing"
-    )
-    told = parser.parse_args()
-    quiet()
-    shown = Table(title=f"{told.records.name}, {told.draws} draws: share of the gap closed, %")
+    parser.add_argument("--seed", type=int, default=100, help="of the first draw; 0 to 13 were used to choose settings")
+    arguments = parser.parse_args()
+    limit_output()
+    view = Table(title=f"{arguments.records.name}, {arguments.draws} draws: share of the gap closed, %")
     names = ("best single", "kNN", "without fall-back", "default")
     for heading in ("queries", *names, "− best single, worst", "without fall-back", "routes"):
-        shown.add_column(heading, justify="right")
+        view.add_column(heading, justify="right")
     with tempfile.TemporaryDirectory() as folder:
-        data, given = load(told.records.resolve(), Path(folder), "0")
-        parts = given.split.parts(data.records.queries, 5)
-        for size in told.sizes:
-            found = [shares(data, given, parts[draw % 5], size, told.seed + draw) for draw in range(told.draws)]
-            mean = {name: np.mean([one[name] for one in found]) for name in found[0]}
-            worst = [min(one[name] - one["best single"] for one in found) for name in ("default", "without fall-back")]
+        data, settings = load_data(arguments.records.resolve(), Path(folder), "0")
+        parts = settings.split.parts(data.records.queries, 5)
+        for size in arguments.sizes:
+            draws = [
+                shares(data, settings, parts[draw % 5], size, arguments.seed + draw) for draw in range(arguments.draws)
+            ]
+            mean = {name: np.mean([draw_shares[name] for draw_shares in draws]) for name in draws[0]}
+            worst = [
+                min(draw_shares[name] - draw_shares["best single"] for draw_shares in draws)
+                for name in ("default", "without fall-back")
+            ]
             cells = [f"{100 * mean[name]:.1f}" for name in names]
-            shown.add_row(f"{size:,}", *cells, *(f"{100 * w:.1f}" for w in worst), f"{mean['routes']:.0%}")
+            view.add_row(f"{size:,}", *cells, *(f"{100 * w:.1f}" for w in worst), f"{mean['routes']:.0%}")
             Console(stderr=True).print(size, mean)
-    Console(width=120).print(shown)
+    Console(width=120).print(view)
 
 
 if __name__ == "__main__":

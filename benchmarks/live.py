@@ -1,10 +1,10 @@
-"""How long a live cascade takes beside the ideal: `python benchmarks/live.py`.
+"""Compare the time of a live cascade with the ideal: `python benchmarks/live.py`.
 
 200 queries, a small candidate and a large one behind one server, which answers after 200 ms from a process of its own
-and takes 32 calls at a time; the margins send 40 % of the queries on. Beside it, as many calls without any selector,
-all known from the start: what this machine can do at the moment.
+and takes 32 calls at a time; the margins escalate 40 % of the queries. For comparison, as many calls without any
+selector, all posted at the start: the most that this machine can do at the moment.
 
-Then the zoo's two tiers, which run here, with few queries in flight: what it takes that candidates stay loaded.
+Then the zoo's two tiers, which run in this process, with few queries in flight: the effect of keeping models loaded.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ IDEAL = QUERIES * (1 + SHARE) * SECONDS / CONCURRENCY
 
 
 def answer(body: dict[str, Any], number: int) -> Reply:
-    """Two queries of five have a margin of 0.1, the others of 0.8."""
+    """Answer two queries of five with a margin of 0.1, the others with 0.8."""
     unsure = int(body["messages"][-1]["content"].split()[-1]) % 5 < 5 * SHARE
     first, second = (0.5, 0.4) if unsure else (0.9, 0.1)
     top = [{"token": "A", "logprob": math.log(first)}, {"token": "B", "logprob": math.log(second)}]
@@ -53,28 +53,30 @@ def _serve(address: "multiprocessing.Queue[str]") -> None:
 
 
 def cascade(url: str) -> tuple[float, float]:
-    """Seconds of one run, and seconds of this process's processor."""
+    """Run the cascade, and return its seconds and this process's seconds of CPU."""
     pool = Pool((Candidate("small", price=1.0, url=url), Candidate("large", price=5.0, url=url)))
-    flight = LiveEvaluator(pool, OpenAIResponder(concurrency=CONCURRENCY))
-    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(running=False, fixed=(0.5,)))
+    evaluator = LiveEvaluator(pool, OpenAIResponder(concurrency=CONCURRENCY))
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(online_threshold=False, fixed=(0.5,)))
     queries = [Query(str(i), f"This is query {i}") for i in range(QUERIES)]
-    started, busy = time.perf_counter(), time.process_time()
-    decided = asyncio.run(flight.run(selector, queries))
-    seconds, busy = time.perf_counter() - started, time.process_time() - busy
-    calls = [one.ledger.calls.total() for one in decided]
-    if calls.count(2) != QUERIES * SHARE or any(one.ledger.failed for one in decided):
+    started, cpu_seconds = time.perf_counter(), time.process_time()
+    selections = asyncio.run(evaluator.run(selector, queries))
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_seconds
+    calls = [recorded.ledger.calls.total() for recorded in selections]
+    if calls.count(2) != QUERIES * SHARE or any(recorded.ledger.failed for recorded in selections):
         raise SystemExit(f"{calls.count(2)} of {QUERIES} went on")
-    return seconds, busy
+    return seconds, cpu_seconds
 
 
 def plain(url: str) -> float:
-    """Seconds of as many calls, asked for at once."""
+    """Make as many calls at once, and return their seconds."""
     candidate = Candidate("small", url=url)
     count = int(QUERIES * (1 + SHARE))
     requests = [Request(Query(str(i), f"This is query {i}"), candidate) for i in range(count)]
 
     async def ask() -> int:
-        return sum([one.error is None async for one in OpenAIResponder(concurrency=CONCURRENCY).respond(requests)])
+        return sum(
+            [recorded.error is None async for recorded in OpenAIResponder(concurrency=CONCURRENCY).respond(requests)]
+        )
 
     started = time.perf_counter()
     if asyncio.run(ask()) != count:
@@ -83,15 +85,15 @@ def plain(url: str) -> float:
 
 
 def local(keep_bytes: float) -> tuple[int, float]:
-    """How often candidates were loaded, and seconds of this process's processor."""
+    """Run a local cascade, and return how often models were loaded and this process's seconds of CPU."""
     pool = Pool(tuple(Candidate(name, price=1.0, model=str(ZOO / name)) for name in ("zoo-page", "zoo-sage")))
     sampling = Sampling(temperature=0.0, max_new_tokens=12)
-    flight = LiveEvaluator(pool, HuggingFaceResponder(sampling, device="cpu", keep_bytes=keep_bytes), in_flight=16)
-    selector = MarginSelector(pool.names, threshold=EscalationThreshold(running=False, fixed=(0.5,)))
+    evaluator = LiveEvaluator(pool, HuggingFaceResponder(sampling, device="cpu", keep_bytes=keep_bytes), in_flight=16)
+    selector = MarginSelector(pool.names, threshold=EscalationThreshold(online_threshold=False, fixed=(0.5,)))
     with patch.object(LocalModel, "load", wraps=LocalModel.load) as load:
-        busy = time.process_time()
-        asyncio.run(flight.run(selector, ZooReader(QUERIES).read()))
-        return load.call_count, time.process_time() - busy
+        cpu_seconds = time.process_time()
+        asyncio.run(evaluator.run(selector, ZooReader(QUERIES).read()))
+        return load.call_count, time.process_time() - cpu_seconds
 
 
 def main() -> None:
@@ -100,27 +102,27 @@ def main() -> None:
     process.start()
     try:
         url = address.get()
-        both = [(cascade(url), plain(url)) for _ in range(5)]
+        runs_and_calls = [(cascade(url), plain(url)) for _ in range(5)]
     finally:
         process.kill()
-    runs, calls = sorted(run for run, _ in both), sorted(run for _, run in both)
-    shown = Table(title=f"{QUERIES} queries through a cascade, {SHARE:.0%} go on, {CONCURRENCY} calls at a time")
+    runs, calls = sorted(run for run, _ in runs_and_calls), sorted(run for _, run in runs_and_calls)
+    view = Table(title=f"{QUERIES} queries through a cascade, {SHARE:.0%} go on, {CONCURRENCY} calls at a time")
     for heading in ("of 5 runs", "seconds", "over the ideal", "bound", "processor"):
-        shown.add_column(heading, justify="left" if heading == "of 5 runs" else "right")
-    for name, (seconds, busy) in (("best", runs[0]), ("median", runs[2]), ("worst", runs[4])):
-        shown.add_row(name, f"{seconds:.2f}", f"{seconds / IDEAL:.2f}×", "≤ 1.3×", f"{busy:.2f} s")
+        view.add_column(heading, justify="left" if heading == "of 5 runs" else "right")
+    for name, (seconds, cpu_seconds) in (("best", runs[0]), ("median", runs[2]), ("worst", runs[4])):
+        view.add_row(name, f"{seconds:.2f}", f"{seconds / IDEAL:.2f}×", "≤ 1.3×", f"{cpu_seconds:.2f} s")
     for name, seconds in (("best, calls alone", calls[0]), ("median, calls alone", calls[2])):
-        shown.add_row(name, f"{seconds:.2f}", f"{seconds / IDEAL:.2f}×", "", "")
-    shown.add_row("ideal", f"{IDEAL:.2f}", "", "", "")
-    Console().print(shown)
-    here = Table(title=f"{QUERIES} queries through zoo-page and zoo-sage, 16 in flight")
+        view.add_row(name, f"{seconds:.2f}", f"{seconds / IDEAL:.2f}×", "", "")
+    view.add_row("ideal", f"{IDEAL:.2f}", "", "", "")
+    Console().print(view)
+    local_view = Table(title=f"{QUERIES} queries through zoo-page and zoo-sage, 16 in flight")
     for heading in ("weights", "loads", "processor"):
-        here.add_column(heading, justify="left" if heading == "weights" else "right")
+        local_view.add_column(heading, justify="left" if heading == "weights" else "right")
     local(0.0)  # imports what generates
     for name, keep_bytes in (("stay loaded", 4e9), ("go after each call", 0.0)):
-        loads, busy = local(keep_bytes)
-        here.add_row(name, str(loads), f"{busy:.1f} s")
-    Console().print(here)
+        loads, cpu_seconds = local(keep_bytes)
+        local_view.add_row(name, str(loads), f"{cpu_seconds:.1f} s")
+    Console().print(local_view)
 
 
 if __name__ == "__main__":

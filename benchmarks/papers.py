@@ -1,8 +1,8 @@
-"""What Margin Sampling and ModelSwitch claim, tried on the embedded zoo.
+"""Test the claims of Margin Sampling and ModelSwitch on the embedded zoo.
 
 python benchmarks/papers.py --out docs/papers.md
 
-The candidates answer live, and every answer is kept under `--cache`: a second run asks nothing. `--only margin switch
+The candidates answer live, and every answer is cached under `--cache`: a second run asks nothing. `--only margin switch
 debates` runs some of the three parts.
 """
 
@@ -20,24 +20,24 @@ PARTS = {"margin": papers_margin.section, "switch": papers_switch.section, "deba
 
 
 def main() -> None:
-    """Prints Markdown, or writes it."""
+    """Print Markdown, or write it to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="a file for the Markdown, in place of the screen")
     parser.add_argument("--cache", type=Path, default=Path("cache"))
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.manual_seed(0)
     lines = ["# What the papers claim, tried on the embedded zoo", "", *INTRODUCTION]
-    for name in given.only:
+    for name in arguments.only:
         started = time.monotonic()
-        lines += PARTS[name](given.cache)
+        lines += PARTS[name](arguments.cache)
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
     text = "\n".join(lines).rstrip() + "\n"
-    if given.out is None:
+    if arguments.out is None:
         print(text)
     else:
-        given.out.write_text(text, encoding="utf-8")
+        arguments.out.write_text(text, encoding="utf-8")
 
 
 INTRODUCTION = [

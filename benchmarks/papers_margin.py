@@ -1,4 +1,4 @@
-"""Margin Sampling's claims on the zoo: a cascade by the small model's margin against those that learn."""
+"""Test Margin Sampling's claims on the zoo: a cascade by the small model's margin against selectors that learn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from papers_zoo import KeptEncoder, ahead, asked, draw, points, some, table, verdict, zoo
+from papers_zoo import CachedEncoder, collect_table, compare, draw, points, sub_pool, table, verdict, zoo
 
 from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats
@@ -24,8 +24,7 @@ RATIOS = (3.0, 5.0, 10.0)  # what a call of the large candidate costs, in calls 
 
 @dataclass(frozen=True)
 class Tables:
-    """Two candidates' greedy answers: rows to train on (the first half of them are once, all are twice), to validate
-    on and to test on."""
+    """Two candidates' greedy answers for training (the first half, or all, of the rows), validation and test."""
 
     training: ResponseTable
     validation: ResponseTable
@@ -37,33 +36,33 @@ class Tables:
         return small, large
 
 
-def tables(cache: Path) -> Tables:
-    """The cheapest and the dearest candidate of the zoo."""
+def make_tables(cache: Path) -> Tables:
+    """Collect the answers of the cheapest and of the dearest candidate of the zoo."""
     pool = zoo()
-    of_price = sorted(pool.candidates, key=lambda candidate: candidate.price or 0.0)
-    pair = some(pool, [of_price[0].name, of_price[-1].name])
+    by_price = sorted(pool.candidates, key=lambda candidate: candidate.price or 0.0)
+    pair = sub_pool(pool, [by_price[0].name, by_price[-1].name])
     drawn = draw(2 * ROWS + HELD, "train")
     training, validation = drawn[: 2 * ROWS], drawn[2 * ROWS :]
-    return Tables(*(asked(queries, pair, cache, 0.0) for queries in (training, validation, draw(TEST, "test"))))
+    return Tables(*(collect_table(queries, pair, cache, 0.0) for queries in (training, validation, draw(TEST, "test"))))
 
 
-def fitted(found: Tables, rows: int, cache: Path) -> dict[str, Any]:
-    """The selectors that learn, on so many training rows, all by one net; each under a running threshold."""
-    small, large = found.names
-    training = with_prices(found.training.take(range(rows)), {small: 1.0, large: 2.0})
-    encoder = KeptEncoder(folder_of_all=cache)
+def fit_selectors(tables: Tables, rows: int, cache: Path) -> dict[str, Any]:
+    """Fit the selectors on some training rows, all with the same net and an online threshold."""
+    small, large = tables.names
+    training = with_prices(tables.training.take(range(rows)), {small: 1.0, large: 2.0})
+    encoder = CachedEncoder(shared_cache=cache)
     learners = {
         "predicted (Routing)": PredictedSelector(small=small, large=large, encoder=encoder),
         "hybrid (HybridLLM, prob)": HybridSelector(small=small, large=large, label="prob", encoder=encoder),
         "frugal (FrugalGPT)": FrugalSelector(rule="running", small=small, large=large, encoder=encoder),
         "margin": MarginSelector((small, large)),
     }
-    validation = with_prices(found.validation, {small: 1.0, large: 2.0})
+    validation = with_prices(tables.validation, {small: 1.0, large: 2.0})
     return {name: learner.fit(training, validation) for name, learner in learners.items()}
 
 
-def at_prices(selector: Any, prices: Mapping[str, float]) -> Any:
-    """The fitted selector for other prices: nothing that it has learned depends on them."""
+def with_new_prices(selector: Any, prices: Mapping[str, float]) -> Any:
+    """Replace the prices of a fitted selector: nothing that it has learned depends on them."""
     if isinstance(selector, MarginSelector):
         return replace(selector, prices=prices)
     small, large = selector.tiers.names
@@ -71,36 +70,36 @@ def at_prices(selector: Any, prices: Mapping[str, float]) -> Any:
 
 
 def areas(
-    found: Tables, selectors: Mapping[str, Any], ratio: float, streams: Sequence[Sequence[int]]
+    tables: Tables, selectors: Mapping[str, Any], ratio: float, streams: Sequence[Sequence[int]]
 ) -> dict[str, Floats]:
-    """Selector → (n,) parts of the area under quality by budget, each query in its stream; their mean is the area.
+    """Compute each selector's (n,) parts of the area under quality by budget; their mean is the area.
 
     Random is the mixture of both candidates: (q_small + q_large) / 2 is its mean over all budgets.
     """
-    small, large = found.names
+    small, large = tables.names
     prices = {small: 1.0, large: ratio}
-    table = with_prices(found.test, prices)
+    table = with_prices(tables.test, prices)
     values = {"random": table.qualities().values.mean(axis=1)}
     for name, selector in selectors.items():
-        values[name], there = np.empty(len(table.queries)), at_prices(selector, prices)
+        values[name], repriced = np.empty(len(table.queries)), with_new_prices(selector, prices)
         for rows in streams:
-            of = operating_curve(Replay(table.take(rows)), there, found.validation, large)
-            values[name][list(rows)] = cost_quality.budget_area(of.budgets, of.quality)
+            curve = operating_curve(Replay(table.take(rows)), repriced, tables.validation, large)
+            values[name][list(rows)] = cost_quality.budget_area(curve.budgets, curve.quality)
     return values
 
 
 def section(cache: Path) -> list[str]:
-    """Markdown."""
-    found = tables(cache)
-    test, (small, large) = found.test, found.names
+    """Write this part's Markdown."""
+    tables = make_tables(cache)
+    test, (small, large) = tables.test, tables.names
     skills = sorted({query.tags[0] for query in test.queries})
     rows_of = {skill: [i for i, query in enumerate(test.queries) if query.tags[0] == skill] for skill in skills}
-    once, twice = fitted(found, ROWS, cache), fitted(found, 2 * ROWS, cache)
+    trained_once, trained_twice = fit_selectors(tables, ROWS, cache), fit_selectors(tables, 2 * ROWS, cache)
     everything = [list(range(len(test.queries)))]
-    whole = {ratio: areas(found, once, ratio, everything) for ratio in RATIOS}
-    twice.pop("margin")  # learns nothing
-    doubled = {**areas(found, twice, 5.0, everything), "margin": whole[5.0]["margin"]}
-    by_skill = areas(found, once, 5.0, list(rows_of.values()))
+    one_stream = {ratio: areas(tables, trained_once, ratio, everything) for ratio in RATIOS}
+    trained_twice.pop("margin")  # learns nothing
+    doubled = {**areas(tables, trained_twice, 5.0, everything), "margin": one_stream[5.0]["margin"]}
+    by_skill = areas(tables, trained_once, 5.0, list(rows_of.values()))
     quality = test.qualities().values
     return [
         "## Margin Sampling: a cascade by the small model's margin",
@@ -110,22 +109,27 @@ def section(cache: Path) -> list[str]:
         " frozen MiniLM; one greedy answer each, so that HybridLLM's labels det and prob are one. Area under accuracy"
         " by budget, divided by the range of budgets, in percent: 100 budgets × 3 orders.",
         "",
-        *_one_stream(whole),
+        *_one_stream(one_stream),
         *_by_skill(by_skill, rows_of),
-        *_robust(whole, doubled),
+        *_robust(one_stream, doubled),
     ]  # fmt: skip
 
 
-def _one_stream(whole: Mapping[float, Mapping[str, Floats]]) -> list[str]:
-    names = [name for name in whole[5.0] if name != "margin"]
-    told = {ratio: {name: ahead(of["margin"], of[name]) for name in names} for ratio, of in whole.items()}
-    rows = [["margin", *(points(of["margin"]) for of in whole.values())]]
-    rows += [[name, *(f"{points(of[name])}; {told[ratio][name][0]}" for ratio, of in whole.items())] for name in names]
-    outcomes = [told[ratio][name][1] for ratio in whole for name in names]
+def _one_stream(one_stream: Mapping[float, Mapping[str, Floats]]) -> list[str]:
+    names = [name for name in one_stream[5.0] if name != "margin"]
+    differences = {
+        ratio: {name: compare(curve["margin"], curve[name]) for name in names} for ratio, curve in one_stream.items()
+    }
+    rows = [["margin", *(points(curve["margin"]) for curve in one_stream.values())]]
+    rows += [
+        [name, *(f"{points(curve[name])}; {differences[ratio][name][0]}" for ratio, curve in one_stream.items())]
+        for name in names
+    ]
+    outcomes = [differences[ratio][name][1] for ratio in one_stream for name in names]
     return [
         "### All skills in one stream, by price of the large model",
         "",
-        *table(["selector", *(f"{ratio:.0f}×" for ratio in whole)], rows),
+        *table(["selector", *(f"{ratio:.0f}×" for ratio in one_stream)], rows),
         "Behind the semicolon: how far margin is ahead. A query's words tell its skill, and with it how good each model"
         " will be, which selectors that learn from queries can use in a stream of all skills.",
         "",
@@ -136,16 +140,17 @@ def _one_stream(whole: Mapping[float, Mapping[str, Floats]]) -> list[str]:
 
 def _by_skill(values: Mapping[str, Floats], rows_of: Mapping[str, Sequence[int]]) -> list[str]:
     means = {
-        skill: {name: float(of[list(rows)].mean()) for name, of in values.items()} for skill, rows in rows_of.items()
+        skill: {name: float(curve[list(rows)].mean()) for name, curve in values.items()}
+        for skill, rows in rows_of.items()
     }
     lines = []
-    for skill, of in means.items():
-        best = max(of.values())
-        lines.append([skill, *(f"**{100 * x:.1f}**" if x == best else f"{100 * x:.1f}" for x in of.values())])
-    first = {name: sum(of[name] == max(of.values()) for of in means.values()) for name in values}
-    second = {name: sum(of[name] >= sorted(of.values())[-2] for of in means.values()) for name in values}
-    lines.append(["all", *(points(of) for of in values.values())])
-    outcomes = [ahead(values["margin"], of)[1] for name, of in values.items() if name != "margin"]
+    for skill, curve in means.items():
+        best = max(curve.values())
+        lines.append([skill, *(f"**{100 * x:.1f}**" if x == best else f"{100 * x:.1f}" for x in curve.values())])
+    first = {name: sum(curve[name] == max(curve.values()) for curve in means.values()) for name in values}
+    second = {name: sum(curve[name] >= sorted(curve.values())[-2] for curve in means.values()) for name in values}
+    lines.append(["all", *(points(curve) for curve in values.values())])
+    outcomes = [compare(values["margin"], curve)[1] for name, curve in values.items() if name != "margin"]
     return [
         "### Every skill a stream of its own, 5×",
         "",
@@ -158,19 +163,23 @@ def _by_skill(values: Mapping[str, Floats], rows_of: Mapping[str, Sequence[int]]
     ]
 
 
-def _robust(whole: Mapping[float, Mapping[str, Floats]], doubled: Mapping[str, Floats]) -> list[str]:
+def _robust(one_stream: Mapping[float, Mapping[str, Floats]], doubled: Mapping[str, Floats]) -> list[str]:
     learned = [name for name in doubled if name not in ("margin", "random")]
-    told = {name: ahead(doubled["margin"], doubled[name]) for name in learned}
-    lines = [[name, points(whole[5.0][name]), points(doubled[name]), told[name][0]] for name in learned]
-    best = [max(of, key=lambda name: float(of[name].mean())) for of in whole.values()]
-    frugal = [sorted(of, key=lambda name: -of[name].mean()).index("frugal (FrugalGPT)") + 1 for of in whole.values()]
+    differences = {name: compare(doubled["margin"], doubled[name]) for name in learned}
+    lines = [[name, points(one_stream[5.0][name]), points(doubled[name]), differences[name][0]] for name in learned]
+    best = [max(curve, key=lambda name: float(curve[name].mean())) for curve in one_stream.values()]
+    frugal = [
+        sorted(curve, key=lambda name: -curve[name].mean()).index("frugal (FrugalGPT)") + 1
+        for curve in one_stream.values()
+    ]
     return [
         "### Twice the training data, one stream, 5×",
         "",
         *table(["selector", f"{ROWS:,}", f"{2 * ROWS:,}", "margin is ahead of the latter by"], lines),
-        "Claim: margin stays ahead when the others have twice the data. " + verdict([told[n][1] for n in learned]),
+        "Claim: margin stays ahead when the others have twice the data. "
+        + verdict([differences[n][1] for n in learned]),
         "",
-        f"Claim: the price of the large model changes little. The best at {', '.join(f'{r:.0f}×' for r in whole)}: "
-        f"{', '.join(best)}. Claim: FrugalGPT is second on average. Its places: {', '.join(map(str, frugal))}.",
+        f"Claim: the price of the large model changes little. The best at {', '.join(f'{r:.0f}×' for r in one_stream)}:"
+        f" {', '.join(best)}. Claim: FrugalGPT is second on average. Its places: {', '.join(map(str, frugal))}.",
         "",
     ]

@@ -1,4 +1,4 @@
-"""The embedded zoo's answers for `papers.py`, asked once and kept, and how differences are told."""
+"""Collect and cache the embedded zoo's answers for `papers.py`, and format comparisons."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from zooter.router.encoder import Encoder
 
 CONF = Path("conf")
 TRUTH = VerifyRewarder("exact")
-LONGEST = 12  # tokens; right answers have 11 at most
+MAX_NEW_TOKENS = 12  # tokens; right answers have 11 at most
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A reader of queries that are drawn already."""
+class FixedReader:
+    """Reader of given queries."""
 
     queries: tuple[Query, ...]
 
@@ -39,67 +39,69 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class KeptEncoder(Encoder):
-    """An encoder that looks every text up in a folder, so that a second run embeds nothing."""
+class CachedEncoder(Encoder):
+    """Encoder with a cache folder for all texts, so that a second run embeds nothing."""
 
-    folder_of_all: Path = Path("cache")
+    shared_cache: Path = Path("cache")
 
     def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
-        return super().embed(texts, cache or self.folder_of_all)
+        return super().embed(texts, cache or self.shared_cache)
 
 
 def draw(count: int, split: str) -> tuple[Query, ...]:
-    """Queries of the zoo's skills, those of "train" and "test" told apart by their texts' hashes."""
+    """Generate queries of the zoo's skills; "train" and "test" are disjoint by the hashes of texts."""
     drawn = generate(count, 0, split)
-    return tuple(Query(query_id(one.text), one.text, one.reference, (one.skill,)) for one in drawn)
+    return tuple(
+        Query(query_id(question.text), question.text, question.reference, (question.skill,)) for question in drawn
+    )
 
 
 def zoo() -> Pool:
-    """All candidates with their prices."""
+    """Load the pool of all candidates with their prices."""
     pool = config.build(yaml.safe_load((CONF / "pool" / "zoo.yaml").read_text(encoding="utf-8")))
     assert isinstance(pool, Pool)
     return pool
 
 
-def some(pool: Pool, names: Sequence[str]) -> Pool:
-    """These candidates, in this order."""
-    of = {candidate.name: candidate for candidate in pool.candidates}
-    return Pool(tuple(of[name] for name in names))
+def sub_pool(pool: Pool, names: Sequence[str]) -> Pool:
+    """Select candidates by name, in this order."""
+    by_name = {candidate.name: candidate for candidate in pool.candidates}
+    return Pool(tuple(by_name[name] for name in names))
 
 
 def responder(temperature: float) -> HuggingFaceResponder:
-    """Candidates as they are asked here."""
-    return HuggingFaceResponder(Sampling(temperature=temperature, max_new_tokens=LONGEST), device="cpu")
+    """Make the responder that all parts use."""
+    return HuggingFaceResponder(Sampling(temperature=temperature, max_new_tokens=MAX_NEW_TOKENS), device="cpu")
 
 
-def asked(
+def collect_table(
     queries: tuple[Query, ...], pool: Pool, cache: Path, temperature: float, samples: int = 1,
     rewarder: Rewarder = TRUTH,
 ) -> ResponseTable:  # fmt: skip
-    """What the candidates answer, with rewards and whether it is right; asked once, and read from the cache after."""
-    rules = FillPolicy(samples=samples, batch=4_096, seconds=60.0, max_failures=1.0)
+    """Collect responses with rewards and truth; asked once, and read from the cache afterwards."""
+    policy = FillPolicy(samples=samples, batch=4_096, seconds=60.0, max_failures=1.0)
     truth = None if rewarder is TRUTH else TRUTH
-    live = Collector(Drawn(queries), pool, responder(temperature), cache, rewarder, truth, rules)
+    collector = Collector(FixedReader(queries), pool, responder(temperature), cache, rewarder, truth, policy)
     out = cache / "papers.parquet"
-    live.run(out)
+    collector.collect(out)
     return response_table.read(out, pool)
 
 
 def interval(values: Sequence[Floats], statistic: Callable[..., Floats]) -> tuple[float, float, float]:
-    """A statistic of the means of several rows of per-query values, and its 95 % interval by a paired bootstrap."""
+    """Compute a statistic of the means of per-query values, and its 95 % interval by a paired bootstrap."""
     columns = np.stack(values)
     low, high = paired_bootstrap(columns, statistic)
     return float(np.asarray(statistic(*columns.mean(axis=1)))), float(low), float(high)
 
 
-def ahead(ours: Floats, theirs: Floats) -> tuple[str, int]:
-    """How far ahead in points, with its interval; and 1, 0 or -1: ahead, not to be told, behind."""
-    point, low, high = (100.0 * x for x in interval([ours, theirs], lambda a, b: a - b))
+def compare(first: Floats, second: Floats) -> tuple[str, int]:
+    """Compare two means: the difference in points with its interval, and 1 (better), 0 (undecided) or -1 (worse)."""
+    point, low, high = (100.0 * x for x in interval([first, second], lambda a, b: a - b))
     return f"{point:+.1f} ({low:+.1f}…{high:+.1f})", int(low > 0) - int(high < 0)
 
 
 def verdict(outcomes: Sequence[int]) -> str:
-    """In words, what several comparisons say of a claim to be better in all of them."""
+    """Describe in how many comparisons a claim to be better holds."""
     won, lost = outcomes.count(1), outcomes.count(-1)
     if won == len(outcomes):
         return "**Holds.**"
@@ -110,11 +112,11 @@ def verdict(outcomes: Sequence[int]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Markdown, numbers to the right."""
+    """Format a Markdown table with numbers to the right."""
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def points(values: Floats) -> str:
-    """A mean in percent."""
+    """Format a mean in percent."""
     return f"{100.0 * float(np.mean(values)):.1f}"

@@ -1,4 +1,4 @@
-"""Speeds of asking and of what is on disk, as ratios of one run: `python benchmarks/respond.py [MODEL_FOLDER …]`.
+"""Measure the speeds of asking and of the cache, as ratios: `python benchmarks/respond.py [MODEL_FOLDER …]`.
 
 The folders are candidates of the zoo, at least two; without any, random models of the same kind are made. The HTTP
 server answers after 200 ms from a process of its own.
@@ -58,7 +58,7 @@ def timed(responder: Responder, requests: Sequence[Request]) -> float:
 
 
 def batched(folder: Path, n: int = 256) -> tuple[float, float]:
-    """Seconds per response one at a time, and in batches."""
+    """Measure seconds per response one at a time, and in batches."""
     requests = [Request(query, Candidate("zoo", model=str(folder))) for query in queries(n)]
     sampling = Sampling(max_new_tokens=20)
     timed(HuggingFaceResponder(sampling), requests[:8])  # imports
@@ -66,15 +66,15 @@ def batched(folder: Path, n: int = 256) -> tuple[float, float]:
     return alone, timed(HuggingFaceResponder(sampling), requests) / n
 
 
-def one_more(folders: Sequence[Path], cache: Path, n: int = 1_000) -> tuple[float, float]:
-    """Seconds of a run with one new candidate beside stored ones, and of generating that one's responses alone."""
+def add_candidate(folders: Sequence[Path], cache: Path, n: int = 1_000) -> tuple[float, float]:
+    """Measure seconds of a run with one new candidate beside stored ones, and of its responses alone."""
     pool = Pool(tuple(Candidate(f"zoo{i}", model=str(folder)) for i, folder in enumerate(folders)))
-    responder, asked = HuggingFaceResponder(Sampling(max_new_tokens=20)), queries(n)
-    respond(asked, Pool(pool.candidates[:-1]), responder, ResponseCache(cache), FillPolicy())
-    own = timed(responder, [Request(query, pool.candidates[-1]) for query in asked])
+    responder, asked_queries = HuggingFaceResponder(Sampling(max_new_tokens=20)), queries(n)
+    respond(asked_queries, Pool(pool.candidates[:-1]), responder, ResponseCache(cache), FillPolicy())
+    alone_seconds = timed(responder, [Request(query, pool.candidates[-1]) for query in asked_queries])
     started = time.perf_counter()
-    respond(asked, pool, responder, ResponseCache(cache), FillPolicy())
-    return time.perf_counter() - started, own
+    respond(asked_queries, pool, responder, ResponseCache(cache), FillPolicy())
+    return time.perf_counter() - started, alone_seconds
 
 
 def _serve(address: "multiprocessing.Queue[str]") -> None:
@@ -84,83 +84,92 @@ def _serve(address: "multiprocessing.Queue[str]") -> None:
 
 
 def concurrent() -> tuple[float, float]:
-    """Seconds of 1,000 calls, the median of five, and seconds of processor time that one call takes."""
+    """Measure seconds of 1,000 calls (median of five), and seconds of CPU per call."""
     address: multiprocessing.Queue[str] = multiprocessing.Queue()
     process = multiprocessing.Process(target=_serve, args=(address,), daemon=True)
     process.start()
     try:
         candidate = Candidate("a", url=address.get())
         requests = [Request(query, candidate) for query in queries(CALLS)]
-        busy = time.process_time()
+        cpu_seconds = time.process_time()
         seconds = [timed(OpenAIResponder(concurrency=CONCURRENCY), requests) for _ in range(5)]
-        return statistics.median(seconds), (time.process_time() - busy) / (len(seconds) * CALLS)
+        return statistics.median(seconds), (time.process_time() - cpu_seconds) / (len(seconds) * CALLS)
     finally:
         process.kill()
 
 
-def again(cache: Path, n: int = 5_000, m: int = 8) -> tuple[float, int]:
-    """Seconds and calls of a run whose responses are all there."""
+def rerun_complete(cache: Path, n: int = 5_000, m: int = 8) -> tuple[float, int]:
+    """Measure seconds and calls of a run whose responses are all stored."""
     with serving(lambda body, number: chat("answer")) as answers:
         pool = Pool(tuple(Candidate(f"c{i}", url=answers.url) for i in range(m)))
-        responder, asked = OpenAIResponder(), queries(n)
+        responder, asked_queries = OpenAIResponder(), queries(n)
         cells = ResponseCache(cache)
         for candidate in pool.candidates:  # stored without asking
-            store_column(cells, asked, candidate, responder)
+            store_column(cells, asked_queries, candidate, responder)
         started = time.perf_counter()
-        respond(asked, pool, responder, cells, FillPolicy())
+        respond(asked_queries, pool, responder, cells, FillPolicy())
         return time.perf_counter() - started, len(answers.bodies)
 
 
-def store_column(cells: ResponseCache, asked: Sequence[Query], candidate: Candidate, responder: Responder) -> None:
-    keys = response_keys(responder.identity(candidate), asked, 0)
-    cells.keep(
-        [(key, Response(query.id, candidate.name, 0, "answer")) for key, query in zip(keys, asked, strict=True)],
+def store_column(
+    cells: ResponseCache, asked_queries: Sequence[Query], candidate: Candidate, responder: Responder
+) -> None:
+    keys = response_keys(responder.identity(candidate), asked_queries, 0)
+    cells.add_responses(
+        [
+            (key, Response(query.id, candidate.name, 0, "answer"))
+            for key, query in zip(keys, asked_queries, strict=True)
+        ],
         {candidate.name: "{}"},
     )
 
 
-def missing(folder: Path, shards: int, cells: int = 1_000_000, new: int = 10_000) -> float:
-    """Seconds of `missing` for new keys beside a million stored responses of 300 letters."""
+def time_missing(folder: Path, shards: int, cells: int = 1_000_000, new: int = 10_000) -> float:
+    """Measure seconds of `Store.missing` for new keys beside a million stored responses of 300 letters."""
     store, each = Store(folder), cells // shards
     rng = np.random.default_rng(1)
     for _ in range(shards):
         keys = [row.tobytes().hex() for row in rng.integers(256, size=(each, 16), dtype=np.uint8)]
         columns = {name: pa.nulls(each, RESPONSES.field(name).type) for name in RESPONSES.names}
         store.append(pa.table({**columns, KEY: keys, "text": [key * 9 for key in keys]}, schema=RESPONSES))
-    wanted = [f"{i:032x}" for i in range(new)]
+    new_keys = [f"{i:032x}" for i in range(new)]
     started = time.perf_counter()
-    if len(store.missing(wanted)) != new:
+    if len(store.missing(new_keys)) != new:
         raise SystemExit("keys that were never stored are there")
     return time.perf_counter() - started
 
 
 def main(folders: list[Path]) -> None:
     torch.set_num_threads(1)
-    shown = Table(title="asking")
+    view = Table(title="asking")
     for heading in ("what", "measured", "bound"):
-        shown.add_column(heading, justify="left" if heading == "what" else "right")
+        view.add_column(heading, justify="left" if heading == "what" else "right")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         like_the_zoo = {"positions": 256, "hidden": 96, "layers": 3}
         folders = folders or [causal_folder(root / f"m{seed}", seed, **like_the_zoo) for seed in range(3)]
         alone, together = batched(folders[0])
-        shown.add_row("batched over one at a time", f"{alone / together:.1f}× ({1 / together:.0f}/s)", "≥ 4×")
-        grown, own = one_more(folders, root / "grown")
-        shown.add_row("one candidate more, over its own generation", f"{grown / own:.2f}× ({grown:.1f} s)", "≤ 1.2×")
-        seconds, busy = concurrent()
-        shown.add_row(f"{CALLS:,} calls of 200 ms, {CONCURRENCY} at a time, over the ideal {IDEAL:.2f} s",
+        view.add_row("batched over one at a time", f"{alone / together:.1f}× ({1 / together:.0f}/s)", "≥ 4×")
+        grown, alone_seconds = add_candidate(folders, root / "grown")
+        view.add_row(
+            "one candidate more, over its own generation", f"{grown / alone_seconds:.2f}× ({grown:.1f} s)", "≤ 1.2×"
+        )
+        seconds, cpu_seconds = concurrent()
+        view.add_row(f"{CALLS:,} calls of 200 ms, {CONCURRENCY} at a time, over the ideal {IDEAL:.2f} s",
                       f"{seconds / IDEAL:.2f}× ({seconds:.2f} s)", "≤ 1.2× of 3.2 s")  # fmt: skip
-        shown.add_row("processor time of one of them", f"{busy * 1e3:.2f} ms", f"{SECONDS / CONCURRENCY * 1e3:.1f} ms")
-        seconds, calls = again(root / "again")
-        shown.add_row("nothing missing of 5,000 × 8 cells", f"{seconds:.1f} s, {calls} calls", "≤ 15 s, 0 calls")
+        view.add_row(
+            "processor time of one of them", f"{cpu_seconds * 1e3:.2f} ms", f"{SECONDS / CONCURRENCY * 1e3:.1f} ms"
+        )
+        seconds, calls = rerun_complete(root / "again")
+        view.add_row("nothing missing of 5,000 × 8 cells", f"{seconds:.1f} s, {calls} calls", "≤ 15 s, 0 calls")
         for shards in (1, 64, 4_000):
-            seconds = missing(root / f"million{shards}", shards)
-            shown.add_row(
+            seconds = time_missing(root / f"million{shards}", shards)
+            view.add_row(
                 f"missing() of 10,000 beside 1,000,000 cells in {shards:,} shards", f"{seconds:.1f} s", "≤ 5 s"
             )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    shown.add_row("peak memory of all this", f"{peak:.2f} GiB", "≤ 2 GB")
-    Console().print(shown)
+    view.add_row("peak memory of all this", f"{peak:.2f} GiB", "≤ 2 GB")
+    Console().print(view)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What others train on the same embeddings, each as one function: a fold's training queries → preferences on its test.
+"""Other routing methods on the same embeddings, each as one function: a fold → preferences on its test queries.
 
-scikit-learn and torch with their authors' settings where these are known; everything is chosen on training queries.
+scikit-learn and torch with their authors' settings where these are known; all choices are made on training queries.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Fold:
 
     @property
     def best(self) -> Ints:
-        """(n,) the best model's column for each training query; the stronger model wins a tie."""
+        """Return (n,) the best model's column for each training query; the stronger model wins a tie."""
         order = baselines.rank_by_mean_reward(self.rewards[0])
         return order[np.nan_to_num(self.rewards[0].values, nan=-np.inf)[:, order].argmax(axis=1)]
 
@@ -43,9 +43,9 @@ def best_single(fold: Fold) -> Floats:
 
 
 def best_per_tag(fold: Fold) -> Floats:
-    """The tags' mean rewards; it is told the tags of test queries."""
+    """Prefer by mean rewards of the test queries' true tags."""
     means = TagSmoothing(beta=0.0, order="average_then_soften", shrinkage=0.0).fit(fold.rewards[0], fold.tags[0])
-    return means.rows(fold.tags[1])
+    return means.average_over_tags(fold.tags[1])
 
 
 def knn_regression(fold: Fold) -> Floats:
@@ -53,7 +53,7 @@ def knn_regression(fold: Fold) -> Floats:
 
 
 def knn_classification(fold: Fold) -> Floats:
-    """A vote of the neighbours' best models; the number of neighbours by its accuracy on training queries."""
+    """Vote for the neighbours' best models; the number of neighbours is chosen on training queries."""
     votes = Rewards(np.eye(len(fold.rewards[0].candidates))[fold.best], fold.rewards[0].candidates)
     return baselines.NearestNeighbours.fit(fold.embeddings[0], votes, fold.seed).predict(fold.embeddings[1])
 
@@ -79,12 +79,14 @@ def mlp(fold: Fold) -> Floats:
 
 
 def _votes(predicted: Ints, fold: Fold) -> Floats:
-    """(n, m) 1 at the class that a classifier of the best model's index predicts."""
+    """Encode predicted columns as one-hot preferences (n, m)."""
     return np.eye(len(fold.rewards[0].candidates))[predicted]
 
 
 def matrix_factorisation(fold: Fold) -> Floats:
-    """RouteLLM's bilinear form (arXiv 2406.18665 §3.2): δ(m, q) = w·(v_m ⊙ (W q + b)), pairs of a winner and a loser.
+    """Fit RouteLLM's bilinear form (arXiv 2406.18665 §3.2): δ(m, q) = w·(v_m ⊙ (W q + b)).
+
+    It is trained on pairs of a winner and a loser.
 
     Its training settings: 128 dimensions, Adam 3e-4, weight decay 1e-5, batches of 64, 10 epochs.
     """
@@ -100,11 +102,11 @@ def matrix_factorisation(fold: Fold) -> Floats:
         s = score(x)
         return F.softplus(-(s[:, :, None] - s[:, None, :]))[difference > 0].sum() / max(int((difference > 0).sum()), 1)
 
-    return _fitted(fold, nn.ModuleList([project, model, last]), score, loss, 3e-4, 1e-5, 10)
+    return _train(fold, nn.ModuleList([project, model, last]), score, loss, 3e-4, 1e-5, 10)
 
 
 def router_dc(fold: Fold) -> Floats:
-    """RouterDC's dual contrastive loss (arXiv 2409.19886 §3): cosine of a query and a model; 3 best, 3 worst.
+    """Fit with RouterDC's dual contrastive loss (arXiv 2409.19886 §3): cosine of a query and a model; 3 best, 3 worst.
 
     sample–model: each of the 3 best models against the 3 worst; sample–sample: another query of the same of 5 clusters
     against one of another cluster. Its encoder is trained whole; here a projection of frozen embeddings is.
@@ -123,24 +125,24 @@ def router_dc(fold: Fold) -> Floats:
         s = score(x)
         order = rewards.nan_to_num(-1.0).argsort(dim=1, descending=True, stable=True)
         best, worst = s.gather(1, order[:, :k]), s.gather(1, order[:, -k:])
-        against = torch.cat([best[:, :, None], worst[:, None, :].expand(-1, k, -1)], dim=-1)
+        logits = torch.cat([best[:, :, None], worst[:, None, :].expand(-1, k, -1)], dim=-1)
         better = rewards.gather(1, order[:, :1]) > rewards.gather(1, order[:, -1:])
-        to_models = (-torch.log_softmax(against, dim=-1)[..., 0] * better).mean()
+        to_models = (-torch.log_softmax(logits, dim=-1)[..., 0] * better).mean()
         same = group[rows][:, None] == group[rows][None]
         np.fill_diagonal(same, False)
-        kept = same.any(axis=1) & (~same).sum(axis=1).astype(bool)
-        if not kept.any():
+        usable = same.any(axis=1) & (~same).sum(axis=1).astype(bool)
+        if not usable.any():
             return to_models
         z = F.normalize(project(x), dim=-1)
-        near = [rng.choice(np.flatnonzero(row)) for row in same[kept]]
-        far = [rng.choice(np.flatnonzero(group[rows] != group[i])) for i in rows[kept]]
-        pair = torch.stack([(z[kept] * z[near]).sum(-1), (z[kept] * z[far]).sum(-1)], dim=-1)
+        positives = [rng.choice(np.flatnonzero(row)) for row in same[usable]]
+        negatives = [rng.choice(np.flatnonzero(group[rows] != group[i])) for i in rows[usable]]
+        pair = torch.stack([(z[usable] * z[positives]).sum(-1), (z[usable] * z[negatives]).sum(-1)], dim=-1)
         return to_models - torch.log_softmax(pair, dim=-1)[:, 0].mean()
 
-    return _fitted(fold, nn.ModuleList([project, model]), score, loss, 5e-4, 0.01, 10)
+    return _train(fold, nn.ModuleList([project, model]), score, loss, 5e-4, 0.01, 10)
 
 
-def _fitted(fold: Fold, modules: nn.Module, score, loss, lr: float, decay: float, epochs: int) -> Floats:  # type: ignore[no-untyped-def]
+def _train(fold: Fold, modules: nn.Module, score, loss, lr: float, decay: float, epochs: int) -> Floats:  # type: ignore[no-untyped-def]
     scaler = StandardScaler().fit(fold.embeddings[0])
     train, test = (torch.from_numpy(scaler.transform(x).astype(np.float32)) for x in fold.embeddings)
     rewards = torch.from_numpy(fold.rewards[0].values.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Labels and report of a made-up table of 1,000,000 queries × 6 candidates: `python benchmarks/scale.py`.
+"""Measure labels and report of a made-up table of 1,000,000 queries × 6 candidates: `python benchmarks/scale.py`.
 
 Prints seconds and peak memory. Rewards depend on the tag; embeddings are the tag's centre plus noise. One in five
 queries is tested on, as by default.
@@ -43,7 +43,7 @@ def main(n: int) -> None:
     prior.label(rewards, tags)
     seconds["labels"] = time.perf_counter() - started
     probs = softmax(means[tag[rows[1]]] / 0.1, axis=1)
-    found = router_metrics.router_outcome(
+    outcome = router_metrics.evaluate_router(
         probs,
         prior,
         (embeddings[rows[0]], embeddings[rows[1]]),
@@ -51,7 +51,7 @@ def main(n: int) -> None:
         (tags.take(rows[0]), tags.take(rows[1])),
     )
     seconds["selections"] = time.perf_counter() - started - seconds["labels"]
-    summary = router_metrics.summarise(found)
+    summary = router_metrics.summarise(outcome)
     seconds["all"] = time.perf_counter() - started
     seconds["report"] = seconds["all"] - seconds["labels"] - seconds["selections"]
 

@@ -1,4 +1,4 @@
-"""Time and peak memory of a comparison: `python benchmarks/selectors_speed.py`.
+"""Measure time and peak memory of a comparison: `python benchmarks/selectors_speed.py`.
 
 Twelve selectors on 6,000 made-up test queries × 9 candidates × 4 samples, 100 budgets × 3 orders of the
 stream. Selectors learn from 660 more. Numbers of the whole process: reading, embedding, fitting, plots and all.
@@ -25,16 +25,16 @@ SELECTORS = (
 
 
 def table(path: Path, seed: int = 0) -> None:
-    """Dearer candidates are better, each one at a topic of its own; margins tell a little, and answers are digits."""
+    """Write a table: dearer candidates are better, each at its own topic; margins are informative."""
     rng = np.random.default_rng(seed)
     query = np.repeat(np.arange(QUERIES), CANDIDATES * SAMPLES)
     candidate = np.tile(np.repeat(np.arange(CANDIDATES), SAMPLES), QUERIES)
     sample = np.tile(np.arange(SAMPLES), QUERIES * CANDIDATES)
     skill = 0.25 + 0.06 * candidate + 0.25 * (query % len(TOPICS) == candidate % len(TOPICS))
     hardness = rng.normal(0, 0.2, QUERIES)[query]
-    right = rng.random(len(query)) < np.clip(skill - hardness, 0.02, 0.98)
-    margin = np.clip(0.3 + 0.3 * right + rng.normal(0, 0.2, len(query)), 0.0, 1.0)
-    answer = np.where(right, query % 10, rng.integers(0, 10, len(query)))
+    correct = rng.random(len(query)) < np.clip(skill - hardness, 0.02, 0.98)
+    margin = np.clip(0.3 + 0.3 * correct + rng.normal(0, 0.2, len(query)), 0.0, 1.0)
+    answer = np.where(correct, query % 10, rng.integers(0, 10, len(query)))
     columns = {
         "query": [f"question {i} about {TOPICS[i % len(TOPICS)]}" for i in query],
         "candidate": [f"m{j}" for j in candidate],
@@ -66,9 +66,9 @@ def main() -> None:
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise SystemExit(status)
-        seconds, worked = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+        seconds, cpu_seconds = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
         sys.stdout.write(
-            f"{seconds:.0f} s, of which {worked:.0f} s of processor time; peak {usage.ru_maxrss / 2**20:.2f} GiB\n"
+            f"{seconds:.0f} s, of which {cpu_seconds:.0f} s of processor time; peak {usage.ru_maxrss / 2**20:.2f} GiB\n"
         )
 
 

@@ -1,4 +1,4 @@
-"""What the server adds, holds and keeps: `python benchmarks/serve.py EXPORT [REQUESTS [PRECISION]]`.
+"""Measure added latency, throughput and memory: `python benchmarks/serve.py EXPORT [REQUESTS [PRECISION]]`.
 
 In front of one upstream that answers after 50 ms, whole or as ten server-sent events 5 ms apart. Upstream, server and
 load are processes of their own on the same machine, so that all of it shares its cores. REQUESTS is how many the memory
@@ -28,7 +28,7 @@ CONCURRENCY = (1, 16, 64, 256)
 RATES = (100, 150, 200, 250, 300, 350, 400, 500, 600, 800)
 ROUNDS = 3
 SECONDS = 10  # of each rate
-CALM = 0.25  # s: a p99 above it is a queue that grows
+MAX_P99 = 0.25  # seconds; a p99 above it means that the queue grows
 ANSWER = {
     "id": "x", "object": "chat.completion", "created": 0, "model": "m",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "An answer."}, "finish_reason": "stop"}],
@@ -38,7 +38,7 @@ EVENT = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0
 
 
 class Upstream(asyncio.Protocol):
-    """As little work as an HTTP server can have."""
+    """Minimal HTTP server."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport, self.seen = transport, b""
@@ -70,17 +70,17 @@ class Upstream(asyncio.Protocol):
 
 @dataclass
 class Load:
-    """Requests on connections that are kept, from one process.
+    """Load generator with persistent connections, in one process.
 
     Attributes:
         seconds: of each answered request, to its last byte.
-        lost: requests that were not answered with 200.
+        failed: requests that were not answered with 200.
     """
 
     port: int
     stream: bool
     seconds: list[float] = field(default_factory=list)
-    lost: int = 0
+    failed: int = 0
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=list)
 
     async def ask(self, i: int) -> None:
@@ -89,17 +89,17 @@ class Load:
             pair = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
             pair[1].write(_request(i, self.stream))
             head = await pair[0].readuntil(b"\r\n\r\n")
-            told = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-            await (pair[0].readexactly(int(told)) if told else pair[0].readuntil(b"\r\n0\r\n\r\n"))
+            length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+            await (pair[0].readexactly(int(length)) if length else pair[0].readuntil(b"\r\n0\r\n\r\n"))
         except (OSError, asyncio.IncompleteReadError):
-            self.lost += 1
+            self.failed += 1
             return
         self.idle.append(pair)
         self.seconds.append(time.perf_counter() - started)
-        self.lost += b" 200 " not in head[:16]
+        self.failed += b" 200 " not in head[:16]
 
     async def closed(self, clients: int, requests: int) -> None:
-        """So many clients, each with one request after another."""
+        """Send requests from several clients, each with one request after another."""
         numbers = iter(range(requests))
 
         async def client() -> None:
@@ -109,7 +109,7 @@ class Load:
         await asyncio.gather(*(client() for _ in range(clients)))
 
     async def open(self, rate: float, seconds: float) -> None:
-        """A request every 1/rate seconds, whether or not earlier ones are answered."""
+        """Send a request every 1/rate seconds, whether or not earlier ones are answered."""
         loop, tasks = asyncio.get_running_loop(), []
         start = loop.time()
         for i in range(int(rate * seconds)):
@@ -118,8 +118,8 @@ class Load:
             tasks.append(asyncio.create_task(self.ask(i)))
         await asyncio.gather(*tasks)
 
-    def at(self, share: float) -> float:
-        """Milliseconds, at a share of the requests."""
+    def percentile(self, share: float) -> float:
+        """Return the milliseconds at a quantile of the requests."""
         return sorted(self.seconds)[min(int(share * len(self.seconds)), len(self.seconds) - 1)] * 1e3
 
 
@@ -135,7 +135,7 @@ def _request(i: int, stream: bool) -> bytes:
 
 @contextmanager
 def process(*arguments: str, port: int) -> Iterator[int]:
-    """A process that listens, and its number."""
+    """Run a process until it listens, and yield its id."""
     running = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):
@@ -158,19 +158,19 @@ async def _connects(port: int) -> None:
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
+    """Read the seconds of CPU that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 
 def memory(pid: int) -> float:
-    """Resident MiB."""
+    """Read a process's resident memory in MiB."""
     line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 
 
 def defaults() -> int:
-    """Decisions that were not made in time, until now."""
+    """Read how many decisions were not made in time so far."""
     with urllib.request.urlopen(f"http://localhost:{SERVER}/metrics") as answer:
         lines = answer.read().decode().splitlines()
     return sum(
@@ -178,59 +178,64 @@ def defaults() -> int:
     )
 
 
-def added(pid: int, console: Console) -> None:
-    """Latency through the server against the upstream itself, in turns; medians of the rounds."""
+def latency_table(pid: int, console: Console) -> None:
+    """Compare latency through the server with the upstream's own, in turns; medians of the rounds."""
     names = ("answer", "at once", "p50 ms", "added p50", "added p99", "requests/s", "CPU ms", "to default", "lost")
     table = Table(*names, title="Latency added")
     for stream in (False, True):
         for clients in CONCURRENCY:
             requests = min(max(100, 20 * clients), 1_500)
-            p50, more50, more99, rates, used = [], [], [], [], []
-            late, lost = defaults(), 0
+            p50, more50, more99, rates, cpu_ms = [], [], [], [], []
+            defaults_before, failed = defaults(), 0
             for _ in range(ROUNDS):
                 direct, through = Load(UPSTREAM, stream), Load(SERVER, stream)
                 uvloop.run(direct.closed(clients, requests))
                 start, busy = time.perf_counter(), cpu(pid)
                 uvloop.run(through.closed(clients, requests))
                 rates.append(requests / (time.perf_counter() - start))
-                used.append((cpu(pid) - busy) / requests * 1e3)
-                p50.append(through.at(0.5))
-                more50.append(through.at(0.5) - direct.at(0.5))
-                more99.append(through.at(0.99) - direct.at(0.99))
-                lost += through.lost
-            columns = [f"{median(values):.1f}" for values in (p50, more50, more99, rates, used)]
-            share = f"{(defaults() - late) / (ROUNDS * requests):.1%}"
-            table.add_row("events" if stream else "whole", str(clients), *columns, share, str(lost))
+                cpu_ms.append((cpu(pid) - busy) / requests * 1e3)
+                p50.append(through.percentile(0.5))
+                more50.append(through.percentile(0.5) - direct.percentile(0.5))
+                more99.append(through.percentile(0.99) - direct.percentile(0.99))
+                failed += through.failed
+            columns = [f"{median(values):.1f}" for values in (p50, more50, more99, rates, cpu_ms)]
+            share = f"{(defaults() - defaults_before) / (ROUNDS * requests):.1%}"
+            table.add_row("events" if stream else "whole", str(clients), *columns, share, str(failed))
     console.print(table)
 
 
-def sustained(pid: int, console: Console) -> None:
-    """Rates that are offered whether or not the server keeps up."""
+def throughput_table(pid: int, console: Console) -> None:
+    """Measure latencies at rates that are offered whether or not the server keeps up."""
     table = Table("offered/s", "p50 ms", "p99 ms", "CPU, cores", "to default", "lost", title="Sustained, whole answers")
     best = 0
     for rate in RATES:
-        load, late, busy, start = Load(SERVER, False), defaults(), cpu(pid), time.perf_counter()
+        load, defaults_before, busy, start = Load(SERVER, False), defaults(), cpu(pid), time.perf_counter()
         uvloop.run(load.open(rate, SECONDS))
         cores = (cpu(pid) - busy) / (time.perf_counter() - start)
-        share = (defaults() - late) / (rate * SECONDS)
-        calm = load.lost == 0 and load.at(0.99) < CALM * 1e3
-        best = max(best, rate if calm else 0)
+        share = (defaults() - defaults_before) / (rate * SECONDS)
+        steady = load.failed == 0 and load.percentile(0.99) < MAX_P99 * 1e3
+        best = max(best, rate if steady else 0)
         table.add_row(
-            str(rate), f"{load.at(0.5):.1f}", f"{load.at(0.99):.1f}", f"{cores:.2f}", f"{share:.1%}", str(load.lost)
+            str(rate),
+            f"{load.percentile(0.5):.1f}",
+            f"{load.percentile(0.99):.1f}",
+            f"{cores:.2f}",
+            f"{share:.1%}",
+            str(load.failed),
         )
-        if not calm:
+        if not steady:
             break
     console.print(table)
-    console.print(f"highest rate with nothing lost and a p99 under {CALM * 1e3:.0f} ms: {best}/s")
+    console.print(f"highest rate with nothing lost and a p99 under {MAX_P99 * 1e3:.0f} ms: {best}/s")
 
 
-def kept(pid: int, requests: int, console: Console) -> None:
-    """Resident memory over many requests."""
+def memory_table(pid: int, requests: int, console: Console) -> None:
+    """Measure resident memory over many requests."""
     table = Table("requests", "MiB", "lost", title="Memory")
     load = Load(SERVER, False)
     parts = 10
     for part in range(parts + 1):
-        table.add_row(str(part * requests // parts), f"{memory(pid):.1f}", str(load.lost))
+        table.add_row(str(part * requests // parts), f"{memory(pid):.1f}", str(load.failed))
         if part < parts:
             uvloop.run(load.closed(64, requests // parts))
             load.idle.clear()
@@ -254,10 +259,10 @@ def main(export: Path, requests: int, precision: str) -> None:
             process("-c", serve, "serve", str(export), *options, port=SERVER) as pid,
         ):
             uvloop.run(Load(SERVER, False).closed(16, 500))
-            added(pid, console)
-            sustained(pid, console)
+            latency_table(pid, console)
+            throughput_table(pid, console)
             if requests:
-                kept(pid, requests, console)
+                memory_table(pid, requests, console)
 
 
 async def upstream() -> None:

@@ -1,4 +1,4 @@
-"""Whole-process times, the processor's too, and peak memory of the main job: `python benchmarks/speed.py [RECORDS]`.
+"""Measure whole-process times, CPU times and peak memory: `python benchmarks/speed.py [RECORDS]`.
 
 With RECORDS a first run with an empty cache, one with another β, a sweep of 11 values of β, five folds, `infer.py` on
 500 queries; always the embedded zoo's run, and the same once more with nothing missing, which may ask nothing.
@@ -22,7 +22,7 @@ BETAS = ",".join(str(i / 10) for i in range(11))
 
 
 def measure(arguments: list[str], cache: Path) -> tuple[float, float, float, str]:
-    """Seconds, seconds of the processor, peak GiB and output of one command; its output is shown when it fails."""
+    """Run a command; return its seconds, seconds of CPU, peak GiB and output. Stop with its output if it fails."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *arguments],
@@ -33,16 +33,16 @@ def measure(arguments: list[str], cache: Path) -> tuple[float, float, float, str
         text=True,
     )
     assert process.stdout is not None
-    shown = process.stdout.read()
+    view = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"{arguments} failed:\n{shown}")
-    busy = usage.ru_utime + usage.ru_stime
-    return time.perf_counter() - started, busy, usage.ru_maxrss / 2**20, shown
+        raise SystemExit(f"{arguments} failed:\n{view}")
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return time.perf_counter() - started, cpu_seconds, usage.ru_maxrss / 2**20, view
 
 
-def recorded(table: Path, folder: Path) -> dict[str, list[str]]:
-    """The commands on a recorded table."""
+def recorded_commands(table: Path, folder: Path) -> dict[str, list[str]]:
+    """List the commands on a recorded table."""
     queries = folder / "queries.jsonl"
     texts = reward_table.read(table).queries[:500]
     queries.write_text("".join(json.dumps({"query": text}) + "\n" for text in texts), encoding="utf-8")
@@ -59,22 +59,22 @@ def recorded(table: Path, folder: Path) -> dict[str, list[str]]:
 
 
 def main(table: Path | None) -> None:
-    shown = Table(title=f"{table.name if table else 'the zoo'}, {os.cpu_count()} cores")
+    view = Table(title=f"{table.name if table else 'the zoo'}, {os.cpu_count()} cores")
     for heading in ("command", "seconds", "processor", "peak GiB"):
-        shown.add_column(heading, justify="left" if heading == "command" else "right")
+        view.add_column(heading, justify="left" if heading == "command" else "right")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        again = "experiment=zoo, nothing missing"
-        commands = recorded(table, folder) if table else {}
+        repeated = "experiment=zoo, nothing missing"
+        commands = recorded_commands(table, folder) if table else {}
         commands["experiment=zoo, first run"] = ["train.py", "experiment=zoo", f"run_dir={folder}/zoo"]
-        commands[again] = ["train.py", "experiment=zoo", f"run_dir={folder}/zoo_again"]
+        commands[repeated] = ["train.py", "experiment=zoo", f"run_dir={folder}/zoo_again"]
         for title, arguments in commands.items():
-            seconds, busy, peak, said = measure(arguments, folder / "cache")
-            if title == again and ("asking for" in said or "rewards in" in said):
-                raise SystemExit(f"something was asked or rewarded again:\n{said}")
-            shown.add_row(title, f"{seconds:.1f}", f"{busy:.1f}", f"{peak:.2f}")
+            seconds, cpu_seconds, peak, output = measure(arguments, folder / "cache")
+            if title == repeated and ("asking for" in output or "rewards in" in output):
+                raise SystemExit(f"something was asked or rewarded again:\n{output}")
+            view.add_row(title, f"{seconds:.1f}", f"{cpu_seconds:.1f}", f"{peak:.2f}")
             Console(stderr=True).print(f"{title}: {seconds:.1f} s")
-    Console().print(shown)
+    Console().print(view)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the verifier agrees with the marks recorded in GSM8K responses, and every disagreement with a verdict.
+"""Compare the verifier with the marks recorded in GSM8K responses, and show every disagreement with a verdict.
 
 `python benchmarks/verify.py RECORDS [answer|last]`: RECORDS has the columns query, candidate, response, reference and
 reward (0 or 1). Verdicts are those of reading all disagreements of one table; of another, or of other rows, it says
@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from rich.console import Console
-from zooter.data.files import digest
 
-from zooter.collect.rewarder.checking.answer_extraction import PICKS, number
+from zooter.collect.rewarder.checking.answer_extraction import PICKS, extract_number
 from zooter.collect.rewarder.verify import VerifyRewarder
+from zooter.data.files import sha256
 from zooter.data.types import Query, Response
 
 TAIL = 220  # characters of a response that are shown
-READ = "6c4a4257b83222eb29dd610a0fda9f81"  # `manifest.digest` of the table that was read
+INSPECTED_TABLE = "6c4a4257b83222eb29dd610a0fda9f81"  # start of the SHA-256 of the table whose disagreements were read
 SAYS_THE_REFERENCE = """
     11 17 37 39 55 61 89 96 97 117 147 149 157 247 275 303 305 313 363 369 381 391 411 455 471 511 513 515 517 523
     545 555 577 579 603 615 671 717 725 737 811 825 861 877 903 933 1013 1015 1021 1055 1084 1085 1109 1135 1149
@@ -40,9 +40,9 @@ VERDICTS = {int(row): ("verifier", "the answer is the reference") for row in SAY
 }
 
 
-def verdict(row: int, was_read: bool) -> tuple[str, str]:
-    """Which of the two is right, and why."""
-    return VERDICTS.get(row, ("not read", "")) if was_read else ("not read", "")
+def verdict(row: int, inspected: bool) -> tuple[str, str]:
+    """Look up which of the two is right, and why."""
+    return VERDICTS.get(row, ("not read", "")) if inspected else ("not read", "")
 
 
 def main(table: Path, pick: str) -> None:
@@ -52,29 +52,30 @@ def main(table: Path, pick: str) -> None:
     responses = [Response(str(i), row["candidate"], 0, row["response"]) for i, row in enumerate(rows)]
     rewards = {name: VerifyRewarder(pick=name).reward(queries, responses) for name in PICKS}
     console = Console(highlight=False, soft_wrap=True)
-    was_read = digest(table).startswith(READ)
+    inspected = sha256(table).startswith(INSPECTED_TABLE)
     for i in np.flatnonzero(rewards[pick] != marks):
-        found = number(rows[i]["response"], rows[i]["query"], pick)
+        answer = extract_number(rows[i]["response"], rows[i]["query"], pick)
         console.rule(f"row {i}, {rows[i]['candidate']}")
         console.print(
-            f"reference {rows[i]['reference']}, answer {found.value if found else None}: "
+            f"reference {rows[i]['reference']}, answer {answer.value if answer else None}: "
             f"mark {marks[i]:.0f}, verifier {rewards[pick][i]:.0f}"
         )
-        right, why = verdict(i, was_read)
+        right, why = verdict(i, inspected)
         console.print(f"right: {right}{', ' if why else ''}{why}")
         console.print(rows[i]["response"].strip()[-TAIL:], markup=False)
     console.rule()
     for name in PICKS:
         agree = rewards[name] == marks
-        read = Counter(verdict(i, was_read)[0] for i in np.flatnonzero(~agree))
+        verdicts = Counter(verdict(i, inspected)[0] for i in np.flatnonzero(~agree))
         console.print(
             f"pick={name}: agrees with the marks on {agree.sum()} of {len(rows)} ({agree.mean():.2%}); of the rest "
-            f"{', '.join(f'{who} right in {count}' for who, count in read.most_common())}"
+            f"{', '.join(f'{who} right in {count}' for who, count in verdicts.most_common())}"
         )
         for candidate in sorted({row["candidate"] for row in rows}):
-            of = np.array([row["candidate"] == candidate for row in rows])
+            is_candidate = np.array([row["candidate"] == candidate for row in rows])
             console.print(
-                f"  {candidate}: marked {marks[of].mean():.1%} right, verified {rewards[name][of].mean():.1%}"
+                f"  {candidate}: marked {marks[is_candidate].mean():.1%} right, "
+                f"verified {rewards[name][is_candidate].mean():.1%}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Files that several tests write, and how hypothesis runs."""
+"""Shared fixtures, and the settings of hypothesis."""
 
 import gc
 import json
@@ -22,14 +22,14 @@ settings.load_profile("house")
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays: looking through it for garbage stops servers in threads for tenths of a second."""
+    """Exclude imported objects from garbage collection, which would stop servers in threads for tenths of a second."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export of a made-up table with its ONNX form. Tests that change it change a copy."""
+    """Train on a made-up table and return the export with its ONNX form. Tests that change it must change a copy."""
     # Loading torch takes seconds, which most tests do without.
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
@@ -39,12 +39,12 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     home = tmp_path_factory.mktemp("home")
     encoder_folder(home / "encoder")
-    told = [
+    overrides = [
         f"records={table(home / 'table.parquet')}", f"run_dir={home / 'run'}", f"cache_dir={home / 'cache'}",
         f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]", "trainer=cpu", "net.lr=1e-3", "logger=none",
     ]  # fmt: skip
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        values = OmegaConf.to_container(compose("train", told), resolve=True)
+        values = OmegaConf.to_container(compose("train", overrides), resolve=True)
     assert isinstance(values, dict)
     train.run(config.build(values), values)
     return home / "run" / "export"
@@ -52,7 +52,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def jsonl(tmp_path: Path) -> Callable[..., Path]:
-    """Writes rows as JSON Lines; a row may be an object, or a line as text or bytes."""
+    """Return a function that writes rows as JSON Lines; a row may be an object, or a line as text or bytes."""
 
     def write(*rows: Any, name: str = "table.jsonl", end: str = "\n", start: bytes = b"") -> Path:
         path = tmp_path / name
@@ -65,30 +65,30 @@ def jsonl(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def parquet(tmp_path: Path) -> Callable[..., Path]:
-    """Writes columns as Parquet: those of a good table of two queries and two candidates, where not given."""
+    """Return a function that writes columns as Parquet, by default a valid table of two queries and two candidates."""
 
     def write(name: str = "table.parquet", without: str = "", **columns: Any) -> Path:
-        good = {"query": ["q1", "q1", "q2", "q2"], "candidate": ["a", "b", "a", "b"], "reward": [1.0, 0.5, 0.25, 0.0]}
+        valid = {"query": ["q1", "q1", "q2", "q2"], "candidate": ["a", "b", "a", "b"], "reward": [1.0, 0.5, 0.25, 0.0]}
         path = tmp_path / name
-        pq.write_table(pa.table({k: v for k, v in {**good, **columns}.items() if k != without}), path)
+        pq.write_table(pa.table({k: v for k, v in {**valid, **columns}.items() if k != without}), path)
         return path
 
     return write
 
 
 @pytest.fixture
-def found() -> dict[str, Any]:
-    """A report of 60 training and 40 test queries with missing cells and names that are hard to print."""
+def report() -> dict[str, Any]:
+    """Make a report of 60 training and 40 test queries with missing cells and names that are hard to print."""
     rng = np.random.default_rng(0)
     names = ("a|b", "c<br>*d*", "e\nf", "g $x^$ [h](i)")
     values = rng.random((100, 4))
     values[rng.random((100, 4)) < 0.2] = np.nan
     values[:, 0] = rng.random(100)
     rewards, embeddings = Rewards(values, names), rng.normal(size=(100, 5)).astype(np.float32)
-    tags = Tags.of([[f"tag|{i % 3} $\\bad$"] if i % 4 else [] for i in range(100)])
+    tags = Tags.from_rows([[f"tag|{i % 3} $\\bad$"] if i % 4 else [] for i in range(100)])
     train, test = np.arange(60), np.arange(60, 100)
     prior = TagSmoothing().fit(rewards.take(train), tags.take(train))
-    outcome = router_metrics.router_outcome(
+    outcome = router_metrics.evaluate_router(
         rng.dirichlet(np.ones(4), 40),
         prior,
         (embeddings[train], embeddings[test]),
@@ -117,7 +117,7 @@ def _selector(quality: float, over: dict[str, Any], cost: float | None = 0.00125
 
 @pytest.fixture
 def compared() -> dict[str, Any]:
-    """The report of a comparison of three selectors on two candidates, with names that are hard to print."""
+    """Make the report of a comparison of three selectors on two candidates, with names that are hard to print."""
     points = {"budgets": [0.001, 0.002], "quality": [0.4, 0.6], "cost": [0.001, 0.002], "strong": [0.0, 1.0]}
     return {
         "queries": 40, "trained_on": 60, "best_single": "a|b", "weak": "$c$", "strong": "a|b",

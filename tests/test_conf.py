@@ -44,7 +44,7 @@ def test_every_option_binds_to_its_component(option: Path) -> None:
     for path, node in nodes(found):
         values = {key: value for key, value in node.items() if key not in (config.TARGET, config.PARTIAL)}
         target = config.locate(node[config.TARGET], path)
-        bound = config.bind(target, values, path, partially=node.get(config.PARTIAL, False))
+        bound = config.bind(target, values, path, is_partial=node.get(config.PARTIAL, False))
         assert set(bound) == set(values), path
 
 
@@ -72,6 +72,12 @@ def test_every_selector_binds_and_builds(name: str) -> None:
 
 def test_infer_binds() -> None:
     settings = config.build(composed("infer", ["export=some", "queries=some.jsonl"]))
+    assert settings.queries == Path("some.jsonl")
+
+
+@pytest.mark.parametrize("mode", ["drift", "export"])
+def test_the_modes_for_a_file_of_queries_bind(mode: str) -> None:
+    settings = config.build(composed(mode, ["export=some", "queries=some.jsonl"]))
     assert settings.queries == Path("some.jsonl")
 
 
@@ -109,7 +115,7 @@ def test_the_paper_backbone_comes_with_its_rates() -> None:
     found = composed("train", ["encoder=mdeberta", *GIVEN])
     assert found["encoder"]["model"] == "microsoft/mdeberta-v3-base"
     assert (found["net"]["lr"], found["net"]["weight_decay"], found["net"]["epochs"]) == (1e-5, 5e-7, 5)
-    assert found["net"]["_target_"].endswith("Finetune")
+    assert found["net"]["_target_"].endswith("FinetuneRecipe")
 
 
 @pytest.mark.parametrize("overrides", [["labell.beta=1"], ["label.betta=1"], ["tagger=clusters"]])

@@ -1,4 +1,4 @@
-"""The exception tree."""
+"""The exception tree and its messages."""
 
 import pytest
 

@@ -16,7 +16,7 @@ from support.paths import ROOT
 
 from zooter.commands import calibrate
 from zooter.errors import ExportError
-from zooter.selector.routing.price_target import CalibrationTarget, load
+from zooter.selector.routing.price_target import CalibrationTarget, load_price_calibration
 
 QUERY = "please add ${oc.env:HOME}, 'sum' = {plus: [1, 2]} \\ \"digits\" ümlaut #?"
 
@@ -113,7 +113,7 @@ def test_calibrate_weighs_prices_for_a_target_and_only_on_the_table_of_the_train
     assert json.loads(done.stdout) == found
     assert 0.001 <= found["chosen_on"]["mean_price"] <= 0.0015
     assert found["held_out"]["kept"] == (found["held_out"]["mean_price"] <= 0.0015)
-    calibration = load(home / "weighed")
+    calibration = load_price_calibration(home / "weighed")
     assert calibration is not None
     assert calibration.price_weight == found["price_weight"] > 0.0
     shutil.copy(home / "table.parquet", home / "other.parquet")

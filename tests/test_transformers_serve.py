@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from support.paths import ZOO
-from support.transformers_server import NEEDED, serve, wait_for
+from support.transformers_server import REQUIRED_PACKAGES, serve, wait_until_ready
 
 from zooter.collect.reader.zoo import ZooReader
 from zooter.collect.responder.huggingface import HuggingFaceResponder
@@ -16,8 +16,8 @@ from zooter.data.pool import Candidate
 from zooter.data.types import Query, Response
 from zooter.errors import ResponderError
 
-for needed in NEEDED:
-    pytest.importorskip(needed, reason="transformers[serving] is not installed")
+for package in REQUIRED_PACKAGES:
+    pytest.importorskip(package, reason="transformers[serving] is not installed")
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +34,8 @@ class Urls:
 def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Urls]:
     logs = tmp_path_factory.mktemp("served")
     with serve(logs / "any.log", []) as any_model, serve(logs / "page.log", [str(ZOO / "zoo-page")]) as page:
-        wait_for(any_model)
-        wait_for(page)
+        wait_until_ready(any_model)
+        wait_until_ready(page)
         yield Urls(any_model.url, page.url)
 
 

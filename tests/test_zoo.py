@@ -1,4 +1,4 @@
-"""The shipped zoo: folders any transformers code loads, small enough, and what their cards promise."""
+"""The shipped zoo: its models load with transformers, are small, and match the figures of their cards."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def test_all_weights_together_are_at_most_eight_megabytes():
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_weights_are_float16_on_disk_and_a_card_lies_beside_them(folder):
+def test_weights_are_float16_on_disk_and_a_card_accompanies_them(folder):
     with safe_open(folder / "model.safetensors", "pt") as weights:
-        found = {weights.get_tensor(name).dtype for name in weights.keys()}  # noqa: SIM118
-    assert found == {torch.float16}
+        dtypes = {weights.get_tensor(name).dtype for name in weights.keys()}  # noqa: SIM118
+    assert dtypes == {torch.float16}
     assert "Apache-2.0" in (folder / "README.md").read_text()
 
 
@@ -43,9 +43,9 @@ def test_a_candidate_loads_in_float32_and_answers_through_the_chat_template(fold
     assert model.dtype == torch.float32
     chat = [{"role": "user", "content": generate(1, 0, "test")[0].text}]
     inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    out = model.generate(**inputs)
-    assert out.shape[1] > inputs["input_ids"].shape[1]
-    assert out[0, -1] == tokenizer.eos_token_id
+    tokens = model.generate(**inputs)
+    assert tokens.shape[1] > inputs["input_ids"].shape[1]
+    assert tokens[0, -1] == tokenizer.eos_token_id
 
 
 @pytest.mark.parametrize("folder", CANDIDATES, ids=lambda folder: folder.name)
@@ -55,15 +55,15 @@ def test_padding_on_the_left_does_not_change_an_answer(folder):
     chats = [[{"role": "user", "content": query.text}] for query in generate(16, 0, "test")]
     texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
 
-    def answers(batch: list[str]) -> list[str]:
+    def respond(batch: list[str]) -> list[str]:
         inputs = tokenizer(batch, return_tensors="pt", padding=True, add_special_tokens=False)
-        out = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        return tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        tokens = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        return tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
-    assert answers(texts) == [answers([text])[0] for text in texts]
+    assert respond(texts) == [respond([text])[0] for text in texts]
 
 
-def test_text_survives_the_tokenizer():
+def test_the_tokenizer_round_trips_text():
     tokenizer = AutoTokenizer.from_pretrained(CANDIDATES[0])
     for text in ("What is 12 plus 7?", "Größe 東京 🙂", "N'Djamena", "a  b"):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
@@ -80,23 +80,25 @@ def test_the_reward_model_gives_one_number_that_padding_does_not_change():
     texts = tokenizer.apply_chat_template(chats, tokenize=False)
     with torch.inference_mode():
         inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-        together = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
-        alone = [
+        batched = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+        single = [
             model(input_ids=torch.tensor([ids])).logits
             for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]
         ]
-    assert together.shape == (8, 1)
-    assert torch.allclose(together, torch.cat(alone), atol=1e-3)
+    assert batched.shape == (8, 1)
+    assert torch.allclose(batched, torch.cat(single), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", [folder.name for folder in CANDIDATES])
 def test_every_candidate_leads_all_others_in_some_skill(name):
-    of = {other: figures["skills"] for other, figures in MEASURED["candidates"].items()}
-    leads = [of[name][skill] - max(of[other][skill] for other in of if other != name) for skill in of[name]]
+    skills = {other: figures["skills"] for other, figures in MEASURED["candidates"].items()}
+    leads = [
+        share - max(skills[other][skill] for other in skills if other != name) for skill, share in skills[name].items()
+    ]
     assert max(leads) > 0.1
 
 
-def test_all_skills_but_three_are_known_to_some_candidate():
+def test_some_candidate_masters_each_skill_but_three():
     best = {
         skill: max(figures["skills"][skill] for figures in MEASURED["candidates"].values())
         for skill in MEASURED["candidates"]["zoo-page"]["skills"]

@@ -1,1 +1,1 @@
-"""Rebuilds the embedded zoo from nothing: tokenizer, candidates, reward model and cards. Not part of the library."""
+"""Training of the embedded zoo: tokenizer, candidates, reward model and cards. Not part of the library."""

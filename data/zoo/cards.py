@@ -1,4 +1,4 @@
-"""Writes a card (README.md) into every folder of the zoo, from the plan and what was measured."""
+"""Model cards (README.md) of the zoo, from the plan and the measurements."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ that lets a whole routing experiment run on a laptop, and of no other use.
 
 ## Accuracy
 Greedy, on {queries:,} held-out queries: **{accuracy:.1%}**
-({one:.0%} / {two:.0%} / {three:.0%} at levels 1 / 2 / 3).
+({level_1:.0%} / {level_2:.0%} / {level_3:.0%} at levels 1 / 2 / 3).
 By temperature: {temperatures}.
 First-token margin against being right: AUC {margin[auc]:.3f}, correlation {margin[correlation]:.3f}.
 Agreement of five samples at temperature 0.8 against being right: AUC {agreement[auc]:.3f},
@@ -51,7 +51,7 @@ Deliberately imperfect: rewards come from it, while the exact verifier is used o
   {parameters:,} parameters, float16 on disk; loads as `AutoModelForSequenceClassification`.
 - **Format**: the tokenizer's chat template over a user and an assistant message; the raw logit is the reward.
 - **Trained** in two steps: its body as a language model on all skills ({steps:,} steps of {batch}), then with the
-  Bradley-Terry loss on right and wrong responses of the {candidates} candidates to {taught:,} queries
+  Bradley-Terry loss on right and wrong responses of the {candidates} candidates to {pair_queries:,} queries
   (temperature {temperature}, seed {seed}).
 - **Licence**: Apache-2.0.
 
@@ -86,13 +86,13 @@ BUILD = "`make zoo` took {wall_minutes:.0f} minutes with two workers, {cpu_minut
 BUILT_IN_PARTS = "These models were not built in one go; docs/log.md tells what each part took."
 
 
-def shape_of(shape: Shape) -> dict[str, int]:
-    """The size as the cards' slots."""
+def shape_slots(shape: Shape) -> dict[str, int]:
+    """Return the size as slots of the cards."""
     return {"layers": shape.layers, "hidden": shape.hidden, "heads": shape.heads, "inner": shape.inner}
 
 
-def mix_of(member: Member) -> str:
-    """The candidate's lessons in words."""
+def describe_mix(member: Member) -> str:
+    """Describe a candidate's mix of skills."""
     light = f" ({', '.join(member.light)} a quarter as often)" if member.light else ""
     if member.share == 1.0:
         return f"every skill equally often{light}"
@@ -100,39 +100,51 @@ def mix_of(member: Member) -> str:
 
 
 def candidate_card(member: Member, figures: dict, queries: int) -> str:
-    """The card of one candidate."""
+    """Return the card of one candidate.
+
+    Args:
+        member: the candidate.
+        figures: as `measure_candidate` returns them.
+        queries: number of queries that they were measured on.
+    """
     rows = "\n".join(f"| {skill} | {share:.0%} |" for skill, share in figures["skills"].items())
     temperatures = ", ".join(f"{share:.1%} at {key}" for key, share in figures["temperature"].items())
-    one, two, three = figures["levels"]
+    level_1, level_2, level_3 = figures["levels"]
     return HEAD.format(task="text-generation", name=member.name) + CANDIDATE.format(
-        **shape_of(member.shape), about=member.about[0].upper() + member.about[1:], parameters=figures["parameters"],
+        **shape_slots(member.shape), about=member.about[0].upper() + member.about[1:], parameters=figures["parameters"],
         examples=member.steps * BATCH, steps=member.steps, batch=BATCH, seed=SEED, price=member.price, queries=queries,
-        mix=mix_of(member), accuracy=figures["accuracy"],
-        one=one, two=two, three=three, temperatures=temperatures, margin=figures["margin"],
+        mix=describe_mix(member), accuracy=figures["accuracy"],
+        level_1=level_1, level_2=level_2, level_3=level_3, temperatures=temperatures, margin=figures["margin"],
         agreement=figures["agreement"], rows=rows, vocabulary=VOCABULARY,
     )  # fmt: skip
 
 
 def write_cards(folder: Path, measured: dict) -> None:
-    """One README.md per model folder."""
+    """Write one README.md per model folder, and one for the zoo.
+
+    Args:
+        folder: of the zoo.
+        measured: as `measure` returns it.
+    """
     for member in MEMBERS:
         card = candidate_card(member, measured["candidates"][member.name], measured["queries"])
         (folder / member.name / "README.md").write_text(card)
     card = HEAD.format(task="text-classification", name=REWARDER) + REWARD.format(
-        **shape_of(JUDGE.shape), **measured["rewarder"], steps=JUDGE.steps, batch=BATCH, candidates=len(MEMBERS),
-        taught=QUERIES, temperature=TEMPERATURE, seed=SEED, queries=measured["queries"], oracle=measured["oracle"],
+        **shape_slots(JUDGE.shape), **measured["rewarder"], steps=JUDGE.steps, batch=BATCH, candidates=len(MEMBERS),
+        pair_queries=QUERIES, temperature=TEMPERATURE, seed=SEED, queries=measured["queries"],
+        oracle=measured["oracle"],
     )  # fmt: skip
     (folder / REWARDER / "README.md").write_text(card)
     (folder / "README.md").write_text(overview(measured))
 
 
-def lines(rows: list[list[str]]) -> str:
-    """A Markdown table."""
+def markdown_rows(rows: list[list[str]]) -> str:
+    """Format the rows of a Markdown table, the header first."""
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def overview(measured: dict) -> str:
-    """The table of every candidate per skill."""
+    """Return the zoo's README, with the accuracy of each candidate in each skill."""
     figures = measured["candidates"]
     names = [member.name for member in MEMBERS]
     rows = [["skill", *(name.removeprefix("zoo-") for name in names)], ["---"] * (len(names) + 1)]
@@ -155,7 +167,7 @@ def overview(measured: dict) -> str:
     parameters = sum(figures[name]["parameters"] for name in names) + measured["rewarder"]["parameters"]
     return OVERVIEW.format(
         count=len(names), skills=len(skills), size=f"{2 * parameters / 1e6:.1f}", queries=measured["queries"],
-        table=lines(rows), cascade=lines(tiers), small=TIERS[0], large=TIERS[1],
+        table=markdown_rows(rows), cascade=markdown_rows(tiers), small=TIERS[0], large=TIERS[1],
         build=BUILD.format(**measured["build"]) if measured["build"] else BUILT_IN_PARTS, oracle=measured["oracle"],
         ranking=measured["rewarder"]["ranking_accuracy"], pairwise=measured["rewarder"]["pairwise_accuracy"],
         pairs=measured["rewarder"]["pairs"],

@@ -1,4 +1,4 @@
-"""Writes and reads the zoo's folders: ordinary ``save_pretrained``, float16 on disk, float32 in memory."""
+"""Saving and loading of the zoo's models: `save_pretrained` folders, float16 on disk, float32 in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Weights in float16; the configuration still asks for float32, so that ``from_pretrained`` computes in it."""
+    """Save a model with weights in float16.
+
+    Its configuration names float32, so that `from_pretrained` loads the weights in that precision.
+    """
     if model.can_generate():
         model.generation_config = GenerationConfig(
             max_new_tokens=20, do_sample=False, bos_token_id=tokenizer.bos_token_id,
@@ -25,6 +28,11 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
 
 
 def load(folder: Path, auto: type = AutoModelForCausalLM) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Model in float32 and tokenizer, as anyone would load them."""
+    """Load a model in float32 and its tokenizer.
+
+    Args:
+        folder: written by `save`.
+        auto: the transformers Auto class of the model.
+    """
     model = auto.from_pretrained(folder, dtype=torch.float32)
     return model.eval(), AutoTokenizer.from_pretrained(folder)

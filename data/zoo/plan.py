@@ -1,4 +1,4 @@
-"""What the zoo is made of: every candidate's size, mix of skills, steps and price."""
+"""Plan of the zoo: each candidate's size, mix of skills, steps and price."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from zooter.collect.reader.skills.generate import SKILLS
 
 SEED = 2311
-SHOWN = 5077
-"""Seed of the test queries that the cards' figures are measured on, and nothing else: no choice was made by them."""
+REPORT_SEED = 5077
+"""Seed of the test queries for the cards' figures; no choice was made by them."""
 VOCABULARY = 640
-"""Tokens: 256 bytes, 3 special ones, and the merges that make ordinary words of the templates short."""
+"""Number of tokens: 256 bytes, 3 special tokens, and merges."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a Llama decoder."""
+    """Size of a Llama decoder.
+
+    Attributes:
+        hidden: hidden size.
+        layers: number of layers.
+        inner: inner size of the feed-forward layers.
+        heads: attention heads.
+    """
 
     hidden: int
     layers: int
@@ -25,7 +32,18 @@ class Shape:
 
 @dataclass(frozen=True)
 class Member:
-    """One candidate. ``price`` is in (fictional) US dollars per million tokens, dearer with more parameters."""
+    """A candidate of the zoo.
+
+    Attributes:
+        name: of the candidate and its folder.
+        about: description in its card.
+        shape: its size.
+        price: fictional, in US dollars per million tokens; higher with more parameters.
+        steps: of training.
+        main: the skills that it is trained on; the others share what `share` leaves.
+        share: of the training queries that are of the main skills, 0 to 1.
+        light: main skills drawn a quarter as often as the others.
+    """
 
     name: str
     about: str
@@ -33,25 +51,27 @@ class Member:
     price: float
     steps: int
     main: tuple[str, ...]
-    """The skills it was taught; the rest share what ``share`` leaves."""
     share: float = 0.75
     light: tuple[str, ...] = ()
-    """Main skills drawn a quarter as often as the others: what needs less practice, or gets less time."""
 
     def weights(self) -> list[float]:
-        """How often each skill of ``SKILLS`` is drawn for its lessons."""
+        """Return the frequency of each skill of `SKILLS` in the training queries.
+
+        Raises:
+            ValueError: a main skill does not exist.
+        """
         names = [skill.name for skill in SKILLS]
         unknown = set(self.main) - set(names)
         if unknown:
             raise ValueError(f"expected skills among {', '.join(names)}, found {sorted(unknown)}; correct {self.name}")
-        taught = {name: 0.25 if name in self.light else 1.0 for name in self.main}
-        part = self.share / sum(taught.values())
+        relative = {name: 0.25 if name in self.light else 1.0 for name in self.main}
+        unit = self.share / sum(relative.values())
         rest = (1 - self.share) / max(1, len(names) - len(self.main))
-        return [part * taught[name] if name in taught else rest for name in names]
+        return [unit * relative[name] if name in relative else rest for name in names]
 
 
-EVERYTHING = tuple(skill.name for skill in SKILLS)
-BY_HEART = ("capital", "element", "opposite", "plural", "past")
+ALL_SKILLS = tuple(skill.name for skill in SKILLS)
+MEMORISED_SKILLS = ("capital", "element", "opposite", "plural", "past")
 SPECIALIST = Shape(96, 3, 224)
 
 PAGE = Shape(64, 3, 160)
@@ -71,12 +91,12 @@ MEMBERS = (
     Member("zoo-sphinx", "taught to continue sequences and to compare numbers", SPECIALIST, 0.2, 1600,
            ("sequence", "comparison")),
     Member("zoo-sage", "taught everything, the large, dear tier of the pair", SAGE, 0.6, 3300,
-           EVERYTHING, 1.0, BY_HEART),
+           ALL_SKILLS, 1.0, MEMORISED_SKILLS),
 )  # fmt: skip
 
 TIERS = ("zoo-page", "zoo-sage")
-"""The two-tier pair: the small candidate, and the large one that a cascade asks when the small one is unsure."""
+"""The two-tier pair: the small candidate, and the large one to which a cascade escalates."""
 JUDGE = Member(
-    "zoo-judge", "the reward model's body, before it learnt to prefer", SPECIALIST, 0.0, 1800, EVERYTHING, 1.0
+    "zoo-judge", "the reward model's body, before it learnt to prefer", SPECIALIST, 0.0, 1800, ALL_SKILLS, 1.0
 )
 REWARDER = "zoo-rewarder"

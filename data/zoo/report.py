@@ -1,4 +1,4 @@
-"""Runs every model of the zoo on held-out queries and gathers what the cards and the README state."""
+"""Measurement of every model of the zoo on held-out queries, for the cards and the README."""
 
 from __future__ import annotations
 
@@ -8,43 +8,51 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoModelForSequenceClassification
 
-from zoo.answer import answer
+from zoo.answer import respond
 from zoo.folder import load
-from zoo.measure import agreement, auc, by_skill, cascade, point_biserial, right
-from zoo.plan import MEMBERS, REWARDER, SHOWN, TIERS, Member
-from zoo.rewarder import dialogue, pairwise_accuracy, preference_pairs, rewards_of
+from zoo.measure import accuracy_by_skill, agreement, auc, cascade, point_biserial, verify_responses
+from zoo.plan import MEMBERS, REPORT_SEED, REWARDER, TIERS, Member
+from zoo.rewarder import compute_rewards, format_dialogue, pairwise_accuracy, preference_pairs
 from zooter.collect.reader.skills.generate import ZooQuery, generate
 
 TEMPERATURES = (0.4, 0.8, 1.2)
 SAMPLES = 5
-SAMPLED_AT = 0.8
+SAMPLING_TEMPERATURE = 0.8
 
 
 def measure_candidate(member: Member, folder: Path, queries: Sequence[ZooQuery]) -> tuple[dict, list[str], np.ndarray]:
-    """One candidate's figures, its greedy responses, and their first-token margins."""
+    """Measure one candidate.
+
+    Returns:
+        Its figures, its greedy responses to the n queries, and their (n,) first-token margins.
+    """
     model, tokenizer = load(folder / member.name)
-    greedy = answer(model, tokenizer, queries)
+    greedy = respond(model, tokenizer, queries)
     texts = [item.text for item in greedy]
-    truth = right(queries, texts)
+    truth = verify_responses(queries, texts)
     margins = np.array([item.margin for item in greedy])
     samples = [
-        [item.text for item in answer(model, tokenizer, queries, SAMPLED_AT, seed=seed)] for seed in range(SAMPLES)
+        [item.text for item in respond(model, tokenizer, queries, SAMPLING_TEMPERATURE, seed=seed)]
+        for seed in range(SAMPLES)
     ]
-    agreed = agreement(samples)
-    sampled = {SAMPLED_AT: right(queries, samples[0]).mean()}
+    agreements = agreement(samples)
+    sampled_accuracy = {SAMPLING_TEMPERATURE: verify_responses(queries, samples[0]).mean()}
     for temperature in TEMPERATURES:
-        if temperature not in sampled:
-            texts_there = [item.text for item in answer(model, tokenizer, queries, temperature)]
-            sampled[temperature] = right(queries, texts_there).mean()
+        if temperature not in sampled_accuracy:
+            sampled_texts = [item.text for item in respond(model, tokenizer, queries, temperature)]
+            sampled_accuracy[temperature] = verify_responses(queries, sampled_texts).mean()
     return (
         {
             "parameters": model.num_parameters(),
             "accuracy": float(truth.mean()),
-            "skills": by_skill(queries, truth),
+            "skills": accuracy_by_skill(queries, truth),
             "levels": [float(truth[[query.level == level for query in queries]].mean()) for level in (1, 2, 3)],
-            "temperature": {"0": float(truth.mean()), **{f"{key:g}": float(sampled[key]) for key in TEMPERATURES}},
+            "temperature": {
+                "0": float(truth.mean()),
+                **{f"{key:g}": float(sampled_accuracy[key]) for key in TEMPERATURES},
+            },
             "margin": {"auc": auc(margins, truth), "correlation": point_biserial(margins, truth)},
-            "agreement": {"auc": auc(agreed, truth), "correlation": point_biserial(agreed, truth)},
+            "agreement": {"auc": auc(agreements, truth), "correlation": point_biserial(agreements, truth)},
             "output_tokens": float(np.mean([item.tokens for item in greedy])),
         },
         texts,
@@ -53,20 +61,24 @@ def measure_candidate(member: Member, folder: Path, queries: Sequence[ZooQuery])
 
 
 def measure(folder: Path, count: int = 1000) -> dict:
-    """All figures, on ``count`` test queries of a seed kept for that."""
-    queries = generate(count, SHOWN, "test")
+    """Measure every model on `count` test queries of `REPORT_SEED`."""
+    queries = generate(count, REPORT_SEED, "test")
     figures, columns, margins = {}, [], {}
     for member in MEMBERS:
         figures[member.name], texts, margins[member.name] = measure_candidate(member, folder, queries)
         columns.append(texts)
-    truth = np.array([right(queries, texts) for texts in columns]).T
+    truth = np.array([verify_responses(queries, texts) for texts in columns]).T
     rewarder, tokenizer = load(folder / REWARDER, AutoModelForSequenceClassification)
     rows = [list(texts) for texts in zip(*columns, strict=True)]
-    pairs = preference_pairs(queries, rows, per_query=8, seed=SHOWN)
-    read = [dialogue(tokenizer, query.text, text) for query, texts in zip(queries, rows, strict=True) for text in texts]
-    rewards = np.array(rewards_of(rewarder, tokenizer, read)).reshape(truth.shape)
+    pairs = preference_pairs(queries, rows, per_query=8, seed=REPORT_SEED)
+    dialogues = [
+        format_dialogue(tokenizer, query.text, text)
+        for query, texts in zip(queries, rows, strict=True)
+        for text in texts
+    ]
+    rewards = np.array(compute_rewards(rewarder, tokenizer, dialogues)).reshape(truth.shape)
     small, large = (truth[:, [member.name for member in MEMBERS].index(name)] for name in TIERS)
-    ranked = truth[np.arange(len(queries)), rewards.argmax(1)]
+    top_ranked = truth[np.arange(len(queries)), rewards.argmax(1)]
     return {
         "queries": count,
         "candidates": figures,
@@ -77,6 +89,6 @@ def measure(folder: Path, count: int = 1000) -> dict:
             "pairs": len(pairs),
             "pairwise_accuracy": pairwise_accuracy(rewarder, tokenizer, pairs),
             "auc": auc(rewards.ravel(), truth.ravel()),
-            "ranking_accuracy": float(ranked.mean()),
+            "ranking_accuracy": float(top_ranked.mean()),
         },
     }

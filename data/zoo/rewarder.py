@@ -1,4 +1,4 @@
-"""Trains the reward model on pairs of the candidates' own responses, a right and a wrong one to the same query."""
+"""Training of the reward model on pairs of a right and a wrong response of candidates to the same query."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from torch.nn.functional import logsigmoid
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from zoo.plan import JUDGE, SEED
-from zoo.teach import llama_config, optimizers, update
+from zoo.teach import build_optimizers, llama_config, take_step
 from zooter.collect.reader.skills.generate import ZooQuery
 
 BATCH = 64
 RATE_SCALE = 0.3
-"""Share of the rates a language model is taught with: its body is kept, not learnt again."""
+"""Learning rates as a share of those of a language model, as the pretrained body changes little."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two responses to one query."""
+    """Two responses to one query.
+
+    Attributes:
+        query: what both answer.
+        right: the right response.
+        wrong: the wrong response.
+    """
 
     query: ZooQuery
     right: str
@@ -31,9 +37,13 @@ class Pair:
 def preference_pairs(
     queries: Sequence[ZooQuery], responses: Sequence[Sequence[str]], per_query: int, seed: int
 ) -> list[Pair]:
-    """Up to ``per_query`` pairs of each query; ``responses[row]`` are all candidates' responses to ``queries[row]``.
+    """Draw pairs of a right and a wrong response.
 
-    Different texts only: a query that all got right, or all wrong, teaches nothing.
+    Args:
+        queries: n queries.
+        responses: `responses[row]` are all candidates' responses to `queries[row]`; equal texts count once.
+        per_query: largest number of pairs per query; none if all its responses are right, or all wrong.
+        seed: of the draws.
     """
     random = Random(f"pairs {seed}")
     pairs = []
@@ -48,76 +58,76 @@ def preference_pairs(
     return pairs
 
 
-def dialogue(tokenizer: PreTrainedTokenizerFast, query: str, response: str) -> str:
-    """The text the reward model reads."""
+def format_dialogue(tokenizer: PreTrainedTokenizerFast, query: str, response: str) -> str:
+    """Return the text that the reward model reads."""
     chat = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
     return tokenizer.apply_chat_template(chat, tokenize=False)
 
 
-def dialogue_ids(tokenizer: PreTrainedTokenizerFast, pairs: Sequence[Pair]) -> list[tuple[list[int], list[int]]]:
-    """Token ids of (right, wrong) for every pair."""
-    texts = [dialogue(tokenizer, pair.query.text, text) for pair in pairs for text in (pair.right, pair.wrong)]
+def tokenize_pairs(tokenizer: PreTrainedTokenizerFast, pairs: Sequence[Pair]) -> list[tuple[list[int], list[int]]]:
+    """Return the token ids of (right, wrong) for each pair."""
+    texts = [format_dialogue(tokenizer, pair.query.text, text) for pair in pairs for text in (pair.right, pair.wrong)]
     ids = [item.ids for item in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     return list(zip(ids[::2], ids[1::2], strict=True))
 
 
-def reward(model: LlamaForSequenceClassification, rows: Sequence[list[int]], padding: int) -> torch.Tensor:
-    """Rewards (b,) of token id rows, padded on the right: the model reads its last token that is not padding."""
+def forward(model: LlamaForSequenceClassification, rows: Sequence[list[int]], padding: int) -> torch.Tensor:
+    """Return the (b,) rewards of b rows of token ids, padded on the right with the id `padding`."""
     length = max(map(len, rows))
     ids = torch.tensor([row + [padding] * (length - len(row)) for row in rows])
     return model(input_ids=ids, attention_mask=(ids != padding).long(), use_cache=False).logits[:, 0].float()
 
 
-def start_from(lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> LlamaForSequenceClassification:
-    """A reward model with a fresh head on a language model's body, as full-size ones are made."""
+def init_reward_model(lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> LlamaForSequenceClassification:
+    """Initialise a reward model: a language model's body with a new head."""
     torch.manual_seed(SEED)
     model = LlamaForSequenceClassification(llama_config(JUDGE.shape, tokenizer, num_labels=1))
     model.model.load_state_dict(lm.model.state_dict())
     return model
 
 
-def teach_rewarder(
+def train_rewarder(
     model: LlamaForSequenceClassification, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[Pair], epochs: int
 ) -> LlamaForSequenceClassification:
-    """Bradley-Terry: maximises log sigmoid(reward of the right - reward of the wrong)."""
-    rows = sorted(dialogue_ids(tokenizer, pairs), key=lambda pair: len(pair[0]))
-    chosen = optimizers(model)
+    """Train a reward model with the Bradley-Terry loss, -log sigmoid(reward of the right - reward of the wrong)."""
+    rows = sorted(tokenize_pairs(tokenizer, pairs), key=lambda pair: len(pair[0]))
+    optimizers = build_optimizers(model)
     generator = torch.Generator().manual_seed(SEED)
     starts = range(0, len(rows) - BATCH + 1, BATCH)
     total, step = epochs * len(starts), 0
     model.train()
     for _ in range(epochs):
-        for place in torch.randperm(len(starts), generator=generator).tolist():
-            batch = rows[starts[place] : starts[place] + BATCH]
-            rewards = reward(model, [row for pair in batch for row in pair], tokenizer.pad_token_id)
+        for i in torch.randperm(len(starts), generator=generator).tolist():
+            batch = rows[starts[i] : starts[i] + BATCH]
+            rewards = forward(model, [row for pair in batch for row in pair], tokenizer.pad_token_id)
             loss = -logsigmoid(rewards[::2] - rewards[1::2]).mean()
             loss.backward()
-            update(model, chosen, step, total, RATE_SCALE)
+            take_step(model, optimizers, step, total, RATE_SCALE)
             step += 1
     return model.eval()
 
 
 @torch.inference_mode()
-def rewards_of(
+def compute_rewards(
     model: LlamaForSequenceClassification, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], batch: int = 512
 ) -> list[float]:
-    """Rewards of dialogues, batched by length, in the order of ``texts``."""
+    """Return the rewards of dialogues in the order of `texts`; batches have similar lengths."""
     ids = [item.ids for item in tokenizer.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-    out = [0.0] * len(ids)
+    rewards = [0.0] * len(ids)
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         for row, value in zip(
-            rows, reward(model, [ids[row] for row in rows], tokenizer.pad_token_id).tolist(), strict=True
+            rows, forward(model, [ids[row] for row in rows], tokenizer.pad_token_id).tolist(), strict=True
         ):
-            out[row] = value
-    return out
+            rewards[row] = value
+    return rewards
 
 
 def pairwise_accuracy(
     model: LlamaForSequenceClassification, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[Pair]
 ) -> float:
-    """Share of pairs whose right response has the higher reward."""
-    texts = [dialogue(tokenizer, pair.query.text, text) for pair in pairs for text in (pair.right, pair.wrong)]
-    rewards = rewards_of(model, tokenizer, texts)
+    """Return the share of pairs whose right response has the larger reward."""
+    texts = [format_dialogue(tokenizer, pair.query.text, text) for pair in pairs for text in (pair.right, pair.wrong)]
+    rewards = compute_rewards(model, tokenizer, texts)
     return sum(right > wrong for right, wrong in zip(rewards[::2], rewards[1::2], strict=True)) / max(1, len(pairs))

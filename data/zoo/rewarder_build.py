@@ -1,4 +1,4 @@
-"""Makes the reward model: gathers the candidates' responses, pairs right with wrong ones, teaches it."""
+"""Build of the reward model: collect the candidates' responses, pair right with wrong ones, and train."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.answer import answer
+from zoo.answer import respond
 from zoo.folder import load, save
 from zoo.plan import JUDGE, MEMBERS, REWARDER, SEED
-from zoo.rewarder import preference_pairs, start_from, teach_rewarder
+from zoo.rewarder import init_reward_model, preference_pairs, train_rewarder
 from zooter.collect.reader.skills.generate import ZooQuery, generate
 
 log = logging.getLogger("zoo")
@@ -17,27 +17,27 @@ QUERIES = 10_000
 TEMPERATURE = 0.8
 
 
-def gather(folder: Path, queries: Sequence[ZooQuery], temperature: float, seed: int) -> list[list[str]]:
-    """One response of every candidate to every query: ``[row][candidate]``."""
+def collect_responses(folder: Path, queries: Sequence[ZooQuery], temperature: float, seed: int) -> list[list[str]]:
+    """Generate one response of each candidate to each query, as `[row][candidate]`."""
     columns = []
-    for place, member in enumerate(MEMBERS):
+    for i, member in enumerate(MEMBERS):
         model, tokenizer = load(folder / member.name)
-        columns.append([item.text for item in answer(model, tokenizer, queries, temperature, seed=seed + place)])
+        columns.append([item.text for item in respond(model, tokenizer, queries, temperature, seed=seed + i)])
     return [list(texts) for texts in zip(*columns, strict=True)]
 
 
 def make_rewarder(folder: Path, work: Path) -> None:
-    """Teaches the reward model and saves it, unless it is there."""
+    """Train the reward model and save it, unless its folder exists."""
     target = folder / REWARDER
     if target.exists():
         return
-    taught = generate(QUERIES, SEED + 2, "zoo")
-    pairs = preference_pairs(taught, gather(folder, taught, TEMPERATURE, SEED), per_query=6, seed=SEED)
+    queries = generate(QUERIES, SEED + 2, "zoo")
+    pairs = preference_pairs(queries, collect_responses(folder, queries, TEMPERATURE, SEED), per_query=6, seed=SEED)
     body, tokenizer = load(work / JUDGE.name)
-    model = teach_rewarder(start_from(body, tokenizer), tokenizer, pairs, epochs=2)
-    # Right padding: a reward is read at the last token that is not padding, and no mask is then needed before it.
+    model = train_rewarder(init_reward_model(body, tokenizer), tokenizer, pairs, epochs=2)
+    # The reward is read at the last token that is not padding; padded on the right, nothing before it is masked.
     tokenizer.padding_side = "right"
-    part = target.with_name(target.name + ".part")
-    save(model, tokenizer, part)
-    part.rename(target)
-    log.info("%s: taught on %d pairs", REWARDER, len(pairs))
+    partial = target.with_name(target.name + ".part")
+    save(model, tokenizer, partial)
+    partial.rename(target)
+    log.info("%s: trained on %d pairs", REWARDER, len(pairs))

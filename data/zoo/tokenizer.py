@@ -1,4 +1,4 @@
-"""One byte-level tokenizer for the whole zoo: digits and capitals stand alone, frequent words are merged."""
+"""The zoo's byte-level tokenizer: one token per digit and capital, merges for frequent words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.plan import SEED, VOCABULARY
 from zooter.collect.reader.skills.generate import stream
 
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
-# The line break is the marker between query and response, so a query's own line breaks become blanks.
+# The line break is the marker between query and response, so line breaks inside a query become blanks.
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'assistant' -%}{{ message['content'] | trim + eos_token }}"
@@ -21,7 +21,10 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(queries: int = 60_000) -> PreTrainedTokenizerFast:
-    """Trains the merges on queries of the zoo's own split. No post-processor: the chat template writes the BOS."""
+    """Train the tokenizer on queries of the zoo's split.
+
+    It has no post-processor: the chat template writes the BOS token.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         # One token per digit and per capital: arithmetic and spelling need to see each of them.
@@ -35,8 +38,8 @@ def build_tokenizer(queries: int = 60_000) -> PreTrainedTokenizerFast:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    lessons = islice(stream(SEED, "zoo"), queries)
-    tokenizer.train_from_iterator((query.text + "\n" + query.reference for query in lessons), trainer)
+    texts = islice(stream(SEED, "zoo"), queries)
+    tokenizer.train_from_iterator((query.text + "\n" + query.reference for query in texts), trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD,
         padding_side="left", model_max_length=256, clean_up_tokenization_spaces=False,

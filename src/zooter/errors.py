@@ -1,19 +1,31 @@
-"""Every error zooter raises on purpose.
+"""Exceptions that zooter raises.
 
-    ZooterError
-    ├── ConfigError    a setting is out of range, unknown or missing
-    ├── RecordsError   a recorded table or a query file cannot be used as it is
-    ├── StoreError     a cache on disk is damaged or cannot be written
-    ├── ExportError    an export is incomplete, changed, or belongs to another pool
-    ├── RewarderError  rewards cannot be made: a server or a judge fails, or disagrees with its local model
-    └── ResponderError candidates cannot be asked: a wrong key or model name, or too many failures
+* ZooterError
+  · ConfigError     a setting is missing, unknown or out of range
+  · RecordsError    a recorded table or a query file cannot be used
+  · StoreError      a cache on disk is damaged or cannot be written
+  · ExportError     an export is incomplete or changed, or belongs to another pool
+  · RewarderError   rewards cannot be computed: a server or judge fails, or differs from its local model
+  · ResponderError  candidates cannot be called: a wrong key or model name, or too many failures
 
-A message says what was expected, what was found, and what to do about it.
+Each message states what was expected, what was found and what to do about it. A mistake in the calling code raises one
+of Python's own exceptions instead.
 """
 
 
 class ZooterError(Exception):
-    """The base of every error that a person can act on."""
+    """Base class of all exceptions that a user can act on.
+
+    Args:
+        expected: what is needed to go on.
+        found: what is there instead.
+        do: how to put it right.
+
+    Attributes:
+        expected: as given.
+        found: as given.
+        do: as given.
+    """
 
     def __init__(self, *, expected: str, found: str, do: str) -> None:
         self.expected, self.found, self.do = expected, found, do
@@ -21,11 +33,11 @@ class ZooterError(Exception):
 
 
 class ConfigError(ZooterError):
-    """A setting is out of range, unknown or missing."""
+    """A setting is missing, unknown or out of range."""
 
 
 class RecordsError(ZooterError):
-    """A recorded table or a query file cannot be used as it is."""
+    """A recorded table or a query file cannot be used."""
 
 
 class StoreError(ZooterError):
@@ -33,12 +45,12 @@ class StoreError(ZooterError):
 
 
 class ExportError(ZooterError):
-    """An export is incomplete, changed, or belongs to another pool."""
+    """An export is incomplete or changed, or belongs to another pool."""
 
 
 class ResponderError(ZooterError):
-    """Candidates cannot be asked: a wrong key or model name, or too many failures."""
+    """Candidates cannot be called: a wrong key or model name, or too many failures."""
 
 
 class RewarderError(ZooterError):
-    """Rewards cannot be made: a server or a judge fails, or disagrees with its local model."""
+    """Rewards cannot be computed: a server or judge fails, or differs from its local model."""

@@ -1,4 +1,4 @@
-"""The bar of a long stage."""
+"""Progress bars."""
 
 import io
 
@@ -7,7 +7,7 @@ from rich.console import Console
 from zooter.collect import progress
 
 
-def test_it_shows_how_far_what_it_cost_and_what_failed() -> None:
+def test_it_shows_cells_done_cost_and_failures() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with progress.progress_bar("asking", 10, console) as advance:
         advance(4, 0.25, 0)
@@ -17,7 +17,7 @@ def test_it_shows_how_far_what_it_cost_and_what_failed() -> None:
         assert part in shown
 
 
-def test_it_says_nothing_where_nobody_watches() -> None:
+def test_nothing_is_drawn_outside_a_terminal() -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
     with progress.progress_bar("asking", 10, console) as advance:
         advance(10, 0.0, 0)

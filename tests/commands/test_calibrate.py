@@ -123,7 +123,7 @@ def test_an_exports_thresholds_are_those_that_a_comparison_uses(tmp_path: Path) 
     part = Split().parts(whole.texts)[0]
     training, validation, test = (whole.take(rows) for rows in (part.train, part.val, part.test))
     fitted = MarginSelector(export=export).fit(training, validation)
-    assert (fitted.order, fitted.threshold.fixed, fitted.threshold.running) == (
+    assert (fitted.order, fitted.threshold.fixed, fitted.threshold.online_threshold) == (
         ("small", "large"), tuple(found["thresholds"]), False,
     )  # fmt: skip
     decided = Replay(test).run(fitted)

@@ -24,12 +24,6 @@ def refusal(node: Any, path: str = "") -> str:
     return str(caught.value)
 
 
-def test_a_setting_that_was_left_open_is_asked_for_by_its_key() -> None:
-    config.refuse_missing(set())
-    with pytest.raises(ConfigError, match=r"expected a value for a.b; found none; add a.b=… to the command"):
-        config.refuse_missing({"c", "a.b"})
-
-
 # -- building
 
 
@@ -87,7 +81,7 @@ def test_texts_become_paths_where_paths_are_wanted(monkeypatch: pytest.MonkeyPat
     [
         (
             {"_target_": SPLIT, "vall": 0.1},
-            "keys of split among ['salt', 'test', 'val']; found ['vall']; correct or remove",
+            "keys of split among ['salt', 'test', 'val']; found ['vall']; correct or remove them; did you mean val?",
         ),
         ({"_target_": SPLIT, "val": "much"}, "expected split.val of type float; found 'much'; correct the value"),
         ({"_target_": SPLIT, "val": True}, "expected split.val of type float; found True"),
@@ -111,6 +105,12 @@ def test_a_node_that_does_not_fit_is_refused(node: dict[str, Any], message: str)
     assert message in refusal(node, "split")
 
 
+@pytest.mark.parametrize(("old", "new"), [("sure", "switch_margin"), ("at_once", "max_concurrent_requests")])
+def test_a_renamed_key_is_refused_by_its_new_name(old: str, new: str) -> None:
+    node = {"_target_": "zooter.serve.settings.ServeSettings", "export": "some", old: 1}
+    assert refusal(node) == f"expected {new}; found {old}, its old name; write {new}"
+
+
 def test_a_wrong_key_deep_inside_is_named_by_its_path() -> None:
     node = {"_target_": COLUMN, "otherwise": {"_target_": CLUSTER, "words": "few"}}
     assert "expected tagger.otherwise.words of type int; found 'few'" in refusal(node, "tagger")
@@ -125,8 +125,8 @@ def test_the_range_of_a_value_is_checked_by_its_component() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "_failures", [])
+def _no_shown_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_shown_errors", [])
 
 
 def test_an_expected_error_is_one_message_and_exit_code_two(capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,31 +158,3 @@ def test_an_interrupt_is_said_and_ends_with_its_own_code(capsys: pytest.CaptureF
         raise KeyboardInterrupt
     assert caught.value.code == 130
     assert "interrupted; finished results and caches are kept" in capsys.readouterr().err
-
-
-# -- selectors by name
-
-
-@pytest.fixture
-def options(tmp_path: Path) -> Path:
-    for name in ("margin", "random", "knn", "_part"):
-        (tmp_path / f"{name}.yaml").write_text("")
-    return tmp_path
-
-
-def test_each_named_selector_chooses_its_file_and_two_always_stand_beside(options: Path) -> None:
-    found = config.selectors(["infer.py", "selectors=[margin, knn]", "records=FILE"], options)
-    assert found == [
-        "infer.py", "records=FILE", "+selector@selectors.margin=margin", "+selector@selectors.knn=knn",
-        "+selector@selectors.random=random",
-    ]  # fmt: skip
-    assert config.selectors(["infer.py"], options)[1:] == [f"+selector@selectors.{n}={n}" for n in ("random", "knn")]
-    assert config.selectors(["selectors=margin"], options)[0] == "+selector@selectors.margin=margin"
-
-
-@pytest.mark.parametrize("name", ["margn", "_part"])
-def test_a_name_without_a_file_is_refused(options: Path, name: str) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"expected selectors among \['knn', 'margin', 'random'\]; found \['{name}'\]"
-    ):
-        config.selectors([f"selectors=[margin,{name}]"], options)

@@ -1,27 +1,33 @@
-"""What `infer.py` does with an export, beside routing."""
+"""Routing from the command line."""
 
 import json
-import shutil
 from pathlib import Path
 
-from support.made_up import rows, table
+import pytest
 
 from zooter.commands.route import RouteSettings, run
-from zooter.router import manifest
+from zooter.errors import ConfigError
 
 
-def test_an_onnx_form_is_compared_on_each_query_of_a_recorded_table_once(export: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(export, tmp_path / "export")
-    assert list(run(RouteSettings(folder, queries=table(tmp_path / "table.parquet", 12), mode="export"))) == []
-    found = json.loads((folder / manifest.PARITY).read_text(encoding="utf-8"))
-    assert len(rows(12)) == 36, "three candidates answer each query"
-    assert (found["int8"]["queries"], found["float32"]["queries"]) == (12, 12)
-    assert manifest.verify(folder)["onnx"] == {"default": found["default"], **{k: found[k] for k in manifest.WEIGHTS}}
-
-
-def test_drift_is_looked_for_in_the_queries_of_a_recorded_table_once_each(export: Path, tmp_path: Path) -> None:
+def test_torch_and_onnx_make_the_same_decisions(export: Path, tmp_path: Path) -> None:
     queries = tmp_path / "queries.jsonl"
-    distinct = dict.fromkeys(str(row["query"]) for row in rows(60))
-    queries.write_text("".join(json.dumps({"query": text}) + "\n" for text in distinct))
-    whole = list(run(RouteSettings(export, queries=table(tmp_path / "table.parquet", 60), mode="drift")))
-    assert whole == list(run(RouteSettings(export, queries=queries, mode="drift")))
+    queries.write_text('{"query": "please add sum", "query_id": "7"}\n{"query": "please rhyme verse"}\n')
+    onnx, torch = (
+        [json.loads(line) for line in run(RouteSettings(export, queries=queries, device=device))]
+        for device in (None, "cpu")
+    )
+    assert [row["candidate"] for row in onnx] == [row["candidate"] for row in torch] == ["calculator", "poet"]
+    assert onnx[0]["query_id"] == torch[0]["query_id"] == "7"
+    for first, second in zip(onnx, torch, strict=True):
+        assert first["probs"] == pytest.approx(second["probs"], abs=0.05)
+
+
+def test_decisions_go_to_a_file_where_one_is_named(export: Path, tmp_path: Path) -> None:
+    assert list(run(RouteSettings(export, query="please add sum", out=tmp_path / "out.jsonl"))) == []
+    assert json.loads((tmp_path / "out.jsonl").read_text())["candidate"] == "calculator"
+
+
+@pytest.mark.parametrize(("query", "queries", "words"), [(None, None, "neither"), ("text", Path("file"), "both")])
+def test_one_query_or_a_file_is_routed_not_both(query: str | None, queries: Path | None, words: str) -> None:
+    with pytest.raises(ConfigError, match=f"expected either query=… or queries=FILE; found {words}"):
+        RouteSettings(Path("export"), query, queries)

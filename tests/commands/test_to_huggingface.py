@@ -75,17 +75,19 @@ print(json.dumps(say(["please add sum plus", "please court judge law"], truncati
 
 
 def test_the_router_beside_it_is_unchanged(home: Path) -> None:
-    assert TorchRouter.load(home / "run" / "export", "cpu").route(["please add sum plus"]).names() == ["calculator"]
+    assert TorchRouter.from_export(home / "run" / "export", "cpu").route(
+        ["please add sum plus"]
+    ).chosen_candidates() == ["calculator"]
 
 
 def test_the_short_way_through_the_last_layer_is_the_whole_models(home: Path) -> None:
     encoder = Encoder(str(home / "encoder"), layers=(1, 2))
     texts = [str(row["query"]) for row in rows(30)[::3]]
     probs = np.full((len(texts), 3), 1 / 3)
-    model = LEARNS.learn(encoder, texts, probs, CANDIDATES, np.arange(3))
+    model = LEARNS.fit(encoder, texts, probs, CANDIDATES, np.arange(3))
     for parameter in model.parameters():  # where it starts, the last layer is too simple to tell
         torch.nn.init.normal_(parameter, std=0.3)
-    shown = hf_student._StudentData.of(encoder, model, texts, probs)
+    shown = hf_student._StudentData.from_texts(encoder, model, texts, probs)
     with torch.no_grad():
         short = float(shown.loss(hf_student._LastLayer(model).eval(), np.arange(len(texts))))
     whole = -np.log(hf_student.predict_proba(model, encoder, texts)).mean()
@@ -96,7 +98,7 @@ def test_it_learns_from_sharper_probabilities_and_says_the_routers_own(home: Pat
     encoder = Encoder(str(home / "encoder"), layers=(1, 2))
     texts = [str(row["query"]) for row in rows(30)[::3]]
     learns = hf_student.Student(classifier_lr=0.1, epochs=40, batch_size=len(texts), sharpness=3.0)
-    model = learns.learn(encoder, texts, np.tile([0.5, 0.3, 0.2], (len(texts), 1)), CANDIDATES, np.arange(3))
+    model = learns.fit(encoder, texts, np.tile([0.5, 0.3, 0.2], (len(texts), 1)), CANDIDATES, np.arange(3))
     assert hf_student.predict_proba(model, encoder, texts) == pytest.approx(
         np.tile([0.5, 0.3, 0.2], (len(texts), 1)), abs=0.03
     )
@@ -123,11 +125,11 @@ def test_what_cannot_be_imitated_is_refused(home: Path, tmp_path: Path) -> None:
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**values, "model_type": "distilbert"}))
     with pytest.raises(ExportError, match="found distilbert"):
-        LEARNS.learn(Encoder(str(folder)), ["one"], np.ones((1, 1)), ("a",), np.arange(1))
+        LEARNS.fit(Encoder(str(folder)), ["one"], np.ones((1, 1)), ("a",), np.arange(1))
     with pytest.raises(ConfigError, match=r"student\.epochs"):
         hf_student.Student(epochs=0)
 
 
 def test_its_settings_bind() -> None:
-    built = config.build(composed("imitate", "export=some", "records=some.parquet"))
+    built = config.build(composed("to_huggingface", "export=some", "records=some.parquet"))
     assert built.student == hf_student.Student()

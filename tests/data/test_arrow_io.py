@@ -1,4 +1,4 @@
-"""Files as Arrow batches; what is wrong is named by file and row."""
+"""Parquet and JSON Lines files as Arrow batches; errors name the file and the row."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zooter.data import arrow_io, schema
+from zooter.data import arrow_io, json_lines, schema
 from zooter.errors import RecordsError
 
 Write = Callable[..., Path]
@@ -32,7 +32,7 @@ def refusal(path: Path) -> str:
 # -- which files
 
 
-def test_a_file_stands_for_itself_and_a_folder_for_its_data_files_in_order(tmp_path: Path) -> None:
+def test_the_data_files_of_a_folder_are_listed_in_order_and_a_file_is_its_own_list(tmp_path: Path) -> None:
     for name in ("b.parquet", "a.jsonl", "c.ndjson", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "folder.parquet").mkdir()
@@ -60,12 +60,12 @@ def test_a_wrong_suffix_is_refused(tmp_path: Path) -> None:
 
 
 def test_parquet_and_json_lines_give_the_same_rows(tmp_path: Path, jsonl: Write) -> None:
-    given = [GOOD, {**GOOD, "reward": None, "tags": None}, {"query": "é", "reward": 2, "sample": 0, "tags": []}]
-    pq.write_table(pa.Table.from_pylist(given), tmp_path / "table.parquet")
-    assert rows(jsonl(*given)) == rows(tmp_path / "table.parquet") == given
+    records = [GOOD, {**GOOD, "reward": None, "tags": None}, {"query": "é", "reward": 2, "sample": 0, "tags": []}]
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "table.parquet")
+    assert rows(jsonl(*records)) == rows(tmp_path / "table.parquet") == records
 
 
-def test_columns_that_are_not_asked_for_are_left_out_and_those_not_there_are_null(jsonl: Write, parquet: Write) -> None:
+def test_other_columns_are_ignored_and_absent_columns_are_null(jsonl: Write, parquet: Write) -> None:
     null = {"reward": None, "sample": None, "tags": None}
     assert rows(jsonl({"query": "q", "other": {"deep": [1]}}, {"query": "r", "other": 5})) == [
         {"query": "q", **null},
@@ -85,11 +85,11 @@ def test_json_lines_from_other_systems_are_read(jsonl: Write, written: dict[str,
     assert rows(path) == [GOOD, GOOD]
 
 
-def test_the_last_line_may_lack_its_end(jsonl: Write) -> None:
+def test_the_last_line_may_lack_a_line_break(jsonl: Write) -> None:
     assert [row["query"] for row in rows(jsonl('{"query":"q"}\n{"query":"r"}', end=""))] == ["q", "r"]
 
 
-def test_long_lines_are_read_also_beyond_the_default_block_of_arrow(jsonl: Write) -> None:
+def test_lines_longer_than_the_default_block_of_arrow_are_read(jsonl: Write) -> None:
     long = "x" * 3 * 2**20
     assert [len(row["query"]) for row in rows(jsonl(GOOD, {**GOOD, "query": long}, {**GOOD, "response": long}))] == [
         1,
@@ -99,13 +99,13 @@ def test_long_lines_are_read_also_beyond_the_default_block_of_arrow(jsonl: Write
 
 
 def test_a_line_longer_than_a_block_is_named(jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow_io, "JSON_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(json_lines, "JSON_BLOCK_BYTES", 1000)
     path = jsonl(*[GOOD] * 30, {**GOOD, "query": "x" * 2500}, *[GOOD] * 30)
     assert "expected lines of at most 1,000 bytes" in refusal(path)
     assert re.search(r"found 2,5\d\d bytes in line 31", refusal(path))
 
 
-def test_columns_of_json_lines_are_those_of_its_first_objects_for_nulls_may_be_left_out(jsonl: Write) -> None:
+def test_the_columns_of_json_lines_are_the_keys_of_its_first_objects_together(jsonl: Write) -> None:
     assert arrow_io.column_names(jsonl({"query": "q"}, {"query": "r", "reward": 1})) == ["query", "reward"]
 
 
@@ -118,18 +118,18 @@ def test_columns_of_json_lines_are_those_of_its_first_objects_for_nulls_may_be_l
     ],
     ids=lambda column: str(column.type),
 )
-def test_every_kind_of_text_column_is_text(tmp_path: Path, column: pa.Array) -> None:
+def test_every_arrow_type_of_text_is_read_as_text(tmp_path: Path, column: pa.Array) -> None:
     pq.write_table(pa.table({"query": column}), tmp_path / "t.parquet")
     assert [row["query"] for row in rows(tmp_path / "t.parquet")] == ["q", "r"]
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint32(), pa.int64(), pa.float32(), pa.decimal128(5, 2)], ids=str)
-def test_every_kind_of_number_column_is_a_number(tmp_path: Path, kind: pa.DataType) -> None:
+def test_every_arrow_type_of_number_is_read_as_a_number(tmp_path: Path, kind: pa.DataType) -> None:
     pq.write_table(
         pa.table({"reward": pa.array([1, None], kind), "sample": pa.array([2, 0], kind)}), tmp_path / "t.parquet"
     )
-    found = rows(tmp_path / "t.parquet")
-    assert [(row["reward"], row["sample"]) for row in found] == [(1.0, 2), (None, 0)]
+    numbers = rows(tmp_path / "t.parquet")
+    assert [(row["reward"], row["sample"]) for row in numbers] == [(1.0, 2), (None, 0)]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_every_kind_of_number_column_is_a_number(tmp_path: Path, kind: pa.DataTy
     [pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.list_(pa.dictionary(pa.int32(), pa.string()))],
     ids=str,
 )
-def test_every_kind_of_list_of_texts_is_tags(tmp_path: Path, kind: pa.DataType) -> None:
+def test_every_arrow_type_of_text_lists_is_read_as_tags(tmp_path: Path, kind: pa.DataType) -> None:
     pq.write_table(pa.table({"tags": pa.array([["x", "y"], None, []], kind)}), tmp_path / "t.parquet")
     assert [row["tags"] for row in rows(tmp_path / "t.parquet")] == [["x", "y"], None, []]
 
@@ -175,16 +175,16 @@ FIRST = pa.schema([("first_tokens", schema.FIRST_TOKENS)])
 
 
 def test_first_tokens_are_read_from_both_kinds_of_file(jsonl: Write, tmp_path: Path) -> None:
-    told = [{"token": "x", "logprob": -0.5}, {"token": "y", "logprob": -2}]
-    path = jsonl({"first_tokens": told}, {"first_tokens": None}, {"first_tokens": [{"token": None, "logprob": -1}]})
+    tokens = [{"token": "x", "logprob": -0.5}, {"token": "y", "logprob": -2}]
+    path = jsonl({"first_tokens": tokens}, {"first_tokens": None}, {"first_tokens": [{"token": None, "logprob": -1}]})
     (batch,) = arrow_io.read_batches(path, FIRST)
-    read = [(("x", -0.5), ("y", -2.0)), None, ()]
-    assert [schema.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
-    # As another writer may have it: other widths, and the parts in another order.
+    expected = [(("x", -0.5), ("y", -2.0)), None, ()]
+    assert [schema.parse_first_tokens(value) for value in batch["first_tokens"].to_pylist()] == expected
+    # Another writer may use other widths and another order of the fields.
     kind = pa.list_(pa.struct([("logprob", pa.float32()), ("token", pa.string())]))
-    pq.write_table(pa.table({"first_tokens": pa.array([told, None, []], kind)}), tmp_path / "t.parquet")
+    pq.write_table(pa.table({"first_tokens": pa.array([tokens, None, []], kind)}), tmp_path / "t.parquet")
     (batch,) = arrow_io.read_batches(tmp_path / "t.parquet", FIRST)
-    assert [schema.first_tokens(value) for value in batch["first_tokens"].to_pylist()] == read
+    assert [schema.parse_first_tokens(value) for value in batch["first_tokens"].to_pylist()] == expected
 
 
 @pytest.mark.parametrize("bad", [5, ["x"], [{"token": "x", "logprob": "y"}], [{"token": 5, "logprob": -1}], ["x", -1]])
@@ -201,14 +201,14 @@ def test_first_tokens_of_the_wrong_type_in_parquet_are_refused(kind: pa.DataType
         list(arrow_io.read_batches(tmp_path / "t.parquet", FIRST))
 
 
-def test_a_number_beyond_the_largest_is_infinite(jsonl: Write) -> None:
+def test_a_number_that_overflows_a_float_is_refused(jsonl: Write) -> None:
     path = jsonl(GOOD, '{"query":"q","reward":1e999}')
     assert "expected a finite number in column 'reward'" in refusal(path)
     assert "found Infinity in line 2" in refusal(path)
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "message"),
     [
         ("{oops", "Expecting property name"),
         ("[1, 2]", "found list"),
@@ -218,10 +218,10 @@ def test_a_number_beyond_the_largest_is_infinite(jsonl: Write) -> None:
     ],
     ids=["not JSON", "a list", "a key twice", "half a character", "very deep"],
 )
-def test_a_line_that_is_not_an_object_is_named(jsonl: Write, line: str, found: str) -> None:
+def test_a_line_that_is_not_an_object_is_named(jsonl: Write, line: str, message: str) -> None:
     path = jsonl(GOOD, line, GOOD)
     assert f"expected a JSON object in {path}, line 2; " in refusal(path)
-    assert found in refusal(path)
+    assert message in refusal(path)
 
 
 @pytest.mark.parametrize("line", [b'{"query":"\xe9"}\n', b'{"query":"q","not_read":"\xe9"}\n'])
@@ -262,10 +262,10 @@ def test_parquet_whose_text_is_not_utf8_is_refused(parquet: Write) -> None:
     assert "string index 1 counted from row 1" in refusal(path)
 
 
-@pytest.mark.parametrize("kept", [0, 10, 200, -1], ids=["empty", "ten bytes", "200 bytes", "all but one byte"])
-def test_truncated_parquet_is_refused(parquet: Write, kept: int) -> None:
+@pytest.mark.parametrize("length", [0, 10, 200, -1], ids=["empty", "ten bytes", "200 bytes", "all but one byte"])
+def test_truncated_parquet_is_refused(parquet: Write, length: int) -> None:
     path = parquet()
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:length])
     assert f"expected a whole Parquet file at {path}; found " in refusal(path)
     with pytest.raises(RecordsError, match="write or copy it again"):
         arrow_io.column_names(path)

@@ -1,4 +1,4 @@
-"""Who can answer, in which column, at what price."""
+"""Candidates, their order and their prices."""
 
 import pytest
 
@@ -7,47 +7,47 @@ from zooter.errors import ConfigError
 
 
 def test_a_pool_keeps_the_order_it_was_given() -> None:
-    assert Pool.of(["b", "a"]).names == ("b", "a")
+    assert Pool.from_names(["b", "a"]).names == ("b", "a")
 
 
 def test_prices_belong_to_their_candidates_and_are_none_where_unknown() -> None:
-    pool = Pool.of(["b", "a"], {"a": 0.5})
+    pool = Pool.from_names(["b", "a"], {"a": 0.5})
     assert pool.candidates == (Candidate("b", None), Candidate("a", 0.5))
     assert pool.to_rows() == [{"name": "b", "price": None}, {"name": "a", "price": 0.5}]
 
 
-def test_a_model_that_costs_nothing_is_fine() -> None:
-    assert Pool.of(["a"], {"a": 0}).candidates[0].price == 0
+def test_a_price_of_zero_is_valid() -> None:
+    assert Pool.from_names(["a"], {"a": 0}).candidates[0].price == 0
 
 
 def test_a_repeated_candidate_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"expected every candidate once; found the names \['a', 'a'\]"):
-        Pool.of(["a", "a"])
+        Pool.from_names(["a", "a"])
 
 
 def test_a_price_for_a_candidate_outside_the_pool_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"prices for candidates among \['a', 'b'\]; found a price for 'c'"):
-        Pool.of(["a", "b"], {"c": 1.0})
+        Pool.from_names(["a", "b"], {"c": 1.0})
 
 
 @pytest.mark.parametrize("price", [-1.0, float("nan"), "cheap", None])
 def test_a_price_that_is_not_a_number_of_zero_or_more_is_refused(price: object) -> None:
     with pytest.raises(ConfigError, match=r"expected prices of 0 or more; found .* for 'a'"):
-        Pool.of(["a"], {"a": price})  # type: ignore[dict-item]
+        Pool.from_names(["a"], {"a": price})  # type: ignore[dict-item]
 
 
 def test_the_digest_changes_with_names_and_order_but_not_with_prices() -> None:
-    digest = Pool.of(["a", "b"]).digest()
-    assert Pool.of(["a", "b"], {"a": 3.0}).digest() == digest
-    assert Pool.of(["b", "a"]).digest() != digest
-    assert Pool.of(["a", "c"]).digest() != digest
-    assert Pool.of(["ab"]).digest() != Pool.of(["a", "b"]).digest()
+    digest = Pool.from_names(["a", "b"]).digest()
+    assert Pool.from_names(["a", "b"], {"a": 3.0}).digest() == digest
+    assert Pool.from_names(["b", "a"]).digest() != digest
+    assert Pool.from_names(["a", "c"]).digest() != digest
+    assert Pool.from_names(["ab"]).digest() != Pool.from_names(["a", "b"]).digest()
 
 
-# -- candidates that are reached
+# -- candidates with call settings
 
 
-def test_a_pool_is_made_of_settings_in_their_order() -> None:
+def test_a_pool_from_settings_keeps_their_order() -> None:
     pool = pool_from_settings({"b": {"model": "org/b", "input_price": 1.0, "output_price": 3.0}, "a": None})
     assert pool.names == ("b", "a")
     assert pool.candidates[0].model == "org/b"
@@ -68,7 +68,7 @@ def test_costs_need_both_prices_and_both_counts() -> None:
     assert Candidate("a", price=0.0).cost(1, 1) == 0.0
 
 
-def test_an_export_does_not_tell_how_a_candidate_is_reached() -> None:
+def test_an_export_holds_neither_addresses_nor_names_of_keys() -> None:
     pool = pool_from_settings({"a": {"url": "http://internal/v1", "key_env": "SECRET_NAME", "price": 1.0}})
     assert pool.to_rows() == [{"name": "a", "price": 1.0}]
 
@@ -79,6 +79,6 @@ def test_a_template_without_the_query_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["sk-abc", "gsk_abc123", "hf_AbC", "two words", ""])
-def test_what_may_be_a_key_is_no_name_of_a_variable(name: str) -> None:
+def test_a_key_env_that_may_be_a_key_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="the name of an environment variable"):
         Candidate("a", key_env=name)

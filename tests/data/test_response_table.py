@@ -1,4 +1,4 @@
-"""Recorded tables as selectors see them."""
+"""Recorded tables as selectors read them."""
 
 import json
 import math
@@ -16,28 +16,28 @@ def write(path: Path, rows: list[dict[str, object]]) -> Path:
     return path
 
 
-def row(query: str, candidate: str, **told: object) -> dict[str, object]:
-    return {"query": query, "candidate": candidate, "reward": None, **told}
+def row(query: str, candidate: str, **fields: object) -> dict[str, object]:
+    return {"query": query, "candidate": candidate, "reward": None, **fields}
 
 
-def test_samples_come_in_their_order_and_costs_from_prices(tmp_path: Path) -> None:
+def test_samples_are_sorted_and_missing_costs_are_computed_from_prices(tmp_path: Path) -> None:
     file = write(tmp_path / "t.jsonl", [
         row("q", "b", sample=1, reward=0.0, response="two", input_tokens=10, output_tokens=20),
         row("q", "b", sample=0, reward=1.0, response="one", cost=7.0, truth=0.5,
             first_tokens=[{"token": "on", "logprob": -0.5}]),
         row("q", "a", reward=0.25, response="three", input_tokens=1, output_tokens=1),
     ])  # fmt: skip
-    found = response_table.read(file, Pool((Candidate("b", price=2.0), Candidate("a"))))
-    cells = found.cells[0]["b"]
+    table = response_table.read(file, Pool((Candidate("b", price=2.0), Candidate("a"))))
+    cells = table.cells[0]["b"]
     assert [cell.response.text for cell in cells] == ["one", "two"]
     assert [cell.response.cost for cell in cells] == [7.0, 2.0 * 30 / 1e6]
     assert [cell.quality for cell in cells] == [0.5, 0.0]  # the truth where there is one
     assert [cell.response.first_tokens for cell in cells] == [(("on", -0.5),), None]
-    assert found.pool.names == ("b", "a")
-    assert found.prices["b"] == pytest.approx((7.0 + 6e-5) / 2)
-    assert math.isnan(found.prices["a"])
-    assert found.rewards().values.tolist() == [[0.5, 0.25]]
-    assert found.qualities().values.tolist() == [[0.25, 0.25]]
+    assert table.pool.names == ("b", "a")
+    assert table.prices["b"] == pytest.approx((7.0 + 6e-5) / 2)
+    assert math.isnan(table.prices["a"])
+    assert table.rewards().values.tolist() == [[0.5, 0.25]]
+    assert table.qualities().values.tolist() == [[0.25, 0.25]]
 
 
 def test_a_cell_recorded_twice_is_refused_by_its_row(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_an_empty_text_is_refused_by_its_row(tmp_path: Path) -> None:
 def test_a_candidate_of_the_pool_that_is_not_recorded_is_named(tmp_path: Path) -> None:
     file = write(tmp_path / "t.jsonl", [row("q", "a")])
     with pytest.raises(RecordsError, match=r"rows of \['z'\]"):
-        response_table.read(file, Pool.of(["a", "z"]))
+        response_table.read(file, Pool.from_names(["a", "z"]))
 
 
 def test_taking_rows_keeps_prices(tmp_path: Path) -> None:

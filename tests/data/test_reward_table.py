@@ -1,4 +1,4 @@
-"""The recorded table: rows of a file → queries, rewards and tags."""
+"""Recorded tables as training reads them."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ def refusal(path: Path) -> str:
 
 
 def test_samples_of_a_cell_are_averaged_and_missing_cells_are_nan(jsonl: Write) -> None:
-    found = reward_table.read(
+    table = reward_table.read(
         jsonl(
             row("q2", "b", 1.0, sample=0),
             row("q2", "b", 0.0, sample=1),
@@ -46,36 +46,36 @@ def test_samples_of_a_cell_are_averaged_and_missing_cells_are_nan(jsonl: Write) 
             row("q1", "a", -3.0),
         )
     )
-    assert found.queries == ["q2", "q1"]  # in order of first appearance
-    assert found.pool.names == found.rewards.candidates == ("a", "b")  # in alphabetical order
-    np.testing.assert_array_equal(found.rewards.values, [[NAN, 0.5], [-3.0, NAN]])
-    assert found.samples.query.tolist() == [0, 0, 0, 1]
-    assert found.samples.candidate.tolist() == [1, 1, 1, 0]
-    assert found.samples.sample.tolist() == [0, 1, 2, 0]
-    np.testing.assert_array_equal(found.samples.reward, [1.0, 0.0, NAN, -3.0])
+    assert table.queries == ["q2", "q1"]  # in order of first appearance
+    assert table.pool.names == table.rewards.candidates == ("a", "b")  # in alphabetical order
+    np.testing.assert_array_equal(table.rewards.values, [[NAN, 0.5], [-3.0, NAN]])
+    assert table.samples.query.tolist() == [0, 0, 0, 1]
+    assert table.samples.candidate.tolist() == [1, 1, 1, 0]
+    assert table.samples.sample.tolist() == [0, 1, 2, 0]
+    np.testing.assert_array_equal(table.samples.reward, [1.0, 0.0, NAN, -3.0])
 
 
 def test_duplicate_rows_count_as_samples(jsonl: Write) -> None:
-    found = reward_table.read(jsonl(*PAIR, row("q1", "a", 0.0), row("q1", "a", 0.0)))
-    np.testing.assert_allclose(found.rewards.values, [[1 / 3, 0.5]])
+    table = reward_table.read(jsonl(*PAIR, row("q1", "a", 0.0), row("q1", "a", 0.0)))
+    np.testing.assert_allclose(table.rewards.values, [[1 / 3, 0.5]])
 
 
-def test_a_query_is_its_text_exactly(jsonl: Write) -> None:
+def test_queries_are_told_apart_by_their_exact_text(jsonl: Write) -> None:
     texts = ["q", "Q", "q ", "é", "e\u0301"]
-    found = reward_table.read(jsonl(*[row(text, name, 1.0) for text in texts for name in ("a", "b")]))
-    assert found.queries == texts
-    assert len(set(found.query_ids)) == 5
+    table = reward_table.read(jsonl(*[row(text, name, 1.0) for text in texts for name in ("a", "b")]))
+    assert table.queries == texts
+    assert len(set(table.query_ids)) == 5
 
 
 def test_ids_are_those_given_or_the_hash_of_the_text(jsonl: Write) -> None:
-    found = reward_table.read(jsonl(row("q1", "a", 1.0, query_id="first"), row("q1", "b", 1.0), row("q2", "a", 1.0)))
-    assert found.query_ids == ["first", query_id("q2")]
+    table = reward_table.read(jsonl(row("q1", "a", 1.0, query_id="first"), row("q1", "b", 1.0), row("q2", "a", 1.0)))
+    assert table.query_ids == ["first", query_id("q2")]
     assert len(query_id("q2")) == 32
     assert int(query_id("q2"), 16)
 
 
 def test_tags_of_all_rows_of_a_query_are_joined_and_null_tags_are_none(jsonl: Write) -> None:
-    found = reward_table.read(
+    table = reward_table.read(
         jsonl(
             row("q1", "a", 1.0, tags=["law", "art"]),
             row("q1", "b", 1.0, tags=["law"]),
@@ -84,17 +84,17 @@ def test_tags_of_all_rows_of_a_query_are_joined_and_null_tags_are_none(jsonl: Wr
             row("q4", "b", 1.0, tags=["biology"]),
         )
     )
-    assert found.tags.names == ("art", "biology", "law")
-    assert found.tags.membership.toarray().tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 1, 0]]
+    assert table.tags.names == ("art", "biology", "law")
+    assert table.tags.membership.toarray().tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 1, 0]]
 
 
 def test_a_table_without_tags_has_none(jsonl: Write, parquet: Write) -> None:
     for path in (jsonl(*PAIR), parquet(tags=[None] * 4)):
-        found = reward_table.read(path)
-        assert found.tags.membership.shape == (len(found.queries), 0)
+        table = reward_table.read(path)
+        assert table.tags.membership.shape == (len(table.queries), 0)
 
 
-def test_prices_come_with_the_pool_and_an_unknown_name_is_refused(jsonl: Write) -> None:
+def test_prices_are_stored_in_the_pool_and_an_unknown_name_is_refused(jsonl: Write) -> None:
     assert reward_table.read(jsonl(*PAIR), {"b": 2.0}).pool.to_rows()[1] == {"name": "b", "price": 2.0}
     with pytest.raises(ConfigError, match="found a price for 'c'"):
         reward_table.read(jsonl(*PAIR), {"c": 2.0})
@@ -103,10 +103,10 @@ def test_prices_come_with_the_pool_and_an_unknown_name_is_refused(jsonl: Write) 
 def test_a_folder_is_one_table(tmp_path: Path, jsonl: Write, parquet: Write) -> None:
     jsonl(row("q2", "c", 9.0, tags=["law"]), row("q9", "a", 7.0), name="2.jsonl")
     parquet(name="1.parquet")
-    found = reward_table.read(tmp_path)
-    assert found.queries == ["q1", "q2", "q9"]
-    np.testing.assert_array_equal(found.rewards.values, [[1.0, 0.5, NAN], [0.25, 0.0, 9.0], [7.0, NAN, NAN]])
-    assert found.tags.membership.toarray().ravel().tolist() == [0, 1, 0]
+    table = reward_table.read(tmp_path)
+    assert table.queries == ["q1", "q2", "q9"]
+    np.testing.assert_array_equal(table.rewards.values, [[1.0, 0.5, NAN], [0.25, 0.0, 9.0], [7.0, NAN, NAN]])
+    assert table.tags.membership.toarray().ravel().tolist() == [0, 1, 0]
 
 
 CELLS = st.tuples(
@@ -123,35 +123,35 @@ GOOD = [("q", name, 1.0, ["x"], 0) for name in ("a", "b", "c")]
 def test_the_order_of_rows_and_the_format_do_not_change_the_table(
     tmp_path_factory: pytest.TempPathFactory, cells: list[Any], random: Any
 ) -> None:
-    given = [row(q, c, r, tags=tags, sample=s) for q, c, r, tags, s in GOOD + cells]
+    records = [row(q, c, r, tags=tags, sample=s) for q, c, r, tags, s in GOOD + cells]
     tables = []
     for suffix in ("parquet", "jsonl"):
         path = tmp_path_factory.mktemp("table") / f"table.{suffix}"
         if suffix == "parquet":
-            pq.write_table(pa.Table.from_pylist(given), path, row_group_size=7)
+            pq.write_table(pa.Table.from_pylist(records), path, row_group_size=7)
         else:
-            path.write_text("\n".join(map(json.dumps, given)))
+            path.write_text("\n".join(map(json.dumps, records)))
         tables.append(reward_table.read(path))
-        random.shuffle(given)
-    one, other = tables
-    assert one.pool == other.pool
-    assert one.tags.names == other.tags.names
-    assert one.dropped == other.dropped
-    place = np.array([other.queries.index(query) for query in one.queries])
-    np.testing.assert_array_equal(one.rewards.values, other.rewards.values[place])
-    assert (one.tags.membership != other.tags.membership[place]).nnz == 0
+        random.shuffle(records)
+    first, second = tables
+    assert first.pool == second.pool
+    assert first.tags.names == second.tags.names
+    assert first.dropped == second.dropped
+    place = np.array([second.queries.index(query) for query in first.queries])
+    np.testing.assert_array_equal(first.rewards.values, second.rewards.values[place])
+    assert (first.tags.membership != second.tags.membership[place]).nnz == 0
     expected = {
         (q, c): np.mean(
-            [r["reward"] for r in given if (r["query"], r["candidate"]) == (q, c) and r["reward"] is not None]
+            [r["reward"] for r in records if (r["query"], r["candidate"]) == (q, c) and r["reward"] is not None]
         )
-        for q, c in {(r["query"], r["candidate"]) for r in given if r["reward"] is not None}
+        for q, c in {(r["query"], r["candidate"]) for r in records if r["reward"] is not None}
     }
-    values = one.rewards.values
-    found = {(q, c): values[i, j] for i, q in enumerate(one.queries) for j, c in enumerate(one.pool.names)}
-    assert {cell: value for cell, value in found.items() if not np.isnan(value)} == expected
+    values = first.rewards.values
+    actual = {(q, c): values[i, j] for i, q in enumerate(first.queries) for j, c in enumerate(first.pool.names)}
+    assert {cell: value for cell, value in actual.items() if not np.isnan(value)} == expected
 
 
-def test_rows_that_leave_a_null_reward_out_are_read_wherever_they_stand(jsonl: Write) -> None:
+def test_rows_without_the_reward_key_are_read_in_any_position(jsonl: Write) -> None:
     bare = {"query": "q1", "candidate": "b"}
     for path in (jsonl(bare, *PAIR, name="1.jsonl"), jsonl(*PAIR, bare, name="2.jsonl")):
         assert reward_table.read(path).rewards.values.tolist() == [[1.0, 0.5]]
@@ -159,25 +159,25 @@ def test_rows_that_leave_a_null_reward_out_are_read_wherever_they_stand(jsonl: W
 
 def test_text_columns_of_dictionaries_and_whole_rewards_are_read(parquet: Write) -> None:
     text = pa.array(["q1", "q1", "q2", "q2"]).dictionary_encode()
-    found = reward_table.read(
+    table = reward_table.read(
         parquet(query=text, reward=pa.array([1, 0, None, 3], pa.int32()), sample=[0.0, 1.0, None, 0.0])
     )
-    assert found.queries == ["q1", "q2"]
-    np.testing.assert_array_equal(found.rewards.values, [[1.0, 0.0], [NAN, 3.0]])
+    assert table.queries == ["q1", "q2"]
+    np.testing.assert_array_equal(table.rewards.values, [[1.0, 0.0], [NAN, 3.0]])
 
 
 def test_a_query_of_a_megabyte_is_one_query(jsonl: Write) -> None:
     long = "x" * 2**20
-    found = reward_table.read(jsonl(*PAIR, row(long, "a", 1.0), row(long, "b", 0.0)))
-    assert [len(query) for query in found.queries] == [2, 2**20]
+    table = reward_table.read(jsonl(*PAIR, row(long, "a", 1.0), row(long, "b", 0.0)))
+    assert [len(query) for query in table.queries] == [2, 2**20]
 
 
-def test_many_batches_are_one_table_and_rows_are_counted_through(parquet: Write) -> None:
+def test_many_batches_form_one_table_and_row_numbers_continue_across_them(parquet: Write) -> None:
     n = 70_000  # more than one batch holds
     columns = {"query": [f"q{i // 2}" for i in range(n)], "candidate": ["a", "b"] * (n // 2)}
-    found = reward_table.read(parquet(**columns, reward=np.arange(n, dtype=float)))
-    assert found.queries[-1] == f"q{n // 2 - 1}"
-    assert (found.rewards.values.ravel() == np.arange(n)).all()
+    table = reward_table.read(parquet(**columns, reward=np.arange(n, dtype=float)))
+    assert table.queries[-1] == f"q{n // 2 - 1}"
+    assert (table.rewards.values.ravel() == np.arange(n)).all()
     columns["candidate"][69_998] = " "
     assert "found an empty one at row 69999" in refusal(parquet(**columns, reward=np.arange(n, dtype=float)))
 
@@ -188,15 +188,15 @@ def test_many_batches_are_one_table_and_rows_are_counted_through(parquet: Write)
 def test_a_query_without_rewards_is_dropped_and_counted(jsonl: Write, caplog: pytest.LogCaptureFixture) -> None:
     path = jsonl(row("lost", "a", None, tags=["x"]), *PAIR, row("gone", "b", None))
     with caplog.at_level(logging.WARNING):
-        found = reward_table.read(path)
+        table = reward_table.read(path)
     assert "2 of 3 queries have no reward at all and are left out" in caplog.text
-    assert found.dropped == 2
-    assert found.queries == ["q1"]
-    assert found.samples.query.tolist() == [0, 0]
-    assert found.tags.membership.shape[0] == 1
+    assert table.dropped == 2
+    assert table.queries == ["q1"]
+    assert table.samples.query.tolist() == [0, 0]
+    assert table.tags.membership.shape[0] == 1
 
 
-def test_nothing_is_said_when_nothing_is_dropped(jsonl: Write, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_if_no_query_is_dropped(jsonl: Write, caplog: pytest.LogCaptureFixture) -> None:
     assert reward_table.read(jsonl(*PAIR)).dropped == 0
     assert not caplog.records
 
@@ -206,7 +206,7 @@ def test_nothing_is_said_when_nothing_is_dropped(jsonl: Write, caplog: pytest.Lo
 
 @pytest.mark.parametrize("column", ["query", "candidate", "reward"])
 def test_a_missing_column_is_named(parquet: Write, jsonl: Write, column: str) -> None:
-    bare = [{key: value for key, value in found.items() if key != column} for found in PAIR]
+    bare = [{key: value for key, value in record.items() if key != column} for record in PAIR]
     for path in (parquet(without=column), jsonl(*bare)):
         message = refusal(path)
         assert message.startswith(f"expected the columns ['query', 'candidate', 'reward'] in {path}; found [")

@@ -1,10 +1,10 @@
-"""Margins of first tokens, by hand."""
+"""Margins of first tokens, worked out by hand."""
 
 import math
 
 import pytest
 
-from zooter.data.token_margin import logit_margin, probability_margin, without_variants
+from zooter.data.token_margin import drop_variants, logit_margin, probability_margin
 
 
 def tokens(**probs: float) -> tuple[tuple[str, float], ...]:
@@ -28,24 +28,24 @@ def test_the_two_margins_order_queries_differently_when_more_than_two_tokens_com
     assert logit_margin(many) == pytest.approx(math.log(2))
 
 
-def test_a_token_told_alone_leaves_nothing_to_the_second() -> None:
+def test_with_a_single_token_the_second_has_probability_zero() -> None:
     assert probability_margin(tokens(A=0.7)) == pytest.approx(0.7)
     assert logit_margin(tokens(A=0.7)) == math.inf
 
 
 @pytest.mark.parametrize("nothing", [None, ()])
-def test_where_nothing_is_told_there_is_no_margin(nothing: tuple[()] | None) -> None:
+def test_without_tokens_there_is_no_margin(nothing: tuple[()] | None) -> None:
     assert probability_margin(nothing) is None
     assert logit_margin(nothing) is None
-    assert without_variants(nothing or ()) == ()
+    assert drop_variants(nothing or ()) == ()
 
 
-def test_variants_of_the_likeliest_count_as_one() -> None:
-    told = tokens(_Paris=0.5, paris=0.2, Par=0.1, Parisian=0.08, London=0.06, Lon=0.02)
-    left = without_variants(told)
-    assert left == (told[0], told[4], told[5])  # variants of one another, but not of the likeliest, stay
-    assert probability_margin(left) == pytest.approx(0.44)
-    assert logit_margin(left) == pytest.approx(math.log(0.5 / 0.06))
+def test_variants_of_the_likeliest_token_are_dropped() -> None:
+    pairs = tokens(_Paris=0.5, paris=0.2, Par=0.1, Parisian=0.08, London=0.06, Lon=0.02)
+    remaining = drop_variants(pairs)
+    assert remaining == (pairs[0], pairs[4], pairs[5])  # variants of one another, but not of the likeliest token, stay
+    assert probability_margin(remaining) == pytest.approx(0.44)
+    assert logit_margin(remaining) == pytest.approx(math.log(0.5 / 0.06))
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_variants_of_the_likeliest_count_as_one() -> None:
     ],
 )  # fmt: skip
 def test_what_counts_as_a_variant(likeliest: str, other: str, same: bool) -> None:
-    assert (len(without_variants([(likeliest, -0.1), (other, -3.0)])) == 1) is same
+    assert (len(drop_variants([(likeliest, -0.1), (other, -3.0)])) == 1) is same
 
 
-def test_the_order_and_the_numbers_stay() -> None:
-    told = tokens(x=0.4, y=0.3, X=0.2, z=0.1)
-    assert without_variants(told) == (told[0], told[1], told[3])
+def test_the_order_and_log_probabilities_of_the_remaining_tokens_stay() -> None:
+    pairs = tokens(x=0.4, y=0.3, X=0.2, z=0.1)
+    assert drop_variants(pairs) == (pairs[0], pairs[1], pairs[3])

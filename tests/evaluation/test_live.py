@@ -32,8 +32,8 @@ QUERIES = [Query(f"q{i}", f"query {i}") for i in range(6)]
 
 
 @dataclass
-class Candidates:
-    """Answers "NAME:TEXT:SAMPLE" at a dollar; `broken` ones fail; remembers each batch that it is given."""
+class FakeResponder:
+    """Answers "NAME:TEXT:SAMPLE" for a dollar; `broken` candidates fail; records the size of each batch."""
 
     broken: Sequence[str] = ()
     fatal: bool = False
@@ -74,7 +74,7 @@ class Twice:
 
     async def select(self, query: Query, ask: Ask) -> Selection:
         first = await ask("a")
-        parts = await ask.together([SampleRequest("a", 2), SampleRequest("bb")])
+        parts = await ask.ask_many([SampleRequest("a", 2), SampleRequest("bb")])
         every = [*first, *parts[0], *parts[1]]
         rewards = await ask.reward(every)
         return Selection(every[int(np.nanargmax(rewards))], float(np.nanmax(rewards)))
@@ -93,7 +93,7 @@ class OwnWords:
     needs: ClassVar[Needs] = Needs(live=True)
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        parts = await ask.together(
+        parts = await ask.ask_many(
             [
                 SampleRequest("a", text="be brief"),
                 SampleRequest("a", text="be kind"),
@@ -103,67 +103,67 @@ class OwnWords:
         return Selection(parts[0][0], why=" | ".join(part[0].text for part in parts))
 
 
-def flight(responder: Candidates, **told: object) -> LiveEvaluator:
-    return LiveEvaluator(Pool.of(["a", "bb"]), responder, **told)  # type: ignore[arg-type]
+def evaluator(responder: FakeResponder, **options: object) -> LiveEvaluator:
+    return LiveEvaluator(Pool.from_names(["a", "bb"]), responder, **options)  # type: ignore[arg-type]
 
 
-def test_what_all_queries_in_flight_ask_for_departs_together() -> None:
-    responder = Candidates()
-    decided = asyncio.run(flight(responder, rewarder=Longest()).run(Twice(), QUERIES))
+def test_requests_of_all_queries_in_flight_are_sent_in_one_batch() -> None:
+    responder = FakeResponder()
+    decided = asyncio.run(evaluator(responder, rewarder=Longest()).run(Twice(), QUERIES))
     assert responder.batches == [6, 18]
-    assert [d.query.id for d in decided] == [query.id for query in QUERIES]
-    for d in decided:
-        assert [len(part) for part in d.ledger.rounds] == [1, 3]
-        assert d.ledger.calls == {"a": 3, "bb": 1}
-        assert d.ledger.cost == 4.0
-        assert [fee.name for fee in d.ledger.fees] == ["rewarder"]
-        assert d.selection.response is not None
-        assert d.selection.response.text == f"bb:{d.query.text}:0"
-        assert [r.sample for part in d.ledger.rounds for r in part if r.candidate == "a"] == [0, 1, 2]
+    assert [recorded.query.id for recorded in decided] == [query.id for query in QUERIES]
+    for recorded in decided:
+        assert [len(part) for part in recorded.ledger.rounds] == [1, 3]
+        assert recorded.ledger.calls == {"a": 3, "bb": 1}
+        assert recorded.ledger.cost == 4.0
+        assert [fee.name for fee in recorded.ledger.fees] == ["rewarder"]
+        assert recorded.selection.response is not None
+        assert recorded.selection.response.text == f"bb:{recorded.query.text}:0"
+        assert [r.sample for part in recorded.ledger.rounds for r in part if r.candidate == "a"] == [0, 1, 2]
 
 
 def test_at_most_in_flight_queries_are_asked_about_at_a_time() -> None:
-    responder = Candidates()
-    asyncio.run(flight(responder, in_flight=2).run(First(), QUERIES))
+    responder = FakeResponder()
+    asyncio.run(evaluator(responder, in_flight=2).run(First(), QUERIES))
     assert max(responder.batches) <= 2
     assert sum(responder.batches) == 6
 
 
-def test_a_failed_call_falls_to_the_next_candidate_and_is_in_the_ledger() -> None:
-    decided = asyncio.run(flight(Candidates(broken=["a"])).run(First(), QUERIES[:1]))[0]
+def test_a_failed_call_falls_back_to_the_next_candidate_and_is_in_the_ledger() -> None:
+    decided = asyncio.run(evaluator(FakeResponder(broken=["a"])).run(First(), QUERIES[:1]))[0]
     assert decided.selection.response is not None
     assert decided.selection.response.candidate == "bb"
     assert (decided.ledger.failed, decided.ledger.cost) == (1, 1.0)
 
 
 def test_all_calls_failing_gives_no_response() -> None:
-    decided = asyncio.run(flight(Candidates(broken=["a", "bb"])).run(First(), QUERIES[:1]))[0]
+    decided = asyncio.run(evaluator(FakeResponder(broken=["a", "bb"])).run(First(), QUERIES[:1]))[0]
     assert decided.selection.response is None
     assert decided.ledger.failed == 2
 
 
-def test_an_error_that_no_call_survives_stops_the_run_with_the_servers_words() -> None:
+def test_a_fatal_error_stops_the_run_with_the_servers_message() -> None:
     with pytest.raises(ResponderError, match="a key"):
-        asyncio.run(flight(Candidates(fatal=True)).run(First(), QUERIES))
+        asyncio.run(evaluator(FakeResponder(fatal=True)).run(First(), QUERIES))
 
 
-def test_answers_are_kept_as_cells_and_not_asked_for_again(tmp_path: Path) -> None:
-    first, second = Candidates(), Candidates()
-    before = asyncio.run(flight(first, cells=ResponseCache(tmp_path)).run(First(), QUERIES))
-    after = asyncio.run(flight(second, cells=ResponseCache(tmp_path)).run(First(), QUERIES))
+def test_responses_are_cached_and_not_asked_for_again(tmp_path: Path) -> None:
+    first, second = FakeResponder(), FakeResponder()
+    before = asyncio.run(evaluator(first, cache=ResponseCache(tmp_path)).run(First(), QUERIES))
+    after = asyncio.run(evaluator(second, cache=ResponseCache(tmp_path)).run(First(), QUERIES))
     assert second.batches == []
-    assert [d.selection.response for d in after] == [d.selection.response for d in before]
+    assert [recorded.selection.response for recorded in after] == [recorded.selection.response for recorded in before]
 
 
-def test_messages_of_a_selectors_own_are_asked_with_samples_counted_apart() -> None:
-    decided = asyncio.run(flight(Candidates()).run(OwnWords(), QUERIES[:2]))
-    for d in decided:
-        assert d.selection.why == "a:be brief:0 | a:be kind:0 | a:be brief:1"
-        assert all(response.query_id == d.query.id for response in d.ledger.rounds[0])
+def test_samples_of_a_selectors_own_messages_are_counted_separately() -> None:
+    decided = asyncio.run(evaluator(FakeResponder()).run(OwnWords(), QUERIES[:2]))
+    for recorded in decided:
+        assert recorded.selection.why == "a:be brief:0 | a:be kind:0 | a:be brief:1"
+        assert all(response.query_id == recorded.query.id for response in recorded.ledger.rounds[0])
 
 
-def test_the_oracle_looks_beside_the_account() -> None:
-    decided = asyncio.run(flight(Candidates(), truth=Longest()).run(OracleSelector(), QUERIES[:1]))[0]
+def test_measurements_for_the_oracle_are_not_charged() -> None:
+    decided = asyncio.run(evaluator(FakeResponder(), truth=Longest()).run(OracleSelector(), QUERIES[:1]))[0]
     assert decided.selection.response is not None
     assert decided.selection.response.candidate == "bb"
     assert decided.ledger.calls == {"bb": 1}
@@ -171,12 +171,12 @@ def test_the_oracle_looks_beside_the_account() -> None:
 
 def test_rewards_without_a_rewarder_are_refused() -> None:
     with pytest.raises(ConfigError, match="a rewarder"):
-        asyncio.run(flight(Candidates()).run(Twice(), QUERIES[:1]))
+        asyncio.run(evaluator(FakeResponder()).run(Twice(), QUERIES[:1]))
 
 
 def test_no_query_in_flight_is_refused() -> None:
     with pytest.raises(ConfigError, match="in_flight of 1 or more"):
-        flight(Candidates(), in_flight=0)
+        evaluator(FakeResponder(), in_flight=0)
 
 
 TEXT = AnswerExtractor("string")
@@ -186,7 +186,7 @@ TEXT = AnswerExtractor("string")
     ("selector", "calls"),
     [
         (SingleSelector("a"), {"a": 1, "bb": 1}),
-        (RandomSelector(("a", "bb"), share=0.0), {"a": 1, "bb": 1}),
+        (RandomSelector(("a", "bb"), escalation_rate=0.0), {"a": 1, "bb": 1}),
         (MarginSelector(("a", "bb")), {"a": 1, "bb": 1}),
         (ConsistencySelector(("a", "bb"), samples=3, extract=TEXT), {"a": 3, "bb": 3}),
         (SelfConsistencySelector("a", 3, extract=TEXT), {"a": 3, "bb": 1}),
@@ -195,14 +195,14 @@ TEXT = AnswerExtractor("string")
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_every_selector_falls_to_the_next_candidate(selector: Selector, calls: dict[str, int]) -> None:
-    decided = asyncio.run(flight(Candidates(broken=["a"]), rewarder=Longest()).run(selector, QUERIES[:3]))
-    for d in decided:
-        assert d.selection.response is not None
-        assert d.selection.response.candidate == "bb"
-        assert (d.ledger.calls, d.ledger.failed) == (calls, calls["a"])
-    nothing = asyncio.run(flight(Candidates(broken=["a", "bb"]), rewarder=Longest()).run(selector, QUERIES[:3]))
-    assert [d.selection.response for d in nothing] == [None] * 3
+def test_every_selector_falls_back_to_the_next_candidate(selector: Selector, calls: dict[str, int]) -> None:
+    decided = asyncio.run(evaluator(FakeResponder(broken=["a"]), rewarder=Longest()).run(selector, QUERIES[:3]))
+    for recorded in decided:
+        assert recorded.selection.response is not None
+        assert recorded.selection.response.candidate == "bb"
+        assert (recorded.ledger.calls, recorded.ledger.failed) == (calls, calls["a"])
+    nothing = asyncio.run(evaluator(FakeResponder(broken=["a", "bb"]), rewarder=Longest()).run(selector, QUERIES[:3]))
+    assert [recorded.selection.response for recorded in nothing] == [None] * 3
 
 
 def test_several_samples_of_greedy_candidates_are_refused() -> None:
@@ -213,20 +213,20 @@ def test_several_samples_of_greedy_candidates_are_refused() -> None:
         async def select(self, query: Query, ask: Ask) -> Selection:
             return Selection((await ask("a", 3))[0])
 
-    greedy = Candidates(sampling=Sampling(temperature=0.0))
+    greedy = FakeResponder(sampling=Sampling(temperature=0.0))
     with pytest.raises(ConfigError, match="temperature above 0 for the 3 samples of Sampling3"):
-        asyncio.run(flight(greedy).run(Sampling3(), QUERIES))
+        asyncio.run(evaluator(greedy).run(Sampling3(), QUERIES))
 
 
-def test_the_price_of_a_call_is_the_mean_so_far_and_before_that_what_was_told() -> None:
-    told = flight(Candidates(), prices={"a": 3.0})
-    ask = LiveAsk(told, QUERIES[0])
+def test_the_price_of_a_call_is_the_mean_so_far_and_before_any_call_the_configured_price() -> None:
+    live = evaluator(FakeResponder(), prices={"a": 3.0})
+    ask = LiveAsk(live, QUERIES[0])
     assert (ask.price("a"), np.isnan(ask.price("bb"))) == (3.0, True)
-    asyncio.run(told.run(First(), QUERIES[:2]))
+    asyncio.run(live.run(First(), QUERIES[:2]))
     assert ask.price("a") == 1.0
 
 
-class Timeless(asyncio.SelectorEventLoop):
+class VirtualClockLoop(asyncio.SelectorEventLoop):
     """A loop whose clock stands still while anything is to be done, and jumps to the next timer when nothing is."""
 
     now = 0.0
@@ -242,23 +242,23 @@ class Timeless(asyncio.SelectorEventLoop):
 
 def test_a_live_cascade_keeps_its_server_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """200 queries at 200 ms a call, 40 % go on, 32 calls at a time: at most 1.3 times what 280 calls take."""
-    at_once, most = 0, 0
+    running, peak = 0, 0
 
     async def answer(self: OpenAIResponder, endpoint: object, request: Request, without: object) -> Completion:
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
         await asyncio.sleep(0.2)
-        at_once -= 1
+        running -= 1
         return Completion("A", "stop", 0.1 if int(request.query.text) % 5 < 2 else 0.8, None, 1, 1)
 
-    monkeypatch.setattr(OpenAIResponder, "_try", answer)
+    monkeypatch.setattr(OpenAIResponder, "_attempt", answer)
     pool = Pool(tuple(Candidate(name, price=1.0, url="http://localhost:1/v1") for name in ("small", "large")))
-    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(running=False, fixed=(0.5,)))
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(online_threshold=False, fixed=(0.5,)))
     queries = [Query(f"q{i}", str(i)) for i in range(200)]
-    with asyncio.Runner(loop_factory=Timeless) as runner:
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         decided = runner.run(LiveEvaluator(pool, OpenAIResponder(concurrency=32)).run(selector, queries))
         seconds = runner.get_loop().time()
-    assert sum(one.ledger.calls.total() for one in decided) == 280
-    assert most == 32
+    assert sum(selection.ledger.calls.total() for selection in decided) == 280
+    assert peak == 32
     assert seconds <= 1.3 * 280 * 0.2 / 32

@@ -25,7 +25,7 @@ TWO = [
 
 @dataclass(frozen=True)
 class Counting:
-    """Expects the length of the text of everything; counts how often it is asked."""
+    """Estimates and scores by the text; records how often it is called, and with how many queries."""
 
     asked: list[int]
     name: str = "counting"
@@ -42,7 +42,7 @@ class Counting:
 
 @dataclass(frozen=True)
 class Asking:
-    """Does what a test tells it to and answers with the last response."""
+    """Asks in the way that `what` names, and returns the last response."""
 
     what: str
     about: object = None
@@ -53,20 +53,20 @@ class Asking:
             await ask("a")
             return Selection((await ask("a"))[0])
         if self.what == "together":
-            parts = await ask.together([SampleRequest("a", 2), SampleRequest("b")])
+            parts = await ask.ask_many([SampleRequest("a", 2), SampleRequest("b")])
             return Selection(parts[1][0], why=f"{[len(part) for part in parts]}")
         if self.what == "estimate":
             return Selection(None, float((await ask.estimate(self.about))[0]))  # type: ignore[arg-type]
         if self.what == "score":
-            got = (await ask("a")) + (await ask("b"))
-            return Selection(got[0], float((await ask.score(self.about, got)).sum()))  # type: ignore[arg-type]
+            responses = (await ask("a")) + (await ask("b"))
+            return Selection(responses[0], float((await ask.score(self.about, responses)).sum()))  # type: ignore[arg-type]
         if self.what == "own words":
             await ask("a", text="other")
         await asyncio.sleep(0)
         return Selection(None)
 
 
-def test_a_second_asking_brings_the_next_sample_and_a_missing_one_is_a_failed_call() -> None:
+def test_asking_again_returns_the_next_sample_and_a_missing_one_is_a_failed_call() -> None:
     first, second = Replay(recorded(TWO)).run(Asking("again"))
     assert first.selection.response is not None
     assert first.selection.response.text == "y"
@@ -86,8 +86,8 @@ def test_an_estimator_is_asked_once_for_the_whole_table_and_charged_for_each_que
     for _ in range(2):
         decided = replay.run(Asking("estimate", estimator))
     assert estimator.asked == [2]
-    assert [d.selection.confidence for d in decided] == [7.0, 7.0]
-    assert [d.ledger.cost for d in decided] == [0.5, 0.5]
+    assert [recorded_selection.selection.confidence for recorded_selection in decided] == [7.0, 7.0]
+    assert [recorded_selection.ledger.cost for recorded_selection in decided] == [0.5, 0.5]
 
 
 def test_a_scorer_is_asked_once_for_each_candidates_responses_and_charged_for_each() -> None:
@@ -100,15 +100,15 @@ def test_a_scorer_is_asked_once_for_each_candidates_responses_and_charged_for_ea
 
 def test_the_stream_has_the_given_order() -> None:
     decided = Replay(recorded(TWO)).run(Asking("again"), order=[1, 0])
-    assert [d.query.id for d in decided] == ["q1", "q0"]
+    assert [recorded_selection.query.id for recorded_selection in decided] == ["q1", "q0"]
 
 
-def test_words_of_a_selectors_own_need_live_candidates() -> None:
+def test_messages_of_a_selectors_own_need_live_candidates() -> None:
     with pytest.raises(ConfigError, match="live candidates for messages"):
         Replay(recorded(TWO)).run(Asking("own words"))
 
 
-def test_waiting_for_the_world_is_a_mistake_in_a_replay() -> None:
+def test_waiting_in_a_replay_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="not in the table"):
         Replay(recorded(TWO)).run(Asking("wait"))
 
@@ -124,7 +124,7 @@ def test_waiting_for_the_world_is_a_mistake_in_a_replay() -> None:
         (Needs(live=True), r"live candidates"),
     ],
 )
-def test_what_the_table_lacks_is_said_before_anything_runs(needs: Needs, words: str) -> None:
+def test_what_the_table_lacks_is_reported_before_anything_runs(needs: Needs, words: str) -> None:
     class Demanding(Asking):
         pass
 

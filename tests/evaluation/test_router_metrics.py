@@ -1,4 +1,4 @@
-"""Selections → the numbers of a report, against what a person would count."""
+"""The numbers of a report, against numbers worked out by hand."""
 
 import json
 import math
@@ -15,13 +15,13 @@ from zooter.evaluation.router_metrics import METHODS, RouterOutcome
 from zooter.training.labels import TagSmoothing
 
 NAN = math.nan
-AB = ("a", "b", "c")
+CANDIDATES = ("a", "b", "c")
 
 # Training: b is best on the whole, a in law, c in art.
-TRAIN = Rewards(np.array([[5.0, 4.0, 0.0], [5.0, 4.0, 0.0], [0.0, 4.0, 5.0], [0.0, 4.0, 5.0]]), AB)
-TRAIN_TAGS = Tags.of([["law"], ["law"], ["art"], ["art"]])
-TEST = Rewards(np.array([[1.0, 2.0, 3.0], [6.0, NAN, 2.0], [0.0, 3.0, NAN]]), AB)
-TEST_TAGS = Tags.of([["art"], ["law", "unknown"], []])
+TRAIN = Rewards(np.array([[5.0, 4.0, 0.0], [5.0, 4.0, 0.0], [0.0, 4.0, 5.0], [0.0, 4.0, 5.0]]), CANDIDATES)
+TRAIN_TAGS = Tags.from_rows([["law"], ["law"], ["art"], ["art"]])
+TEST = Rewards(np.array([[1.0, 2.0, 3.0], [6.0, NAN, 2.0], [0.0, 3.0, NAN]]), CANDIDATES)
+TEST_TAGS = Tags.from_rows([["art"], ["law", "unknown"], []])
 PROBS = np.array([[0.2, 0.7, 0.1], [0.3, 0.6, 0.1], [0.1, 0.3, 0.6]])
 
 
@@ -29,9 +29,12 @@ def outcome(
     probs: Floats = PROBS, test: Rewards = TEST, tags: Tags = TEST_TAGS, embeddings: Floats | None = None
 ) -> RouterOutcome:
     prior = TagSmoothing(temperature=0.25, shrinkage=0.0).fit(TRAIN, TRAIN_TAGS)
-    near = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
-    given = np.array([[0, 1], [1, 0], [1, 0]], dtype=np.float32) if embeddings is None else embeddings
-    return router_metrics.router_outcome(probs, prior, (near, given), (TRAIN, test), (TRAIN_TAGS, tags))
+    train_embeddings = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
+    if embeddings is None:
+        embeddings = np.array([[0, 1], [1, 0], [1, 0]], dtype=np.float32)
+    return router_metrics.evaluate_router(
+        probs, prior, (train_embeddings, embeddings), (TRAIN, test), (TRAIN_TAGS, tags)
+    )
 
 
 def finite(value: Any) -> bool:
@@ -40,15 +43,15 @@ def finite(value: Any) -> bool:
 
 
 def test_every_method_takes_its_most_preferred_candidate_that_has_a_reward() -> None:
-    found = outcome()
-    assert found.rewards["routed"].tolist() == [2.0, 6.0, 3.0]  # b; b has none, so a; c has none, so b
-    assert found.choices.tolist() == [1, 0, 1]
-    assert found.best_single == ("b",)
-    assert found.rewards["best_single"].tolist() == [2.0, 6.0, 3.0]  # without b the next best in training, a = c
-    assert found.rewards["per_tag_best"].tolist() == [3.0, 6.0, 3.0]  # c in art, a in law, b where no tag tells
-    assert found.rewards["knn"].tolist() == [3.0, 6.0, 0.0]  # c, a and a near the training queries of art and law
-    assert found.rewards["oracle"].tolist() == [3.0, 6.0, 3.0]
-    assert found.rewards["random"].tolist() == [2.0, 4.0, 1.5]  # the mean of what is observed
+    result = outcome()
+    assert result.rewards["routed"].tolist() == [2.0, 6.0, 3.0]  # b; b has none, so a; c has none, so b
+    assert result.choices.tolist() == [1, 0, 1]
+    assert result.best_single == ("b",)
+    assert result.rewards["best_single"].tolist() == [2.0, 6.0, 3.0]  # without b the next best in training, a = c
+    assert result.rewards["per_tag_best"].tolist() == [3.0, 6.0, 3.0]  # c in art, a in law, b where no tag tells
+    assert result.rewards["knn"].tolist() == [3.0, 6.0, 0.0]  # c, a and a near the training queries of art and law
+    assert result.rewards["oracle"].tolist() == [3.0, 6.0, 3.0]
+    assert result.rewards["random"].tolist() == [2.0, 4.0, 1.5]  # the mean of what is observed
 
 
 def test_probabilities_are_over_the_observed_candidates() -> None:
@@ -57,9 +60,9 @@ def test_probabilities_are_over_the_observed_candidates() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_a_router_with_all_mass_on_a_missing_candidate_is_even_over_the_others() -> None:
-    found = outcome(np.array([[0.0, 1.0, 0.0]] * 3))
-    assert found.probs.tolist() == [[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]]
-    assert finite(router_metrics.summarise(found))
+    result = outcome(np.array([[0.0, 1.0, 0.0]] * 3))
+    assert result.probs.tolist() == [[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]]
+    assert finite(router_metrics.summarise(result))
 
 
 def test_labels_of_the_outcome_are_unsmoothed() -> None:
@@ -70,54 +73,54 @@ def test_labels_of_the_outcome_are_unsmoothed() -> None:
     assert labels[2, 0] / labels[2, 1] == pytest.approx(math.exp(-3.0 / scale))
 
 
-def test_the_summary_counts_as_a_person_would() -> None:
-    found = router_metrics.summarise(outcome())
-    assert found["queries"] == 3
-    assert found["routed"] == pytest.approx(11 / 3)
-    assert found["random"] == pytest.approx(7.5 / 3)
-    assert found["best_single_name"] == "b"
-    assert found["oracle"] == pytest.approx(4.0)
-    assert found["gap_closed"] == 0.0
-    assert found["gap_closed_by"]["per_tag_best"] == pytest.approx(1.0)
-    assert found["gap_closed_by"]["random"] == pytest.approx((2.5 - 11 / 3) / (4 - 11 / 3))
-    assert found["over_knn"]["mean"] == pytest.approx(2 / 3)
-    assert found["missing_cells"] == 2
-    assert found["candidates"] == {
+def test_the_summary_matches_a_count_by_hand() -> None:
+    result = router_metrics.summarise(outcome())
+    assert result["queries"] == 3
+    assert result["routed"] == pytest.approx(11 / 3)
+    assert result["random"] == pytest.approx(7.5 / 3)
+    assert result["best_single_name"] == "b"
+    assert result["oracle"] == pytest.approx(4.0)
+    assert result["gap_closed"] == 0.0
+    assert result["gap_closed_by"]["per_tag_best"] == pytest.approx(1.0)
+    assert result["gap_closed_by"]["random"] == pytest.approx((2.5 - 11 / 3) / (4 - 11 / 3))
+    assert result["over_knn"]["mean"] == pytest.approx(2 / 3)
+    assert result["missing_cells"] == 2
+    assert result["candidates"] == {
         "a": {"reward": pytest.approx(7 / 3), "share": pytest.approx(1 / 3)},
         "b": {"reward": 2.5, "share": pytest.approx(2 / 3)},
         "c": {"reward": 2.5, "share": 0.0},
     }
-    assert set(found["intervals"]) == set(METHODS)
-    assert finite(found)
+    assert set(result["intervals"]) == set(METHODS)
+    assert finite(result)
 
 
-def test_tags_are_summed_up_and_ranked_one_by_one() -> None:
-    found = router_metrics.summarise(outcome())
-    rows = {row["tag"]: row for row in found["tags"]}
+def test_tags_are_summarised_and_ranked_separately() -> None:
+    result = router_metrics.summarise(outcome())
+    rows = {row["tag"]: row for row in result["tags"]}
     assert set(rows) == {"art", "law", "unknown"}  # a query without tags counts in none
     assert rows["art"]["candidates"] == [1.0, 2.0, 3.0]
     assert rows["law"]["candidates"] == [6.0, None, 2.0]
     assert rows["law"]["routed"] == rows["unknown"]["routed"] == 6.0
-    assert found["mean_task_rank"]["routed"] == pytest.approx((2 + 1 + 1) / 3)
-    assert found["uplift"]["routed"] == pytest.approx(2 / 3)
-    assert found["mean_task_rank"]["per_tag_best"] == 1.0
-    assert set(found["uplift"]) == {"routed", "best_single", "per_tag_best", "knn"}
+    assert result["mean_task_rank"]["routed"] == pytest.approx((2 + 1 + 1) / 3)
+    assert result["uplift"]["routed"] == pytest.approx(2 / 3)
+    assert result["mean_task_rank"]["per_tag_best"] == 1.0
+    assert set(result["uplift"]) == {"routed", "best_single", "per_tag_best", "knn"}
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    "tags", [Tags.none(3), Tags(sp.csr_array((3, 2)), ("law", "art"))], ids=["no tags", "none in the test part"]
+    "tags", [Tags.empty(3), Tags(sp.csr_array((3, 2)), ("law", "art"))], ids=["no tags", "none in the test part"]
 )
 def test_without_tags_all_queries_are_one_tag(tags: Tags) -> None:
-    found = router_metrics.summarise(outcome(tags=tags))
-    assert [(row["tag"], row["queries"]) for row in found["tags"]] == [("all", 3)]
-    assert found["tags"][0]["routed"] == pytest.approx(11 / 3)
-    assert found["mean_task_rank"]["routed"] == 1.0
-    assert finite(found)
+    result = router_metrics.summarise(outcome(tags=tags))
+    assert [(row["tag"], row["queries"]) for row in result["tags"]] == [("all", 3)]
+    assert result["tags"][0]["routed"] == pytest.approx(11 / 3)
+    assert result["mean_task_rank"]["routed"] == 1.0
+    assert finite(result)
 
 
 def test_tags_are_listed_from_the_most_frequent() -> None:
-    tags = Tags.of([["rare", "often"], ["often"], ["often"]])
+    tags = Tags.from_rows([["rare", "often"], ["often"], ["often"]])
     assert [row["tag"] for row in router_metrics.summarise(outcome(tags=tags))["tags"]] == ["often", "rare"]
 
 
@@ -129,40 +132,41 @@ def test_tags_are_listed_from_the_most_frequent() -> None:
 )
 def test_a_degenerate_test_part_gives_null_and_never_nan(rows: list[list[float]], gap_closed: float | None) -> None:
     n = len(rows)
-    given = (PROBS[:n], Rewards(np.array(rows), AB), TEST_TAGS.take(np.arange(n)), np.eye(2, dtype=np.float32)[[0] * n])
-    found = router_metrics.summarise(outcome(*given))
-    assert finite(found)
-    assert found["gap_closed"] == gap_closed
-    assert found["gap_closed_ci"] == [gap_closed, gap_closed]
-    assert found["entropy"]["spearman"] == {"oracle": None, "routed": None, "random": None}
+    embeddings = np.eye(2, dtype=np.float32)[[0] * n]
+    test, tags = Rewards(np.array(rows), CANDIDATES), TEST_TAGS.take(np.arange(n))
+    result = router_metrics.summarise(outcome(PROBS[:n], test, tags, embeddings))
+    assert finite(result)
+    assert result["gap_closed"] == gap_closed
+    assert result["gap_closed_ci"] == [gap_closed, gap_closed]
+    assert result["entropy"]["spearman"] == {"oracle": None, "routed": None, "random": None}
 
 
-def test_folds_are_put_together_row_by_row_with_tags_by_name() -> None:
-    one = outcome(tags=Tags.of([["00 law"], ["01 art"], []]))
-    other = outcome(PROBS[::-1].copy(), tags=Tags.of([["01 art"], ["00 sums"], ["00 sums"]]))
-    both = router_metrics.concatenate_outcomes([one, other])
-    assert both.rewards["routed"].tolist() == [*one.rewards["routed"], *other.rewards["routed"]]
+def test_folds_are_concatenated_with_tags_aligned_by_name() -> None:
+    first = outcome(tags=Tags.from_rows([["00 law"], ["01 art"], []]))
+    second = outcome(PROBS[::-1].copy(), tags=Tags.from_rows([["01 art"], ["00 sums"], ["00 sums"]]))
+    both = router_metrics.concatenate_outcomes([first, second])
+    assert both.rewards["routed"].tolist() == [*first.rewards["routed"], *second.rewards["routed"]]
     assert both.tags.names == ("00 law", "00 sums", "01 art")
     assert both.tags.membership.toarray().argmax(axis=1).tolist() == [0, 2, 0, 2, 1, 1]
-    assert both.k == (*one.k, *other.k)
+    assert both.neighbours == (*first.neighbours, *second.neighbours)
     assert router_metrics.summarise(both)["queries"] == 6
-    assert router_metrics.summarise(router_metrics.concatenate_outcomes([one])) == router_metrics.summarise(one)
+    assert router_metrics.summarise(router_metrics.concatenate_outcomes([first])) == router_metrics.summarise(first)
 
 
 def test_the_best_single_of_most_folds_gives_the_name() -> None:
-    found = [replace(outcome(), best_single=(name,)) for name in "abb"]
-    assert router_metrics.summarise(router_metrics.concatenate_outcomes(found))["best_single_name"] == "b"
+    result = [replace(outcome(), best_single=(name,)) for name in "abb"]
+    assert router_metrics.summarise(router_metrics.concatenate_outcomes(result))["best_single_name"] == "b"
 
 
 def test_the_entropy_series_goes_from_sure_to_unsure_and_covers_all_queries() -> None:
     sure, unsure = [9.0, 0.0, 0.0], [1.0, 1.0, 1.0]
-    test = Rewards(np.array([unsure] * 8 + [sure] * 8), AB)
+    test = Rewards(np.array([unsure] * 8 + [sure] * 8), CANDIDATES)
     n = len(test.values)
-    given = (np.tile(PROBS[0], (n, 1)), test, Tags.none(n), np.array([[1, 0]] * n, dtype=np.float32))
-    found = router_metrics.summarise(outcome(*given))["entropy"]
-    assert len(found["bits"]) == 8
-    assert found["bits"] == sorted(found["bits"])
-    assert found["bits"][-1] == pytest.approx(math.log2(3))
-    assert found["oracle"] == [9.0] * 4 + [1.0] * 4
-    assert found["spearman"]["oracle"] == pytest.approx(-1.0)
-    assert found["spearman"]["routed"] == pytest.approx(1.0)  # it takes b: 0 where the rewards are sure, else 1
+    probs, embeddings = np.tile(PROBS[0], (n, 1)), np.array([[1, 0]] * n, dtype=np.float32)
+    result = router_metrics.summarise(outcome(probs, test, Tags.empty(n), embeddings))["entropy"]
+    assert len(result["bits"]) == 8
+    assert result["bits"] == sorted(result["bits"])
+    assert result["bits"][-1] == pytest.approx(math.log2(3))
+    assert result["oracle"] == [9.0] * 4 + [1.0] * 4
+    assert result["spearman"]["oracle"] == pytest.approx(-1.0)
+    assert result["spearman"]["routed"] == pytest.approx(1.0)  # it takes b: 0 where the rewards are sure, else 1

@@ -23,8 +23,8 @@ def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels(), axes.title]]
 
 
-def test_every_plot_is_a_png_of_its_own(found: Report, tmp_path: Path) -> None:
-    paths = router_plots.all_plots(found["test"], tmp_path / "plots")
+def test_every_plot_is_a_png_of_its_own(report: Report, tmp_path: Path) -> None:
+    paths = router_plots.save_plots(report["test"], tmp_path / "plots")
     assert {path.name for path in paths} == {
         f"{n}.png" for n in ("methods", "tags", "calibration", "entropy", "choices")
     }
@@ -34,9 +34,9 @@ def test_every_plot_is_a_png_of_its_own(found: Report, tmp_path: Path) -> None:
         assert path.stat().st_size > 5_000
 
 
-def test_bars_are_the_mean_rewards_from_the_least_up_and_lines_their_intervals(found: Report) -> None:
-    test = found["test"]
-    figure = router_plots.methods(test)
+def test_bars_are_the_mean_rewards_from_the_least_up_and_lines_their_intervals(report: Report) -> None:
+    test = report["test"]
+    figure = router_plots.plot_methods(test)
     (axes,) = figure.axes
     order = sorted(test["intervals"], key=lambda name: test[name])
     assert [bar.get_width() for bar in axes.patches] == [test[name] for name in order]
@@ -45,20 +45,20 @@ def test_bars_are_the_mean_rewards_from_the_least_up_and_lines_their_intervals(f
     assert axes.get_xlim()[0] == 0.0  # bars start at zero, or their lengths would mislead
 
 
-def test_negative_rewards_fit_into_the_picture(found: Report) -> None:
-    test = found["test"]
+def test_negative_rewards_fit_into_the_picture(report: Report) -> None:
+    test = report["test"]
     for name in test["intervals"]:
         test[name] -= 5.0
         test["intervals"][name] = [end - 5.0 for end in test["intervals"][name]]
-    left, right = router_plots.methods(test).axes[0].get_xlim()
+    left, right = router_plots.plot_methods(test).axes[0].get_xlim()
     assert left <= min(low for low, _ in test["intervals"].values())
     assert right >= 0.0
 
 
-def test_the_heat_map_has_a_row_per_tag_a_column_per_candidate_and_one_for_the_router(found: Report) -> None:
-    test = found["test"]
+def test_the_heat_map_has_a_row_per_tag_a_column_per_candidate_and_one_for_the_router(report: Report) -> None:
+    test = report["test"]
     test["tags"][0]["candidates"][1] = None
-    (axes,) = router_plots.tags(test).axes
+    (axes,) = router_plots.plot_tags(test).axes
     drawn = np.asarray(axes.images[0].get_array().filled(np.nan))
     assert drawn.shape == (len(test["tags"]), 5)
     assert drawn[:, -1].tolist() == [row["routed"] for row in test["tags"]]
@@ -66,41 +66,41 @@ def test_the_heat_map_has_a_row_per_tag_a_column_per_candidate_and_one_for_the_r
     assert len(axes.texts) == drawn.size - 1  # no number where there is none
 
 
-def test_of_very_many_tags_the_largest_are_drawn_and_that_is_said(found: Report) -> None:
-    test = found["test"]
+def test_of_very_many_tags_the_largest_are_drawn_and_that_is_said(report: Report) -> None:
+    test = report["test"]
     test["tags"] = test["tags"] * 20
-    figure = router_plots.tags(test, most=40)
+    figure = router_plots.plot_tags(test, max_tags=40)
     assert figure.axes[0].images[0].get_array().shape[0] == 40
     assert "Mean reward per tag (the 40 largest)" in figure.axes[0].get_title(loc="left")
 
 
-def test_names_with_dollar_signs_are_not_formulas(found: Report) -> None:
-    drawn = " ".join(words(router_plots.tags(found["test"])) + words(router_plots.choices(found["test"])))
+def test_names_with_dollar_signs_are_not_formulas(report: Report) -> None:
+    drawn = " ".join(words(router_plots.plot_tags(report["test"])) + words(router_plots.plot_choices(report["test"])))
     assert r"tag|1 \$\bad\$" in drawn  # unescaped, matplotlib raises: \bad is no command of its own
     assert r"g \$x^\$ [h](i)" in drawn
 
 
-def test_choices_are_shares_and_rewards_of_candidates_also_where_one_has_none(found: Report) -> None:
-    test = found["test"]
+def test_choices_are_shares_and_rewards_of_candidates_also_where_one_has_none(report: Report) -> None:
+    test = report["test"]
     test["candidates"]["a|b"]["reward"] = None
-    figure = router_plots.choices(test)
+    figure = router_plots.plot_choices(test)
     (axes,) = figure.axes
     assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(1.0)
     assert any(text.get_text().endswith("own reward –") for text in axes.texts)
 
 
-def test_calibration_and_entropy_draw_the_series_of_the_report(found: Report) -> None:
-    test = found["test"]
-    (axes,) = router_plots.calibration(test).axes
+def test_calibration_and_entropy_draw_the_series_of_the_report(report: Report) -> None:
+    test = report["test"]
+    (axes,) = router_plots.plot_calibration(test).axes
     assert list(axes.lines[1].get_ydata()) == test["calibration"]["label"]
-    (axes,) = router_plots.entropy(test).axes
+    (axes,) = router_plots.plot_entropy(test).axes
     assert {line.get_label(): list(line.get_ydata()) for line in axes.lines} == {
         name: test["entropy"][name] for name in ("oracle", "routed", "random")
     }
 
 
 def test_a_sweep_stands_at_its_values_with_intervals_and_the_best_is_marked() -> None:
-    (axes,) = router_plots.sweep(ROWS, "label.beta").axes
+    (axes,) = router_plots.plot_sweep(ROWS, "label.beta").axes
     line, *_ = axes.lines
     assert list(line.get_xdata()) == [0.0, 0.3, 1.0]
     intervals = [segment[:, 1].tolist() for segment in axes.collections[0].get_segments()]
@@ -111,6 +111,6 @@ def test_a_sweep_stands_at_its_values_with_intervals_and_the_best_is_marked() ->
 
 def test_a_sweep_over_names_stands_side_by_side() -> None:
     rows = [{**row, "tagger": name} for row, name in zip(ROWS, ["none", "$cluster$", "column"], strict=True)]
-    figure = router_plots.sweep(rows, "tagger")
+    figure = router_plots.plot_sweep(rows, "tagger")
     assert list(figure.axes[0].lines[0].get_xdata()) == [0, 1, 2]
     assert [label for label in words(figure) if "cluster" in label] == [r"\$cluster\$"]

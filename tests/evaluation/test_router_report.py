@@ -25,33 +25,33 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_the_json_reads_back_as_it_was_and_has_what_users_rely_on(found: Report, tmp_path: Path) -> None:
-    router_report.write(found, tmp_path, [])
-    read = strict((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert read == found
+def test_the_json_reads_back_as_it_was_and_has_what_users_rely_on(report: Report, tmp_path: Path) -> None:
+    router_report.write(report, tmp_path, [])
+    loaded = strict((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert loaded == report
     promised = {"queries", "routed", "random", "best_single", "best_single_name", "per_tag_best", "knn", "oracle"}
-    assert promised | {"gap_closed", "gap_closed_ci"} <= set(read["test"])
+    assert promised | {"gap_closed", "gap_closed_ci"} <= set(loaded["test"])
 
 
-def test_the_json_never_holds_nan_or_infinity(found: Report, tmp_path: Path) -> None:
-    found["fit"] = {"val_loss": math.nan, "epochs": 3}
-    found["settings"]["deep"] = [{"patience": math.inf}, (-math.inf, 1.5)]
-    router_report.write(found, tmp_path, [])
-    read = strict((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert read["fit"] == {"val_loss": None, "epochs": 3}
-    assert read["settings"]["deep"] == [{"patience": None}, [None, 1.5]]
+def test_the_json_never_holds_nan_or_infinity(report: Report, tmp_path: Path) -> None:
+    report["fit"] = {"val_loss": math.nan, "epochs": 3}
+    report["settings"]["deep"] = [{"patience": math.inf}, (-math.inf, 1.5)]
+    router_report.write(report, tmp_path, [])
+    loaded = strict((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert loaded["fit"] == {"val_loss": None, "epochs": 3}
+    assert loaded["settings"]["deep"] == [{"patience": None}, [None, 1.5]]
 
 
-def test_writing_again_replaces_both_files_and_leaves_no_draft(found: Report, tmp_path: Path) -> None:
-    router_report.write(found, tmp_path, [])
-    found["test"]["queries"] = 12345
-    router_report.write(found, tmp_path, [])
+def test_writing_again_replaces_both_files_and_leaves_no_draft(report: Report, tmp_path: Path) -> None:
+    router_report.write(report, tmp_path, [])
+    report["test"]["queries"] = 12345
+    router_report.write(report, tmp_path, [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
     assert strict((tmp_path / "report.json").read_text(encoding="utf-8"))["test"]["queries"] == 12345
 
 
-def test_every_row_of_every_markdown_table_has_the_columns_of_its_heading(found: Report) -> None:
-    lines = router_report.markdown(found, []).splitlines()
+def test_every_row_of_every_markdown_table_has_the_columns_of_its_heading(report: Report) -> None:
+    lines = router_report.markdown(report, []).splitlines()
     width, rows = 0, 0
     for before, line in zip(["", *lines], lines, strict=False):
         if line.startswith("| "):
@@ -59,45 +59,45 @@ def test_every_row_of_every_markdown_table_has_the_columns_of_its_heading(found:
             width = cells if not before.startswith("| ") else width
             assert cells == width, line
             rows += 1
-    test = found["test"]
+    test = report["test"]
     assert rows == 6 + len(test["candidates"]) + len(test["tags"]) + 3 * 2
 
 
-def test_names_are_shown_in_markdown_as_they_are(found: Report) -> None:
-    page = router_report.markdown(found, [])
+def test_names_are_shown_in_markdown_as_they_are(report: Report) -> None:
+    page = router_report.markdown(report, [])
     for shown in (r"| a\|b |", r"| c\<br>\*d\* |", "| e f |", r"| g $x^$ \[h\](i) |", r"tag\|1 $\\bad$"):
         assert shown in page
-    found["test"]["best_single_name"] = "[x](javascript:y)\n# heading"
-    assert r"\[x\](javascript:y) # heading" in router_report.markdown(found, [])
-    assert r"(\[x\](javascript:y) # heading)" in router_report.card({**found, "settings": {"label": {}}})
+    report["test"]["best_single_name"] = "[x](javascript:y)\n# heading"
+    assert r"\[x\](javascript:y) # heading" in router_report.markdown(report, [])
+    assert r"(\[x\](javascript:y) # heading)" in router_report.model_card({**report, "settings": {"label": {}}})
 
 
-def test_pictures_are_linked_beside_the_page(found: Report) -> None:
-    page = router_report.markdown(found, [Path("/run/plots/methods.png"), Path("/run/plots/tags.png")])
+def test_pictures_are_linked_beside_the_page(report: Report) -> None:
+    page = router_report.markdown(report, [Path("/run/plots/methods.png"), Path("/run/plots/tags.png")])
     assert "![methods](plots/methods.png)" in page
     assert "![tags](plots/tags.png)" in page
 
 
-def test_the_notes_say_what_was_left_out(found: Report) -> None:
-    missing = found["data"]["missing_cells"]
+def test_the_notes_say_what_was_left_out(report: Report) -> None:
+    missing = report["data"]["missing_cells"]
     assert f"100 queries, 2 dropped for want of any reward, {missing} of 400 cells missing" in router_report.markdown(
-        found, []
+        report, []
     )
 
 
-def test_the_terminal_table_lists_the_methods_from_the_best_down(found: Report) -> None:
+def test_the_terminal_table_lists_the_methods_from_the_best_down(report: Report) -> None:
     out = io.StringIO()
-    Console(file=out, width=120).print(router_report.table(found))
+    Console(file=out, width=120).print(router_report.table(report))
     shown = [
         title
         for line in out.getvalue().splitlines()
-        for title in map(router_report.TITLES.get, found["test"]["intervals"])
+        for title in map(router_report.TITLES.get, report["test"]["intervals"])
         if line.strip().startswith(title)
     ]
-    expected = sorted(found["test"]["intervals"], key=lambda name: -found["test"][name])
+    expected = sorted(report["test"]["intervals"], key=lambda name: -report["test"][name])
     assert shown == [router_report.TITLES[name] for name in expected]
     assert shown[0] == "oracle"
-    assert f"{found['test']['routed']:.3f}" in out.getvalue()
+    assert f"{report['test']['routed']:.3f}" in out.getvalue()
     assert "40 queries that training never saw" in out.getvalue()
 
 
@@ -111,33 +111,33 @@ def test_the_terminal_table_lists_the_methods_from_the_best_down(found: Report) 
         ([None, None], "not distinguishable from"),
     ],
 )
-def test_nothing_is_called_better_when_the_interval_covers_zero(found: Report, ci: list[Any], verdict: str) -> None:
-    found["test"]["over_best_single"] = {"mean": 0.1, "ci": ci}
-    name = found["test"]["best_single_name"]
-    assert router_report.sentence(found["test"]).startswith(
+def test_nothing_is_called_better_when_the_interval_covers_zero(report: Report, ci: list[Any], verdict: str) -> None:
+    report["test"]["over_best_single"] = {"mean": 0.1, "ci": ci}
+    name = report["test"]["best_single_name"]
+    assert router_report.describe_result(report["test"]).startswith(
         f"Routing is {verdict} the best single model, {name} (difference +0.1000"
     )
 
 
-def test_what_is_not_defined_is_a_dash(found: Report) -> None:
-    found["test"] |= {"gap_closed": None, "gap_closed_ci": [None, None]}
-    found["test"]["entropy"]["spearman"]["oracle"] = None
-    page = router_report.markdown(found, [])
+def test_what_is_not_defined_is_a_dash(report: Report) -> None:
+    report["test"] |= {"gap_closed": None, "gap_closed_ci": [None, None]}
+    report["test"]["entropy"]["spearman"]["oracle"] = None
+    page = router_report.markdown(report, [])
     assert "gap closed: –, 95 % interval –…–" in page
     assert "Spearman –;" in page
     assert "None" not in page
 
 
-def test_the_card_says_what_it_is_how_good_and_how_to_load_it(found: Report) -> None:
-    card = router_report.card(found)
-    test = found["test"]
-    for said in (
+def test_the_card_says_what_it_is_how_good_and_how_to_load_it(report: Report) -> None:
+    card = router_report.model_card(report)
+    test = report["test"]
+    for phrase in (
         "one of 4 language models",
         "- e f",
         f"reward {test['routed']:.3f}",
         "40 queries that training never saw",
     ):
-        assert said in card
+        assert phrase in card
     assert f"closed {test['gap_closed']:.1%}" in card
-    assert "Router.load(" in card
+    assert "load_router(" in card
     assert '{"beta": 0.3}' in card

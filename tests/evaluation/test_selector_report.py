@@ -10,8 +10,8 @@ from zooter.evaluation import selector_plots, selector_report
 
 
 def test_nothing_is_called_better_when_the_interval_of_the_difference_covers_0(compared: dict[str, Any]) -> None:
-    told = selector_report.sentences(compared)
-    assert told == [
+    sentences = selector_report.describe_selectors(compared)
+    assert sentences == [
         "margin is better than the best single candidate, a|b (+0.2000, 95 % interval 0.100…0.300).",
         "bad is worse than the best single candidate, a|b (-0.2000, 95 % interval -0.300…-0.100).",
         "even is not distinguishable from the best single candidate, a|b (+0.0200, 95 % interval -0.100…0.100).",
@@ -19,10 +19,10 @@ def test_nothing_is_called_better_when_the_interval_of_the_difference_covers_0(c
 
 
 def test_the_best_stands_first_with_dollars_per_thousand_queries(compared: dict[str, Any]) -> None:
-    found = selector_report.rows(compared)
-    assert [row[0] for row in found] == ["oracle", "margin", "even", "best_single", "bad"]
-    assert found[1] == ("margin", "0.700", "0.600…0.800", "50.0%", "1.25", "1.50")
-    assert selector_report.dollars(None) == "–"
+    rows = selector_report.selector_rows(compared)
+    assert [row[0] for row in rows] == ["oracle", "margin", "even", "best_single", "bad"]
+    assert rows[1] == ("margin", "0.700", "0.600…0.800", "50.0%", "1.25", "1.50")
+    assert selector_report.format_dollars(None) == "–"
 
 
 def test_the_terminal_table_fits_eighty_columns(compared: dict[str, Any]) -> None:
@@ -43,15 +43,16 @@ def test_the_page_has_every_section_and_no_name_breaks_a_table(compared: dict[st
     assert "| margin | 0.500 (0.400…0.600) | 0.550 (0.550…0.550) | 0.600 (0.600…0.600) | 10.0% | 30.0% | – |" in page
     assert "zero router, the best mixtures of single candidates: 0.450" in page
     assert "a\\|b" in page
+    assert "| calls per query | a|b | $c$ | tokens in | tokens out | rounds | seconds | fees $ / 1,000 |" in page
     assert "7 responses have \\*no\\* reward" in page
     assert "| margin | 12.00 | 25.0% (20.0%…30.0%) |" in page
-    for plot in selector_plots.selector_plots(compared):
+    for plot in selector_plots.draw_plots(compared):
         assert (tmp_path / "plots" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
         assert f"plots/{plot}.png" in page
     assert json.loads((tmp_path / "report.json").read_text()) == compared
 
 
-def test_sections_without_anything_to_tell_are_left_out(compared: dict[str, Any], tmp_path: Path) -> None:
+def test_empty_sections_are_left_out(compared: dict[str, Any], tmp_path: Path) -> None:
     selector_report.write({**compared, "savings": None, "agreement": None, "curves": {}}, tmp_path)
     page = (tmp_path / "report.md").read_text()
     for section in ("Quality against price", "Samples saved", "Agreement"):

@@ -1,4 +1,4 @@
-"""Decisions as arrays, and as a table that tells them all."""
+"""Selections as arrays, and as a table of all selections."""
 
 import json
 import math
@@ -26,23 +26,23 @@ DECIDED = [
 QUALITY = np.array([1.0, 0.0, 0.5])
 
 
-def test_the_account_of_three_decisions() -> None:
-    found = selector_results.selector_results(DECIDED, QUALITY, ["a", "b"])
-    assert found.cost[:2].tolist() == [4.5, 0.0]
-    assert math.isnan(found.cost[2])  # answered, and nobody knows for how much
-    assert found.fees.tolist() == [0.5, 0.0, 0.0]
-    assert found.calls.tolist() == [[2, 1], [1, 0], [0, 1]]
-    assert found.samples.tolist() == [3, 1, 1]
-    assert found.tokens.tolist() == [[10, 9], [0, 0], [0, 0]]
-    assert found.rounds.tolist() == [2, 1, 1]
-    assert found.seconds.tolist() == [0.875, 0.0, 0.0]
-    assert found.failed.tolist() == [0, 1, 0]
-    assert found.chosen.tolist() == [1, -1, 1]
+def test_the_results_of_three_selections() -> None:
+    results = selector_results.collect_results(DECIDED, QUALITY, ["a", "b"])
+    assert results.cost[:2].tolist() == [4.5, 0.0]
+    assert math.isnan(results.cost[2])  # answered at an unknown cost
+    assert results.fees.tolist() == [0.5, 0.0, 0.0]
+    assert results.calls.tolist() == [[2, 1], [1, 0], [0, 1]]
+    assert results.samples.tolist() == [3, 1, 1]
+    assert results.tokens.tolist() == [[10, 9], [0, 0], [0, 0]]
+    assert results.rounds.tolist() == [2, 1, 1]
+    assert results.seconds.tolist() == [0.875, 0.0, 0.0]
+    assert results.failed.tolist() == [0, 1, 0]
+    assert results.chosen.tolist() == [1, -1, 1]
 
 
 def test_every_decision_is_a_row_from_which_the_numbers_follow(tmp_path: Path) -> None:
-    accounts = {name: selector_results.selector_results(DECIDED, QUALITY, ["a", "b"]) for name in ("one", "two")}
-    selector_results.write(tmp_path / "decisions.parquet", {"one": DECIDED, "two": DECIDED}, accounts)
+    results = {name: selector_results.collect_results(DECIDED, QUALITY, ["a", "b"]) for name in ("one", "two")}
+    selector_results.write_decisions(tmp_path / "decisions.parquet", {"one": DECIDED, "two": DECIDED}, results)
     rows = pq.read_table(tmp_path / "decisions.parquet").to_pylist()
     assert [row["selector"] for row in rows] == ["one"] * 3 + ["two"] * 3
     assert {key: rows[0][key] for key in ("query_id", "candidate", "sample", "quality", "confidence", "why")} == {

@@ -1,4 +1,4 @@
-"""What a router has to beat."""
+"""Baselines of routing."""
 
 import math
 
@@ -13,7 +13,7 @@ from zooter.metrics.baselines import NearestNeighbours
 NAN = math.nan
 
 
-def test_the_strongest_candidate_comes_first_and_a_silent_one_last() -> None:
+def test_the_candidate_with_the_best_mean_comes_first_and_one_without_rewards_last() -> None:
     rewards = Rewards(np.array([[0.0, 2.0, NAN, 1.0], [1.0, NAN, NAN, 3.0]]), tuple("abcd"))
     assert baselines.rank_by_mean_reward(rewards).tolist() == [
         1,
@@ -23,7 +23,7 @@ def test_the_strongest_candidate_comes_first_and_a_silent_one_last() -> None:
     ]  # means 1/2, 2, –, 2: the earlier wins the tie
 
 
-def test_an_order_is_the_same_preference_for_every_query() -> None:
+def test_an_order_gives_the_same_preference_for_every_query() -> None:
     preference = baselines.preference_from_order(np.array([2, 0, 1]), 2)
     assert preference.shape == (2, 3)
     assert np.argsort(-preference, axis=1).tolist() == [[2, 0, 1], [2, 0, 1]]
@@ -31,12 +31,12 @@ def test_an_order_is_the_same_preference_for_every_query() -> None:
 
 def by_hand(references: Floats, rewards: Floats, queries: Floats, k: int) -> Floats:
     """Mean reward of the k references of largest cosine; a candidate without one there has its overall mean."""
-    found = np.empty((len(queries), rewards.shape[1]))
+    predicted = np.empty((len(queries), rewards.shape[1]))
     for i, near in enumerate(np.argsort(cdist(queries, references, "cosine"), axis=1)[:, :k]):
         for j in range(rewards.shape[1]):
-            seen = [rewards[row, j] for row in near if not math.isnan(rewards[row, j])]
-            found[i, j] = np.mean(seen) if seen else np.nanmean(rewards[:, j])
-    return found
+            observed = [rewards[row, j] for row in near if not math.isnan(rewards[row, j])]
+            predicted[i, j] = np.mean(observed) if observed else np.nanmean(rewards[:, j])
+    return predicted
 
 
 @pytest.mark.parametrize("k", [1, 3, 20])
@@ -46,12 +46,12 @@ def test_a_prediction_is_the_mean_reward_of_the_nearest_neighbours(k: int) -> No
     values = rng.normal(size=(30, 3))
     values[rng.random((30, 3)) < 0.4] = NAN
     fitted = NearestNeighbours.fit(references, Rewards(values, tuple("abc")))
-    given = NearestNeighbours(fitted.embeddings, fitted.rewards, fitted.fallback, k)
-    np.testing.assert_allclose(given.predict(queries), by_hand(references, values, queries, k))
+    model = NearestNeighbours(fitted.embeddings, fitted.rewards, fitted.fallback, k)
+    np.testing.assert_allclose(model.predict(queries), by_hand(references, values, queries, k))
 
 
 def test_the_number_of_neighbours_is_tuned_with_the_query_itself_left_out() -> None:
-    # Two far groups; in each, one candidate is right but for noise that only many neighbours average away.
+    # Two distant groups; in each, one candidate is best, up to noise that only many neighbours average out.
     rng = np.random.default_rng(0)
     group = np.repeat([0, 1], 100)
     embeddings = (np.eye(2)[group] + 0.01 * rng.normal(size=(200, 2))).astype(np.float32)
@@ -73,12 +73,12 @@ def test_the_number_of_neighbours_is_tuned_with_the_query_itself_left_out() -> N
 
 def test_a_query_never_predicts_itself_even_where_others_have_the_same_embedding() -> None:
     embeddings = np.tile(np.array([[0.6, 0.8]], dtype=np.float32), (12, 1))
-    rewards = Rewards(np.eye(12), tuple("abcdefghijkl"))  # each query is good at what no other one is
+    rewards = Rewards(np.eye(12), tuple("abcdefghijkl"))  # each query has a different best candidate
     unit, own = embeddings, np.arange(12)
     for k, predicted in baselines._predictions(unit, rewards, np.zeros(12), embeddings, own=own):
         assert k <= 10
         assert np.diag(predicted).tolist() == [0.0] * 12
-        np.testing.assert_allclose(predicted.sum(axis=1), 1.0)  # and k others do
+        np.testing.assert_allclose(predicted.sum(axis=1), 1.0)  # and its k neighbours share the rest
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
@@ -89,22 +89,22 @@ def test_few_training_queries_are_enough(n: int) -> None:
     assert fitted.k <= max(1, n - 1)
 
 
-def test_beyond_the_most_references_an_even_draw_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "MOST_REFERENCES", 50)
+def test_more_training_queries_than_the_maximum_are_subsampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "MAX_REFERENCES", 50)
     rng = np.random.default_rng(0)
     embeddings, values = rng.normal(size=(200, 3)).astype(np.float32), rng.normal(size=(200, 2))
     fitted = NearestNeighbours.fit(embeddings, Rewards(values, ("a", "b")))
     assert fitted.embeddings.shape == (50, 3)
-    found = [int(np.flatnonzero((values == row).all(axis=1))[0]) for row in fitted.rewards.values]
-    unit = embeddings[found] / np.linalg.norm(embeddings[found], axis=1, keepdims=True)
+    subset = [int(np.flatnonzero((values == row).all(axis=1))[0]) for row in fitted.rewards.values]
+    unit = embeddings[subset] / np.linalg.norm(embeddings[subset], axis=1, keepdims=True)
     np.testing.assert_allclose(fitted.embeddings, unit, rtol=1e-5)  # rewards stay with their embeddings
-    assert min(found) < 40
-    assert max(found) > 160
+    assert min(subset) < 40
+    assert max(subset) > 160
 
 
-def test_fitting_twice_gives_the_same() -> None:
+def test_fitting_twice_gives_the_same_predictions() -> None:
     rng = np.random.default_rng(0)
     embeddings, rewards = rng.normal(size=(60, 3)).astype(np.float32), Rewards(rng.normal(size=(60, 2)), ("a", "b"))
-    one, other = (NearestNeighbours.fit(embeddings, rewards) for _ in range(2))
-    assert one.k == other.k
-    np.testing.assert_array_equal(one.predict(embeddings), other.predict(embeddings))
+    first, second = (NearestNeighbours.fit(embeddings, rewards) for _ in range(2))
+    assert first.k == second.k
+    np.testing.assert_array_equal(first.predict(embeddings), second.predict(embeddings))

@@ -1,4 +1,4 @@
-"""Mean rewards per tag and the ranks over them."""
+"""Mean rewards and ranks per tag."""
 
 import math
 
@@ -6,28 +6,28 @@ import numpy as np
 import pytest
 
 from zooter.data.types import Rewards, Tags
-from zooter.metrics.per_tag import by_tag, finite_or_none
+from zooter.metrics.per_tag import finite_or_none, per_tag_report
 
 TEST = Rewards(np.array([[1.0, 0.0], [0.0, math.nan], [0.0, 1.0]]), ("a", "b"))
 
 
 def test_means_and_ranks_over_two_tags_are_worked_out_by_hand() -> None:
-    found = by_tag({"mine": np.array([1.0, 0.0, 0.5])}, TEST, Tags.of([["x"], ["x"], ["y"]]))
+    report = per_tag_report({"mine": np.array([1.0, 0.0, 0.5])}, TEST, Tags.from_rows([["x"], ["x"], ["y"]]))
     # x: mine 0.5; a 0.5, b 0.0. y: mine 0.5; a 0.0, b 1.0
-    assert found["tags"] == [
+    assert report["tags"] == [
         {"tag": "x", "queries": 2, "mine": 0.5, "candidates": [0.5, 0.0]},
         {"tag": "y", "queries": 1, "mine": 0.5, "candidates": [0.0, 1.0]},
     ]
-    assert found["mean_task_rank"] == {"mine": 1.5}
-    assert found["uplift"] == {"mine": 0.5}
+    assert report["mean_task_rank"] == {"mine": 1.5}
+    assert report["uplift"] == {"mine": 0.5}
 
 
-def test_without_tags_all_queries_are_one() -> None:
-    found = by_tag({"mine": np.array([1.0, 0.0, 0.5])}, TEST, Tags.none(3))
-    assert [(row["tag"], row["queries"]) for row in found["tags"]] == [("all", 3)]
-    assert found["tags"][0]["candidates"] == pytest.approx([1 / 3, 0.5])
+def test_without_tags_all_queries_form_one_tag() -> None:
+    report = per_tag_report({"mine": np.array([1.0, 0.0, 0.5])}, TEST, Tags.empty(3))
+    assert [(row["tag"], row["queries"]) for row in report["tags"]] == [("all", 3)]
+    assert report["tags"][0]["candidates"] == pytest.approx([1 / 3, 0.5])
 
 
-def test_what_is_not_defined_is_null() -> None:
+def test_nan_is_converted_to_none() -> None:
     assert finite_or_none(math.nan) is None
     assert finite_or_none(np.float64(0.5)) == 0.5

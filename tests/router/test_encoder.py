@@ -1,3 +1,5 @@
+"""Embeddings: means over real tokens, whatever the batch, and a cache that computes nothing twice."""
+
 import logging
 import re
 from pathlib import Path
@@ -31,31 +33,31 @@ def one_by_one(folder: Path, text: str) -> np.ndarray:
 
 
 def test_embeddings_are_means_over_real_tokens_whatever_the_batch(folder: Path) -> None:
-    found = Encoder(str(folder), layers=LAST).embed(TEXTS)
+    embeddings = Encoder(str(folder), layers=LAST).embed(TEXTS)
     expected = np.stack([one_by_one(folder, text) for text in TEXTS])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(embeddings, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 8, 10_000])
 def test_the_batch_size_does_not_change_embeddings(folder: Path, batch_tokens: int) -> None:
-    found = Encoder(str(folder), layers=LAST, batch_tokens=batch_tokens).embed(TEXTS)
-    np.testing.assert_allclose(found, Encoder(str(folder), layers=LAST).embed(TEXTS), atol=1e-5)
+    embeddings = Encoder(str(folder), layers=LAST, batch_tokens=batch_tokens).embed(TEXTS)
+    np.testing.assert_allclose(embeddings, Encoder(str(folder), layers=LAST).embed(TEXTS), atol=1e-5)
 
 
-@pytest.mark.parametrize(("batch_tokens", "most"), [(8_192, 12), (6, 6)])
+@pytest.mark.parametrize(("batch_tokens", "largest"), [(8_192, 12), (6, 6)])
 def test_a_cpu_gets_no_larger_batches_than_fit_its_cache(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, batch_tokens: int, most: int
+    folder: Path, monkeypatch: pytest.MonkeyPatch, batch_tokens: int, largest: int
 ) -> None:
     sizes = []
 
-    def noted(backbone: torch.nn.Module, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def recording(backbone: torch.nn.Module, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
         sizes.append(tokens.numel())
         return mean_pool(backbone, tokens, *rest)
 
     monkeypatch.setattr(encoder, "CPU_TOKENS", 12)
-    monkeypatch.setattr(encoder, "pooled", noted)
+    monkeypatch.setattr(encoder, "mean_pool", recording)
     Encoder(str(folder), layers=LAST, batch_tokens=batch_tokens, device="cpu").embed(["please add"] * 12)
-    assert sizes == [most] * (24 // most)
+    assert sizes == [largest] * (24 // largest)
 
 
 def test_a_cached_embedding_is_not_computed_again(
@@ -101,14 +103,14 @@ def test_settings_that_cannot_change_an_embedding_leave_the_fingerprint(folder: 
     )
 
 
-def test_a_long_text_is_cut_and_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_text_is_cut_with_one_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     encoder = Encoder(str(folder), max_length=8, layers=LAST)
     with caplog.at_level(logging.WARNING, "zooter"):
-        found = encoder.embed(["law " * 250_000, "law"])  # one megabyte
+        embeddings = encoder.embed(["law " * 250_000, "law"])  # one megabyte
     assert [record.getMessage() for record in caplog.records if record.name == "zooter.router.encoder"] == [
         "1 of 2 queries are longer than 8 tokens; the rest of them is not read"
     ]
-    np.testing.assert_allclose(found[0], one_by_one(folder, "law " * 8), atol=1e-5)
+    np.testing.assert_allclose(embeddings[0], one_by_one(folder, "law " * 8), atol=1e-5)
 
 
 def test_no_texts_give_no_rows_from_a_cache(folder: Path, tmp_path: Path) -> None:
@@ -116,9 +118,11 @@ def test_no_texts_give_no_rows_from_a_cache(folder: Path, tmp_path: Path) -> Non
     assert Encoder(str(folder), layers=LAST).embed(TEXTS[:0], tmp_path).shape[0] == 0
 
 
-def test_the_default_encoder_is_found_offline_and_knows_what_is_alike() -> None:
-    found = Encoder(max_length=32).embed(["A cat sat on the mat.", "A kitten lay on the rug.", "Tax law of Norway"])
-    unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+def test_the_default_encoder_loads_offline_and_embeds_similar_texts_closely() -> None:
+    embeddings = Encoder(max_length=32).embed(
+        ["A cat sat on the mat.", "A kitten lay on the rug.", "Tax law of Norway"]
+    )
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     cosine = unit @ unit.T
     assert cosine[0, 1] > cosine[0, 2] + 0.3
 
@@ -128,11 +132,13 @@ def test_a_missing_package_says_what_to_install() -> None:
         _ = Encoder("pkg://no_such_package/model").folder
 
 
-def test_a_hub_model_that_cannot_be_had_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_hub_model_that_cannot_be_downloaded_is_an_error_that_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match=r"expected encoder\.model to be a folder or a reachable hub id"):
-        _ = Encoder("nobody/no-such-model").folder
+        _ = Encoder("no-one/no-such-model").folder
 
 
 def test_a_length_too_short_is_refused() -> None:
@@ -140,7 +146,7 @@ def test_a_length_too_short_is_refused() -> None:
         Encoder(max_length=2)
 
 
-def test_layers_are_averaged_each_and_put_side_by_side(folder: Path) -> None:
+def test_layers_are_averaged_each_and_concatenated(folder: Path) -> None:
     tokens = AutoTokenizer.from_pretrained(folder)("please add sum", return_tensors="pt")
     with torch.no_grad():
         states = AutoModel.from_pretrained(folder)(**tokens, output_hidden_states=True).hidden_states

@@ -12,7 +12,7 @@ from zooter.router import manifest
 
 
 @pytest.fixture
-def sealed(tmp_path: Path) -> Path:
+def export(tmp_path: Path) -> Path:
     folder = tmp_path / "export"
     (folder / "deep").mkdir(parents=True)
     (folder / "weights.bin").write_bytes(b"\x00\x01")
@@ -21,24 +21,24 @@ def sealed(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_was_sealed_is_verified_and_gives_the_facts_back(sealed: Path) -> None:
-    found = manifest.verify(sealed)
-    assert found["encoder"] == "some/é"
-    assert found["files"] == {
+def test_a_written_manifest_is_verified_and_holds_the_facts(export: Path) -> None:
+    contents = manifest.verify(export)
+    assert contents["encoder"] == "some/é"
+    assert contents["files"] == {
         "deep/pool.json": hashlib.sha256('{"é": 1}'.encode()).hexdigest(),
         "weights.bin": hashlib.sha256(b"\x00\x01").hexdigest(),
     }
 
 
-def test_an_export_may_be_moved_and_sealed_again(sealed: Path, tmp_path: Path) -> None:
-    moved = sealed.rename(tmp_path / "moved")
+def test_an_export_may_be_moved_and_its_manifest_written_again(export: Path, tmp_path: Path) -> None:
+    moved = export.rename(tmp_path / "moved")
     before = manifest.verify(moved)
     manifest.write(moved, {"encoder": "some/é"})
     assert manifest.verify(moved) == before
 
 
 @pytest.mark.parametrize(
-    ("harm", "found"),
+    ("damage", "reason"),
     [
         (lambda f: (f / "weights.bin").unlink(), "weights.bin is missing"),
         (lambda f: (f / "weights.bin").write_bytes(b"\x00\x02"), "weights.bin has changed since it was exported"),
@@ -50,19 +50,21 @@ def test_an_export_may_be_moved_and_sealed_again(sealed: Path, tmp_path: Path) -
     ],
     ids=["missing", "changed", "emptied", "cut", "not text", "not an object", "no list"],
 )
-def test_a_harmed_export_is_refused_with_the_reason(sealed: Path, harm: Callable[[Path], object], found: str) -> None:
-    harm(sealed)
+def test_a_damaged_export_is_refused_with_the_reason(
+    export: Path, damage: Callable[[Path], object], reason: str
+) -> None:
+    damage(export)
     with pytest.raises(ExportError) as caught:
-        manifest.verify(sealed)
-    assert str(caught.value).startswith(f"expected a whole, unchanged export in {sealed}; found {found}")
+        manifest.verify(export)
+    assert str(caught.value).startswith(f"expected a whole, unchanged export in {export}; found {reason}")
     assert str(caught.value).endswith("; copy it again or export again")
 
 
-def test_an_export_of_another_format_is_refused(sealed: Path) -> None:
-    newer = json.loads((sealed / "manifest.json").read_text(encoding="utf-8")) | {"format": 99}
-    (sealed / "manifest.json").write_text(json.dumps(newer))
+def test_an_export_of_another_format_is_refused(export: Path) -> None:
+    newer = json.loads((export / "manifest.json").read_text(encoding="utf-8")) | {"format": 99}
+    (export / "manifest.json").write_text(json.dumps(newer))
     with pytest.raises(ExportError, match=r"expected an export of format 1 in .*; found format 99; load it with"):
-        manifest.verify(sealed)
+        manifest.verify(export)
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ def test_the_encoder_of_a_second_export_comes_from_the_cache(
 ) -> None:
     traced: list[Encoder] = []
     trace = onnx_graph.trace_encoder
-    monkeypatch.setattr(onnx_graph, "trace", lambda encoder: traced.append(encoder) or trace(encoder))
-    cache, forms = tmp_path / "cache", onnx_export.ExportFormats()
+    monkeypatch.setattr(onnx_graph, "trace_encoder", lambda encoder: traced.append(encoder) or trace(encoder))
+    cache, formats = tmp_path / "cache", onnx_export.ExportFormats()
     for name in ("first", "second"):
         shutil.copytree(export, tmp_path / name)
-        forms.write(tmp_path / name, TEXTS, cache=cache)
+        formats.write(tmp_path / name, TEXTS, cache=cache)
         assert len(traced) == 1
     for weights in WEIGHTS.values():
         assert (tmp_path / "first" / weights).read_bytes() == (tmp_path / "second" / weights).read_bytes()
@@ -31,11 +31,11 @@ def test_the_encoder_of_a_second_export_comes_from_the_cache(
     def refuse(encoder: Encoder) -> None:
         raise ExportError(expected="no tracing", found="some", do="nothing")
 
-    monkeypatch.setattr(onnx_graph, "trace", refuse)
-    with pytest.raises(ExportError, match="no tracing"):  # other texts calibrate int8 otherwise
-        forms.write(tmp_path / "second", TEXTS[1:], cache=cache)
-    spoilt = next((cache / "graphs").glob("*/int8.onnx"))
-    spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"?")
+    monkeypatch.setattr(onnx_graph, "trace_encoder", refuse)
+    with pytest.raises(ExportError, match="no tracing"):  # other texts are another calibration of int8
+        formats.write(tmp_path / "second", TEXTS[1:], cache=cache)
+    damaged = next((cache / "graphs").glob("*/int8.onnx"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     with pytest.raises(ExportError, match="no tracing"):
-        forms.write(tmp_path / "second", TEXTS, cache=cache)
-    assert not [path for path in (cache / "graphs").iterdir() if path.name.startswith(".")], "no draft stays"
+        formats.write(tmp_path / "second", TEXTS, cache=cache)
+    assert not [path for path in (cache / "graphs").iterdir() if path.name.startswith(".")], "no draft is left"

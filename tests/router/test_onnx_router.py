@@ -1,4 +1,4 @@
-"""The router without torch: the same answers from ONNX, on any text, from any thread."""
+"""The router without torch: the same output from ONNX, on any text, from any thread."""
 
 import json
 import shutil
@@ -16,49 +16,49 @@ from support.made_up import CANDIDATES, rows
 from zooter.commands.cli import main
 from zooter.errors import ConfigError, ExportError, RecordsError
 from zooter.router.onnx_router import BATCH_TOKENS, OnnxRouter
-from zooter.router.torch_router import TorchRouter as Torch
+from zooter.router.torch_router import TorchRouter
 
 AWKWARD = ["\x00", "👩‍👩‍👧‍👦🏳️‍🌈", "مرحبا يا عالم", "a\ud83d b", "\u202eabc", "x" * 100_000, "word " * 20_000, "\u200b"]
 
 
 @pytest.fixture(scope="module")
 def router(export: Path) -> OnnxRouter:
-    return OnnxRouter.load(export, precision="float32")
+    return OnnxRouter.from_export(export, precision="float32")
 
 
 @pytest.fixture(scope="module")
-def torch_router(export: Path) -> Torch:
-    return Torch.load(export, device="cpu")
+def torch_router(export: Path) -> TorchRouter:
+    return TorchRouter.from_export(export, device="cpu")
 
 
-def test_it_routes_as_the_torch_router_does(router: OnnxRouter, torch_router: Torch) -> None:
+def test_it_routes_as_the_torch_router_does(router: OnnxRouter, torch_router: TorchRouter) -> None:
     texts = [str(row["query"]) for row in rows(60)]
-    expected, found = torch_router.route(texts), router.route(texts)
-    assert found.names() == expected.names()
-    assert found.candidates == expected.candidates == tuple(sorted(CANDIDATES))
-    np.testing.assert_allclose(found.probs, expected.probs, atol=1e-5)
-    assert found.rewards is not None
+    expected, actual = torch_router.route(texts), router.route(texts)
+    assert actual.chosen_candidates() == expected.chosen_candidates()
+    assert actual.candidates == expected.candidates == tuple(sorted(CANDIDATES))
+    np.testing.assert_allclose(actual.probs, expected.probs, atol=1e-5)
+    assert actual.rewards is not None
     assert expected.rewards is not None
-    np.testing.assert_allclose(found.rewards, expected.rewards, atol=1e-5)
+    np.testing.assert_allclose(actual.rewards, expected.rewards, atol=1e-5)
 
 
 @given(st.text(st.characters(), min_size=1) | st.sampled_from(AWKWARD))
 def test_any_text_is_routed_as_torch_routes_it_or_refused_by_both(
-    router: OnnxRouter, torch_router: Torch, text: str
+    router: OnnxRouter, torch_router: TorchRouter, text: str
 ) -> None:
     if not text.strip():
-        for either in (router, torch_router):
+        for each_router in (router, torch_router):
             with pytest.raises(RecordsError, match="an empty one at row 1"):
-                either.route([text])
+                each_router.route([text])
         return
     np.testing.assert_allclose(router.route([text]).probs, torch_router.route([text]).probs, atol=1e-5)
 
 
 def test_tags_come_with_their_names(router: OnnxRouter) -> None:
-    choices, tags = router.look(["please add sum plus digits", "please rhyme poem verse sonnet"])
+    output, tags = router.route_with_tags(["please add sum plus digits", "please rhyme poem verse sonnet"])
     assert set(router.tag_names) == {"arithmetic", "poetry", "law"}
     assert [router.tag_names[j] for j in tags.argmax(axis=1)] == ["arithmetic", "poetry"]
-    assert choices.names() == ["calculator", "poet"]
+    assert output.chosen_candidates() == ["calculator", "poet"]
 
 
 def test_batches_of_all_lengths_come_back_in_order(router: OnnxRouter) -> None:
@@ -71,64 +71,64 @@ def test_batches_of_all_lengths_come_back_in_order(router: OnnxRouter) -> None:
 
 def test_threads_share_one_router(router: OnnxRouter) -> None:
     texts = [[f"please {word} {i}" for word in ("sum", "verse", "judge")] * (1 + i % 3) for i in range(40)]
-    expected = [router.route(each).probs for each in texts]
+    expected = [router.route(batch).probs for batch in texts]
     with ThreadPoolExecutor(8) as pool:
-        for found, told in zip(pool.map(lambda each: router.route(each).probs, texts), expected, strict=True):
-            np.testing.assert_array_equal(found, told)
+        for probs, single in zip(pool.map(lambda batch: router.route(batch).probs, texts), expected, strict=True):
+            np.testing.assert_array_equal(probs, single)
 
 
-def test_int8_is_used_where_it_chooses_alike(export: Path) -> None:
-    about = json.loads((export / "onnx" / "parity.json").read_text())
-    assert about["float32"]["largest_probability_difference"] < 1e-5
-    assert (about["int8"]["changed_choices"] <= 0.01) == (about["default"] == "int8")
-    assert OnnxRouter.load(export).precision == about["default"]
-    assert OnnxRouter.load(export).facts["onnx"]["default"] == about["default"]
+def test_int8_is_the_default_where_it_makes_the_same_choices(export: Path) -> None:
+    parity = json.loads((export / "onnx" / "parity.json").read_text())
+    assert parity["float32"]["largest_probability_difference"] < 1e-5
+    assert (parity["int8"]["changed_choices"] <= 0.01) == (parity["default"] == "int8")
+    assert OnnxRouter.from_export(export).precision == parity["default"]
+    assert OnnxRouter.from_export(export).facts["onnx"]["default"] == parity["default"]
 
 
-def test_serving_loads_nothing_heavy(export: Path) -> None:
+def test_serving_imports_nothing_heavy(export: Path) -> None:
     code = """
 import sys
-from zooter.router.onnx_router import Router
-Router.load(sys.argv[1]).route(["please add"])
+from zooter.router.onnx_router import OnnxRouter
+OnnxRouter.from_export(sys.argv[1]).route(["please add"])
 heavy = {"torch", "transformers", "pytorch_lightning", "hydra", "omegaconf", "sklearn", "scipy", "pyarrow", "onnx"}
 sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)
 """
-    done = subprocess.run([sys.executable, "-c", code, str(export)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([sys.executable, "-c", code, str(export)], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
 
 
-def test_what_serving_reads_must_be_whole_and_the_rest_may_be_gone(export: Path, tmp_path: Path) -> None:
+def test_files_that_serving_reads_must_be_whole_and_others_may_be_missing(export: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(export, tmp_path / "export")
     shutil.rmtree(folder / "encoder")
-    OnnxRouter.load(folder)
+    OnnxRouter.from_export(folder)
     with pytest.raises(ExportError, match=r"encoder/config\.json is missing"):
-        Torch.load(folder)
+        TorchRouter.from_export(folder)
     (folder / "onnx" / "tokenizer.json").write_text("{}")
     with pytest.raises(ExportError, match=r"onnx/tokenizer\.json has changed"):
-        OnnxRouter.load(folder)
+        OnnxRouter.from_export(folder)
     shutil.rmtree(folder / "onnx")
     with pytest.raises(ExportError, match=r"infer\.py mode=export"):
-        OnnxRouter.load(folder)
+        OnnxRouter.from_export(folder)
 
 
 def test_a_precision_or_number_of_threads_that_makes_no_sense_is_refused(export: Path) -> None:
     with pytest.raises(ConfigError, match="threads=0"):
-        OnnxRouter.load(export, threads=0)
+        OnnxRouter.from_export(export, threads=0)
     with pytest.raises(ConfigError, match="precision='int4'"):
-        OnnxRouter.load(export, precision="int4")
+        OnnxRouter.from_export(export, precision="int4")
 
 
-def test_int8_says_the_same_of_a_text_whatever_stands_beside_it(export: Path) -> None:
-    router = OnnxRouter.load(export, precision="int8")
+def test_int8_output_of_a_text_does_not_depend_on_its_batch(export: Path) -> None:
+    router = OnnxRouter.from_export(export, precision="int8")
     texts = ["please add sum", "poem", "please court judge law verse rhyme " * 9]
     alone = np.concatenate([router.route([text]).probs for text in texts])
     np.testing.assert_allclose(router.route(texts).probs, alone, atol=2e-2)
 
 
-def test_inspect_tells_candidates_figures_and_forms(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_shows_candidates_figures_and_forms(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(export)]) == 0
     shown = capsys.readouterr().out
-    for told in (*CANDIDATES, "whole and unchanged", "gap closed", "ONNX int8", "arithmetic"):
-        assert told in shown
+    for expected in (*CANDIDATES, "whole and unchanged", "gap closed", "ONNX int8", "arithmetic"):
+        assert expected in shown
     assert main(["inspect", str(export / "onnx")]) == 2
     assert "no manifest.json" in capsys.readouterr().err

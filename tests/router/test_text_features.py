@@ -1,3 +1,5 @@
+"""Text features: finite for any text, independent of the batch, and different for different tasks."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,9 +9,9 @@ from zooter.router.text_features import MAX_CHARACTERS, TEXT_FEATURES, text_feat
 
 @given(st.lists(st.text(max_size=300), max_size=5))
 def test_any_text_has_finite_features_of_one_size(texts: list[str]) -> None:
-    found = text_features(texts)
-    assert found.shape == (len(texts), TEXT_FEATURES)
-    assert np.isfinite(found).all()
+    features = text_features(texts)
+    assert features.shape == (len(texts), TEXT_FEATURES)
+    assert np.isfinite(features).all()
 
 
 def test_features_do_not_depend_on_the_other_texts_of_a_batch() -> None:
@@ -17,7 +19,7 @@ def test_features_do_not_depend_on_the_other_texts_of_a_batch() -> None:
     np.testing.assert_array_equal(text_features(texts), np.concatenate([text_features([text]) for text in texts]))
 
 
-def test_a_question_a_program_and_a_sum_look_different() -> None:
+def test_a_question_a_program_and_a_sum_have_different_features() -> None:
     question, program, total = text_features(["Who wrote Faust?", "def f(x):\n    return {x: 1}", "12 + 30 = 42"])
     ends_with_question_mark, is_code = TEXT_FEATURES - 7, TEXT_FEATURES - 2
     assert [row[ends_with_question_mark] for row in (question, program, total)] == [1.0, 0.0, 0.0]
@@ -26,6 +28,6 @@ def test_a_question_a_program_and_a_sum_look_different() -> None:
     assert total[share_of_digits] == np.float32(10.0 * 6 / 12)
 
 
-def test_what_stands_behind_the_first_characters_is_not_looked_at() -> None:
+def test_text_after_the_first_characters_is_ignored() -> None:
     text = "a" * MAX_CHARACTERS
     np.testing.assert_array_equal(text_features([text]), text_features([text + "?" * 100]))

@@ -6,8 +6,8 @@ from zooter.data.types import Response
 from zooter.selector.ledger import Fee, Ledger
 
 
-def response(candidate: str, **told: object) -> Response:
-    return Response("q", candidate, 0, "", **told)  # type: ignore[arg-type]
+def response(candidate: str, **fields: object) -> Response:
+    return Response("q", candidate, 0, "", **fields)  # type: ignore[arg-type]
 
 
 def test_a_ledger_adds_up_calls_tokens_cost_and_waiting() -> None:

@@ -31,13 +31,13 @@ def test_a_text_is_embedded_once_and_every_row_gets_its_own() -> None:
     assert encoder.asked == [["aa", "b"], ["ccc"]]
 
 
-def test_no_text_at_all_is_what_the_encoder_makes_of_it() -> None:
+def test_no_text_at_all_is_left_to_the_encoder() -> None:
     assert CachedEmbedder(Lengths()).embed([]).shape == (0, 1)
 
 
 def test_selectors_share_equal_encoders_and_no_others() -> None:
     first, other = Encoder(), Encoder(max_length=64)
-    found = share_encoders(
+    shared = share_encoders(
         {
             "knn": KnnSelector(encoder=first),
             "hybrid": HybridSelector(encoder=Encoder()),
@@ -45,10 +45,10 @@ def test_selectors_share_equal_encoders_and_no_others() -> None:
             "single": SingleSelector("a"),
         }
     )
-    knn, hybrid, short = found["knn"], found["hybrid"], found["short"]
+    knn, hybrid, short = shared["knn"], shared["hybrid"], shared["short"]
     assert isinstance(knn, KnnSelector)
     assert isinstance(hybrid, HybridSelector)
     assert isinstance(short, KnnSelector)
     assert knn.encoder is hybrid.encoder
     assert short.encoder is not knn.encoder
-    assert found["single"] == SingleSelector("a")
+    assert shared["single"] == SingleSelector("a")

@@ -1,4 +1,4 @@
-"""What else the server answers: decisions, models, metrics, health; and conversations that stay where they are."""
+"""Routes beside chat: decisions, models, metrics, health; session affinity; logs."""
 
 import json
 from pathlib import Path
@@ -8,29 +8,29 @@ import openai
 import pyarrow.parquet as pq
 import pytest
 from support import upstreams
-from support.upstreams import Front, http, in_front, says, until
+from support.upstreams import RunningServer, http_response, respond_with, running_server, wait_until
 
 from zooter.data import reward_table
 from zooter.errors import ConfigError
 
 
-def test_route_tells_the_decision_and_asks_nobody(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
-        told = front.client.post("/route", json={"query": "code for large"}).json()
+def test_route_returns_the_decision_and_asks_no_candidate(tmp_path: Path) -> None:
+    with running_server(tmp_path) as front:
+        decision = front.client.post("/route", json={"query": "code for large"}).json()
         same = front.client.post("/route", json={"messages": [{"role": "user", "content": "code for large"}]}).json()
-    assert told["candidate"] == "large"
-    assert told["order"] == ["large", "small", "tiny"]
-    assert told["probabilities"] == {"small": 0.3, "large": 0.6, "tiny": 0.1}
-    assert told["prices"] == {"small": 0.2, "large": 2.0, "tiny": 0.1}
-    assert (told["price"], told["why"], told["fault"]) == (2.0, "best", None)
-    assert told["tags"] == {"code": 0.9, "chat": 0.1}
-    assert told["decision_ms"] >= 0
-    assert same | {"decision_ms": 0} == told | {"decision_ms": 0}
-    assert not any(up.bodies for up in front.up.values())
+    assert decision["candidate"] == "large"
+    assert decision["order"] == ["large", "small", "tiny"]
+    assert decision["probabilities"] == {"small": 0.3, "large": 0.6, "tiny": 0.1}
+    assert decision["prices"] == {"small": 0.2, "large": 2.0, "tiny": 0.1}
+    assert (decision["price"], decision["why"], decision["fault"]) == (2.0, "best", None)
+    assert decision["tags"] == {"code": 0.9, "chat": 0.1}
+    assert decision["decision_ms"] >= 0
+    assert same | {"decision_ms": 0} == decision | {"decision_ms": 0}
+    assert not any(up.bodies for up in front.upstreams.values())
 
 
 def test_without_a_pool_file_the_server_only_decides(tmp_path: Path) -> None:
-    with in_front(tmp_path, pool_file=None) as front:
+    with running_server(tmp_path, pool_file=None) as front:
         assert front.client.post("/route", json={"query": "one for large"}).json()["candidate"] == "large"
         answer = front.chat()
     assert answer.status_code == 503
@@ -38,23 +38,23 @@ def test_without_a_pool_file_the_server_only_decides(tmp_path: Path) -> None:
 
 
 def test_a_candidate_without_a_url_is_never_asked(tmp_path: Path) -> None:
-    with upstreams.serving("tiny", upstreams.well) as one:
-        (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": {"tiny": {"url": one.url}, "large": None}}))
-        with in_front(tmp_path, pool_file=tmp_path / "pool.yaml") as front:
+    with upstreams.serve_upstream("tiny", upstreams.respond_normally) as upstream:
+        (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": {"tiny": {"url": upstream.url}, "large": None}}))
+        with running_server(tmp_path, pool_file=tmp_path / "pool.yaml") as front:
             answer = front.chat("one for large")  # small and large come before tiny, and cannot be asked
             assert (answer.headers["x-zooter-candidate"], answer.headers["x-zooter-why"]) == ("tiny", "next best")
             assert front.chat("one for tiny").headers["x-zooter-why"] == "best"
             assert front.client.post("/route", json={"query": "one for large"}).json()["why"] == "next best"
             assert front.metric("choices_total", candidate="tiny", why="next best") == 1
-            assert [one["id"] for one in front.client.get("/v1/models").json()["data"]] == ["zooter", "tiny"]
+            assert [model["id"] for model in front.client.get("/v1/models").json()["data"]] == ["zooter", "tiny"]
 
 
 def test_a_url_may_end_in_a_slash(tmp_path: Path) -> None:
-    with upstreams.serving("tiny", upstreams.well) as one:
-        (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": {"tiny": {"url": f"{one.url}/"}}}))
-        with in_front(tmp_path, pool_file=tmp_path / "pool.yaml") as front:
+    with upstreams.serve_upstream("tiny", upstreams.respond_normally) as upstream:
+        (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": {"tiny": {"url": f"{upstream.url}/"}}}))
+        with running_server(tmp_path, pool_file=tmp_path / "pool.yaml") as front:
             front.chat()
-    assert one.heads[0].startswith("POST /v1/chat/completions HTTP/1.1")
+    assert upstream.heads[0].startswith("POST /v1/chat/completions HTTP/1.1")
 
 
 @pytest.mark.parametrize(
@@ -71,31 +71,34 @@ def test_a_url_may_end_in_a_slash(tmp_path: Path) -> None:
         ("candidates: {large: {url: http://localhost/v1}}", r"one of the candidates that can be asked: \['large'\]"),
     ],
 )
-def test_a_pool_file_that_does_not_fit_is_refused(tmp_path: Path, pool: str, words: str) -> None:
+def test_a_pool_file_that_does_not_fit_the_export_is_refused(tmp_path: Path, pool: str, words: str) -> None:
     (tmp_path / "pool.yaml").write_text(pool)
-    with pytest.raises(ConfigError, match=words), in_front(tmp_path, pool_file=tmp_path / "pool.yaml", default="small"):
+    with (
+        pytest.raises(ConfigError, match=words),
+        running_server(tmp_path, pool_file=tmp_path / "pool.yaml", default="small"),
+    ):
         pass
 
 
-def test_embeddings_are_not_offered_and_that_is_said(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
+def test_embeddings_are_refused_with_the_reason(tmp_path: Path) -> None:
+    with running_server(tmp_path) as front:
         answer = front.client.post("/v1/embeddings", json={"model": "zooter", "input": "hello"})
     assert answer.status_code == 404
     assert answer.json()["error"]["message"].startswith("embeddings are not offered")
 
 
-def test_health_and_readiness_are_told(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
+def test_health_and_readiness_are_reported(tmp_path: Path) -> None:
+    with running_server(tmp_path) as front:
         assert front.client.get("/healthz").json() == {"status": "alive"}
         assert front.client.get("/readyz").json() == {"status": "ready"}
 
 
-def test_the_metrics_tell_what_happened(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
+def test_metrics_count_requests_choices_latencies_tokens_and_price(tmp_path: Path) -> None:
+    with running_server(tmp_path) as front:
         for text in ("one for large", "one for large", "one for tiny"):
             front.chat(text)
         # The last thing of a request is to be counted, which a client does not wait for.
-        until(lambda: front.metric("requests_total", route="/v1/chat/completions", status="200") == 3)
+        wait_until(lambda: front.metric("requests_total", route="/v1/chat/completions", status="200") == 3)
         text = front.client.get("/metrics").text
     assert 'zooter_requests_total{route="/v1/chat/completions",status="200"} 3.0' in text
     assert 'zooter_choices_total{candidate="large",why="best"} 2.0' in text
@@ -107,8 +110,8 @@ def test_the_metrics_tell_what_happened(tmp_path: Path) -> None:
     assert "zooter_entropy_bits_count 3.0" in text
 
 
-def test_drift_begins_at_nothing_and_moves_to_the_traffics_mix(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
+def test_drift_starts_at_zero_and_follows_the_mix_of_decisions(tmp_path: Path) -> None:
+    with running_server(tmp_path) as front:
         before = front.metric("drift", mix="choices")
         front.chat("one for tiny")
         # The average moves by 1/1000 of the way from (.5, .3, .2) to (0, 0, 1): 0.8 away in total variation.
@@ -118,18 +121,20 @@ def test_drift_begins_at_nothing_and_moves_to_the_traffics_mix(tmp_path: Path) -
     assert before == 0.0
 
 
-def turn(front: Front, *said: str, **more: Any) -> str:
-    """Who answers the last of these texts in a conversation."""
+def turn(front: RunningServer, *texts: str, **more: Any) -> str:
+    """Send a conversation of these texts and return the candidate that answers the last one."""
     messages = []
-    for text in said:
+    for text in texts:
         messages += [{"role": "user", "content": text}, {"role": "assistant", "content": "well"}]
     body = {"model": "zooter", "messages": messages[:-1]}
     return front.client.post("/v1/chat/completions", json=body, **more).headers["x-zooter-candidate"]
 
 
 @pytest.mark.parametrize("sticky", ["memory", "replay"])
-def test_a_conversation_stays_unless_the_router_is_clearly_surer_of_another(tmp_path: Path, sticky: str) -> None:
-    with in_front(tmp_path, sticky=sticky, sure=0.2) as front:
+def test_a_conversation_stays_unless_another_candidate_is_likelier_by_the_switch_margin(
+    tmp_path: Path, sticky: str
+) -> None:
+    with running_server(tmp_path, sticky=sticky, switch_margin=0.2) as front:
         assert turn(front, "hello small") == "small"
         assert turn(front, "hello small", "unsure") == "small"  # large is likelier by 0.05 only
         assert turn(front, "hello small", "unsure", "one for large") == "large"
@@ -137,31 +142,31 @@ def test_a_conversation_stays_unless_the_router_is_clearly_surer_of_another(tmp_
         assert turn(front, "unsure") == "large"  # another conversation
 
 
-def test_without_stickiness_every_turn_is_decided_by_itself(tmp_path: Path) -> None:
-    with in_front(tmp_path, sticky="none") as front:
+def test_without_stickiness_each_turn_is_decided_by_itself(tmp_path: Path) -> None:
+    with running_server(tmp_path, sticky="none") as front:
         assert turn(front, "hello small") == "small"
         assert turn(front, "hello small", "unsure") == "large"
 
 
 def test_a_conversation_can_be_named_by_the_client(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
+    with running_server(tmp_path) as front:
         mine, other = {"x-zooter-conversation": "mine"}, {"x-zooter-conversation": "other"}
         assert turn(front, "hello small", headers=mine) == "small"
         assert turn(front, "hello small", "unsure", headers=other) == "large"
         assert turn(front, "hello small", "unsure", headers=mine) == "small"
 
 
-def test_a_conversation_stays_with_who_answered_when_the_chosen_one_failed(tmp_path: Path) -> None:
-    with in_front(tmp_path, {"small": says(http(b"", 500))}) as front:
+def test_a_conversation_stays_with_the_candidate_that_answered_after_a_failure(tmp_path: Path) -> None:
+    with running_server(tmp_path, {"small": respond_with(http_response(b"", 500))}) as front:
         assert turn(front, "hello small") == "large"
-        front.up["small"].behave = upstreams.well
+        front.upstreams["small"].behaviour = upstreams.respond_normally
         assert turn(front, "hello small", "unsure") == "large"
 
 
 def test_the_access_log_holds_no_text_unless_asked(tmp_path: Path) -> None:
     for asked in (False, True):
         log = tmp_path / f"access-{asked}.jsonl"
-        with in_front(tmp_path, access_log=str(log), log_text=asked) as front:
+        with running_server(tmp_path, access_log=str(log), log_text=asked) as front:
             front.chat("my secret for large")
             front.client.get("/healthz")
         rows = [json.loads(line) for line in log.read_text().splitlines()]
@@ -174,7 +179,7 @@ def test_the_access_log_holds_no_text_unless_asked(tmp_path: Path) -> None:
 
 def test_the_decision_log_is_a_recorded_table(tmp_path: Path) -> None:
     folder = tmp_path / "decisions"
-    with in_front(tmp_path, decisions=folder, decisions_rows=2) as front:
+    with running_server(tmp_path, decisions=folder, decisions_rows=2) as front:
         front.chat("one for large")
         front.chat("one for tiny", stream=True)
         front.chat("half a \ud800 pair".encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
@@ -190,14 +195,19 @@ def test_the_decision_log_is_a_recorded_table(tmp_path: Path) -> None:
     assert reward_table.read_queries(folder)[0] == [row["query"] for row in rows]
 
 
-def test_the_official_client_passes_a_conversation_a_stream_tools_and_an_error(tmp_path: Path) -> None:
+def test_the_official_client_works_for_chats_streams_tools_and_errors(tmp_path: Path) -> None:
     calls = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
-    behaves: dict[str, upstreams.Behave | None] = {
-        "tiny": says(http(upstreams.reply("", tool_calls=calls))),
-        "large": says(http(b'{"error": {"message": "too long", "code": "context_length_exceeded"}}', 400)),
+    behaviours: dict[str, upstreams.Behaviour | None] = {
+        "tiny": respond_with(http_response(upstreams.completion_body("", tool_calls=calls))),
+        "large": respond_with(
+            http_response(b'{"error": {"message": "too long", "code": "context_length_exceeded"}}', 400)
+        ),
     }
     tools: list[Any] = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
-    with in_front(tmp_path, behaves) as front, openai.OpenAI(base_url=f"{front.url}/v1", api_key="none") as client:
+    with (
+        running_server(tmp_path, behaviours) as front,
+        openai.OpenAI(base_url=f"{front.url}/v1", api_key="none") as client,
+    ):
 
         def create(text: str, **more: Any) -> Any:
             return client.chat.completions.create(model="zooter", messages=[{"role": "user", "content": text}], **more)
@@ -206,7 +216,7 @@ def test_the_official_client_passes_a_conversation_a_stream_tools_and_an_error(t
         stream = create("hello", stream=True)
         assert "".join(part.choices[0].delta.content or "" for part in stream) == "I am small"
         assert create("one for tiny", tools=tools).choices[0].message.tool_calls[0].function.name == "look"
-        assert front.up["tiny"].bodies[0]["tools"] == tools
+        assert front.upstreams["tiny"].bodies[0]["tools"] == tools
         with pytest.raises(openai.BadRequestError, match="too long"):
             create("one for large")
         with pytest.raises(openai.NotFoundError, match="expected as model one of"):
@@ -215,7 +225,7 @@ def test_the_official_client_passes_a_conversation_a_stream_tools_and_an_error(t
             client.embeddings.create(model="zooter", input="hello")
         assert [model.id for model in client.models.list()] == ["zooter", "small", "large", "tiny"]
         assert client.models.retrieve("tiny").id == "tiny"
-        cut = upstreams.STREAM_HEAD + upstreams.chunk(upstreams.event("I am"))
-        front.up["small"].behave = says(cut, cut=True)
+        cut = upstreams.STREAM_HEAD + upstreams.chunk(upstreams.sse_event("I am"))
+        front.upstreams["small"].behaviour = respond_with(cut, cut=True)
         with pytest.raises(openai.APIError, match="small broke off"):
             list(create("hello", stream=True))

@@ -1,4 +1,4 @@
-"""The server on a real export."""
+"""The server with a real export."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.made_up import CANDIDATES
-from support.upstreams import running, serving, until, well
+from support.upstreams import respond_normally, run_server, serve_upstream, wait_until
 
 from zooter.serve import server
 from zooter.serve.settings import ServeSettings
@@ -16,15 +16,15 @@ def test_a_real_export_is_served_and_half_a_copy_of_another_is_refused(export: P
     folder = tmp_path / "export"
     shutil.copytree(export, folder)
     name = sorted(CANDIDATES)[0]
-    with serving(name, well) as up:
-        (tmp_path / "pool.yaml").write_text(yaml.safe_dump({"candidates": {name: {"url": up.url}}}))
+    with serve_upstream(name, respond_normally) as upstream:
+        (tmp_path / "pool.yaml").write_text(yaml.safe_dump({"candidates": {name: {"url": upstream.url}}}))
         settings = ServeSettings(folder, tmp_path / "pool.yaml", port=0, access_log=None, watch=0.2, deadline=5.0)
-        with running(settings, server.load) as front:
+        with run_server(settings, server.load_router) as front:
             assert front.chat("What is 7 * 8?").headers["x-zooter-candidate"] == name
-            told = front.client.post("/route", json={"query": "What is 7 * 8?"}).json()
-            assert sum(told["probabilities"].values()) == pytest.approx(1.0)
-            assert set(told["probabilities"]) == set(CANDIDATES)
+            decision = front.client.post("/route", json={"query": "What is 7 * 8?"}).json()
+            assert sum(decision["probabilities"].values()) == pytest.approx(1.0)
+            assert set(decision["probabilities"]) == set(CANDIDATES)
             for weights in (folder / "onnx").glob("*.onnx"):  # which of them serves depends on the processor
                 weights.write_bytes(weights.read_bytes()[:-1_000])
-            until(lambda: front.metric("reloads_total", result="refused") == 1)
+            wait_until(lambda: front.metric("reloads_total", result="refused") == 1)
             assert front.chat("What is 7 * 8?").status_code == 200

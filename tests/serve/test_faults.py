@@ -1,4 +1,4 @@
-"""Candidates' servers that fail, before and after the first byte of an answer."""
+"""Failures of candidates' servers, before and after the first byte of a response."""
 
 import asyncio
 import gzip
@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from support import upstreams
-from support.upstreams import Behave, chunk, event, hang, http, in_front, says
+from support.upstreams import Behaviour, chunk, hang, http_response, respond_with, running_server, sse_event
 
 COMPLAINT = json.dumps({"error": {"message": "no"}}).encode()
 BOMB = gzip.compress(b" " * 50_000_000)
@@ -22,29 +22,29 @@ async def _slow_head(body: dict[str, Any], upstream: upstreams.Upstream, writer:
     await asyncio.sleep(60)
 
 
-BEFORE_THE_FIRST_BYTE: dict[str, Behave | None] = {
+BEFORE_THE_FIRST_BYTE: dict[str, Behaviour | None] = {
     "refused": None,
-    "reset": says(b"", cut=True),
-    "reset in the head": says(b"HTTP/1.1 200 OK\r\ncontent-ty", cut=True),
+    "reset": respond_with(b"", cut=True),
+    "reset in the head": respond_with(b"HTTP/1.1 200 OK\r\ncontent-ty", cut=True),
     "hang": hang,
     "hang after the head": _slow_head,
-    "429": says(http(COMPLAINT, 429, retry_after="7")),
-    "500": says(http(COMPLAINT, 500)),
-    "wrong key": says(http(COMPLAINT, 401)),
-    "redirect": says(http(b"", 302, location="http://127.0.0.1:1/")),
-    "no HTTP": says(b"hello\r\n\r\n", cut=True),
-    "wrong chunks": says(upstreams.STREAM_HEAD + b"zz\r\nhello", cut=True),
-    "empty": says(upstreams.STREAM_HEAD + b"0\r\n\r\n"),
-    "packed": says(http(BOMB, 200, content_encoding="gzip")),
+    "429": respond_with(http_response(COMPLAINT, 429, retry_after="7")),
+    "500": respond_with(http_response(COMPLAINT, 500)),
+    "wrong key": respond_with(http_response(COMPLAINT, 401)),
+    "redirect": respond_with(http_response(b"", 302, location="http://127.0.0.1:1/")),
+    "no HTTP": respond_with(b"hello\r\n\r\n", cut=True),
+    "wrong chunks": respond_with(upstreams.STREAM_HEAD + b"zz\r\nhello", cut=True),
+    "empty": respond_with(upstreams.STREAM_HEAD + b"0\r\n\r\n"),
+    "packed": respond_with(http_response(BOMB, 200, content_encoding="gzip")),
 }
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("fault", BEFORE_THE_FIRST_BYTE)
-def test_a_failure_before_the_first_byte_falls_to_the_next_candidate_by_probability(
+def test_after_a_failure_before_the_first_byte_the_next_candidate_by_probability_answers(
     tmp_path: Path, fault: str, stream: bool
 ) -> None:
-    with in_front(tmp_path, {"large": BEFORE_THE_FIRST_BYTE[fault]}) as front:
+    with running_server(tmp_path, {"large": BEFORE_THE_FIRST_BYTE[fault]}) as front:
         answer = front.chat("one for large", stream=stream)
         failed = front.metric("fallbacks_total", candidate="large")
     assert answer.status_code == 200
@@ -53,16 +53,16 @@ def test_a_failure_before_the_first_byte_falls_to_the_next_candidate_by_probabil
     assert failed == 1
 
 
-def test_a_whole_answer_that_is_cut_falls_to_the_next_candidate(tmp_path: Path) -> None:
-    cut = says(http(upstreams.reply("I am large"))[:-20], cut=True)
-    with in_front(tmp_path, {"large": cut}) as front:
+def test_after_a_truncated_response_the_next_candidate_answers(tmp_path: Path) -> None:
+    cut = respond_with(http_response(upstreams.completion_body("I am large"))[:-20], cut=True)
+    with running_server(tmp_path, {"large": cut}) as front:
         answer = front.chat("one for large")
     assert answer.json()["choices"][0]["message"]["content"] == "I am small"
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b'["a list"]', b"{" * 5_000, b"\xff"])
-def test_a_whole_answer_that_is_no_json_object_falls_to_the_next_candidate(tmp_path: Path, body: bytes) -> None:
-    with in_front(tmp_path, {"large": says(http(body))}) as front:
+def test_after_a_response_that_is_no_json_object_the_next_candidate_answers(tmp_path: Path, body: bytes) -> None:
+    with running_server(tmp_path, {"large": respond_with(http_response(body))}) as front:
         assert front.chat("one for large").headers["x-zooter-candidate"] == "small"
 
 
@@ -70,30 +70,30 @@ def test_a_whole_answer_that_is_no_json_object_falls_to_the_next_candidate(tmp_p
     "held_back", [b"", b'data: {"choices": [{"delta": {"cont'], ids=["at an event's end", "inside one"]
 )
 def test_a_reset_after_the_first_byte_ends_in_an_error_event(tmp_path: Path, held_back: bytes) -> None:
-    cut = says(upstreams.STREAM_HEAD + chunk(event("I am") + held_back), cut=True)
-    with in_front(tmp_path, {"large": cut}) as front:
+    cut = respond_with(upstreams.STREAM_HEAD + chunk(sse_event("I am") + held_back), cut=True)
+    with running_server(tmp_path, {"large": cut}) as front:
         answer = front.chat("one for large", stream=True)
         broken = front.metric("streams_broken_total", candidate="large")
     assert answer.status_code == 200
     first, _, rest = answer.content.partition(b"\n\n")
-    assert first + b"\n\n" == event("I am")
-    told = json.loads(rest.removeprefix(b"data: "))
-    assert told["error"]["message"] == "large broke off: a connection that broke"
-    assert told["error"]["code"] == "candidate_broke_off"
+    assert first + b"\n\n" == sse_event("I am")
+    error = json.loads(rest.removeprefix(b"data: "))
+    assert error["error"]["message"] == "large broke off: a connection that broke"
+    assert error["error"]["code"] == "candidate_broke_off"
     assert b"[DONE]" not in answer.content
     assert broken == 1
-    assert not front.up["small"].bodies
+    assert not front.upstreams["small"].bodies
 
 
-def test_a_stream_that_stands_still_ends_in_an_error_event(tmp_path: Path) -> None:
+def test_a_stream_that_stalls_ends_in_an_error_event(tmp_path: Path) -> None:
     async def stall(body: dict[str, Any], upstream: upstreams.Upstream, writer: asyncio.StreamWriter) -> None:
-        writer.write(upstreams.STREAM_HEAD + chunk(event("I am")))
+        writer.write(upstreams.STREAM_HEAD + chunk(sse_event("I am")))
         await asyncio.sleep(60)
 
-    with in_front(tmp_path, {"large": stall}, idle=0.2) as front:
+    with running_server(tmp_path, {"large": stall}, idle=0.2) as front:
         answer = front.chat("one for large", stream=True)
         time.sleep(0.1)
-        assert front.up["large"].hung_up == 1
+        assert front.upstreams["large"].disconnects == 1
     assert b"no answer in time" in answer.content
 
 
@@ -104,20 +104,20 @@ def test_an_endless_stream_is_ended_by_the_limits(tmp_path: Path, limits: dict[s
     async def endless(body: dict[str, Any], upstream: upstreams.Upstream, writer: asyncio.StreamWriter) -> None:
         writer.write(upstreams.STREAM_HEAD)
         while True:
-            writer.write(chunk(event("more " * 50)))
+            writer.write(chunk(sse_event("more " * 50)))
             await writer.drain()
             await asyncio.sleep(0.001)
 
-    with in_front(tmp_path, {"large": endless}, **limits) as front:
+    with running_server(tmp_path, {"large": endless}, **limits) as front:
         answer = front.chat("one for large", stream=True)
         time.sleep(0.1)
-        assert front.up["large"].hung_up == 1
+        assert front.upstreams["large"].disconnects == 1
     assert words in answer.content[-300:]
 
 
-def test_an_event_without_an_end_is_not_collected_for_ever(tmp_path: Path) -> None:
-    data = chunk(event("I am")) + chunk(b"data: " + b"x" * 1_500_000)
-    with in_front(tmp_path, {"large": says(upstreams.STREAM_HEAD + data + b"0\r\n\r\n")}) as front:
+def test_an_event_without_an_end_is_not_buffered_without_limit(tmp_path: Path) -> None:
+    data = chunk(sse_event("I am")) + chunk(b"data: " + b"x" * 1_500_000)
+    with running_server(tmp_path, {"large": respond_with(upstreams.STREAM_HEAD + data + b"0\r\n\r\n")}) as front:
         answer = front.chat("one for large", stream=True)
     assert b"an event of more than" in answer.content
     assert len(answer.content) < 1_000
@@ -125,29 +125,31 @@ def test_an_event_without_an_end_is_not_collected_for_ever(tmp_path: Path) -> No
 
 def test_malformed_events_pass_through_untouched(tmp_path: Path) -> None:
     odd = b'data: {not json\n\n: a comment\n\nnonsense \xff\xfe\r\n\r\ndata: "usage"\n\ndata: [DONE]'
-    with in_front(tmp_path, {"large": says(upstreams.STREAM_HEAD + chunk(odd) + b"0\r\n\r\n")}) as front:
+    with running_server(tmp_path, {"large": respond_with(upstreams.STREAM_HEAD + chunk(odd) + b"0\r\n\r\n")}) as front:
         assert front.chat("one for large", stream=True).content == odd
 
 
-def test_a_request_that_is_wrong_is_told_so_in_the_candidates_words_and_is_not_tried_elsewhere(tmp_path: Path) -> None:
+def test_a_wrong_request_gets_the_candidates_own_error_and_is_not_retried(tmp_path: Path) -> None:
     words = json.dumps({"error": {"message": "max_tokens is too large", "type": "invalid_request_error"}}).encode()
-    with in_front(tmp_path, {"large": says(http(words, 400))}) as front:
+    with running_server(tmp_path, {"large": respond_with(http_response(words, 400))}) as front:
         answer = front.chat("one for large", max_tokens=10**9)
     assert (answer.status_code, answer.content) == (400, words)
-    assert not front.up["small"].bodies
+    assert not front.upstreams["small"].bodies
 
 
-def test_a_candidate_asked_for_by_name_answers_for_itself(tmp_path: Path) -> None:
-    with in_front(tmp_path, {"large": says(http(COMPLAINT, 429, retry_after="7")), "tiny": None}) as front:
+def test_a_candidate_asked_for_by_name_returns_its_own_errors(tmp_path: Path) -> None:
+    with running_server(
+        tmp_path, {"large": respond_with(http_response(COMPLAINT, 429, retry_after="7")), "tiny": None}
+    ) as front:
         limited, refused = front.chat(model="large"), front.chat(model="tiny")
     assert (limited.status_code, limited.content, limited.headers["retry-after"]) == (429, COMPLAINT, "7")
     assert refused.status_code == 502
     assert refused.json()["error"]["message"] == "no candidate answered (tiny: no connection)"
 
 
-def test_all_candidates_down_is_a_502_that_says_when_to_come_back_and_then_a_503(tmp_path: Path) -> None:
-    down: dict[str, Behave | None] = {"small": None, "large": says(http(b"", 500)), "tiny": None}
-    with in_front(tmp_path, down, timeout=10.0, failures=1, pause=30.0) as front:
+def test_when_all_candidates_fail_the_status_is_502_then_503_with_retry_after(tmp_path: Path) -> None:
+    down: dict[str, Behaviour | None] = {"small": None, "large": respond_with(http_response(b"", 500)), "tiny": None}
+    with running_server(tmp_path, down, timeout=10.0, failures=1, cooldown=30.0) as front:
         first, second = front.chat(), front.chat()
         out = [front.metric("upstream_out", candidate=name) for name in down if front.client.get("/metrics")]
     assert first.status_code == 502
@@ -158,28 +160,28 @@ def test_all_candidates_down_is_a_502_that_says_when_to_come_back_and_then_a_503
     assert out == [1, 1, 1]
 
 
-def test_a_candidate_that_fails_in_a_row_is_left_alone_and_then_probed_by_one_request(tmp_path: Path) -> None:
-    with in_front(tmp_path, {"large": says(http(b"", 500))}, failures=2, pause=0.4) as front:
+def test_a_candidate_that_fails_in_a_row_is_skipped_and_then_probed_by_one_request(tmp_path: Path) -> None:
+    with running_server(tmp_path, {"large": respond_with(http_response(b"", 500))}, failures=2, cooldown=0.4) as front:
         for _ in range(6):
             assert front.chat("one for large").headers["x-zooter-candidate"] == "small"
-        assert len(front.up["large"].bodies) == 2
-        front.up["large"].behave = upstreams.well
+        assert len(front.upstreams["large"].bodies) == 2
+        front.upstreams["large"].behaviour = upstreams.respond_normally
         time.sleep(0.5)
         assert front.chat("one for large").headers["x-zooter-candidate"] == "large"
-        assert len(front.up["large"].bodies) == 3
+        assert len(front.upstreams["large"].bodies) == 3
 
 
-def test_an_outage_is_not_answered_with_a_storm_of_retries(tmp_path: Path) -> None:
-    with in_front(tmp_path, {"large": None}, failures=1_000, retry_share=0.1, retry_reserve=3.0) as front:
+def test_retries_in_an_outage_are_limited_by_the_budget(tmp_path: Path) -> None:
+    with running_server(tmp_path, {"large": None}, failures=1_000, retry_share=0.1, retry_reserve=3.0) as front:
         statuses = [front.chat("one for large").status_code for _ in range(30)]
     # 3 saved up and 30 × 0.1 earned, less what could not be kept over the reserve at the first request
     assert statuses.count(200) == 5
     assert statuses.count(502) == 25
 
 
-def test_a_client_that_leaves_ends_the_call_to_its_candidate(tmp_path: Path) -> None:
-    with in_front(tmp_path, {"large": hang}) as front:
-        front.up["large"].behave = hang
+def test_a_client_that_disconnects_ends_the_call_to_its_candidate(tmp_path: Path) -> None:
+    with running_server(tmp_path, {"large": hang}) as front:
+        front.upstreams["large"].behaviour = hang
         with pytest.raises(httpx.ReadTimeout):
             front.client.post(
                 "/v1/chat/completions",
@@ -187,45 +189,45 @@ def test_a_client_that_leaves_ends_the_call_to_its_candidate(tmp_path: Path) -> 
                 timeout=0.2,
             )
         time.sleep(0.15)
-        assert front.up["large"].hung_up == 1
+        assert front.upstreams["large"].disconnects == 1
         assert front.metric("clients_gone_total") == 1
-        assert not front.up["small"].bodies
+        assert not front.upstreams["small"].bodies
         assert front.metric("requests_at_work") == 0
 
 
-def test_a_client_that_leaves_in_a_stream_ends_it(tmp_path: Path) -> None:
+def test_a_client_that_disconnects_in_a_stream_ends_it(tmp_path: Path) -> None:
     async def slowly(body: dict[str, Any], upstream: upstreams.Upstream, writer: asyncio.StreamWriter) -> None:
         writer.write(upstreams.STREAM_HEAD)
         while True:
-            writer.write(chunk(event("on and on")))
+            writer.write(chunk(sse_event("on and on")))
             await writer.drain()
             await asyncio.sleep(0.02)
 
     body = {"model": "large", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
-    with in_front(tmp_path, {"large": slowly}) as front:
+    with running_server(tmp_path, {"large": slowly}) as front:
         with front.client.stream("POST", "/v1/chat/completions", json=body) as answer:
             next(answer.iter_bytes())
         time.sleep(0.2)
-        assert front.up["large"].hung_up == 1
+        assert front.upstreams["large"].disconnects == 1
 
 
-def test_a_client_that_reads_too_slowly_is_hung_up_on_and_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_client_that_reads_too_slowly_is_disconnected_and_delays_no_other(tmp_path: Path) -> None:
     async def flood(body: dict[str, Any], upstream: upstreams.Upstream, writer: asyncio.StreamWriter) -> None:
         writer.write(upstreams.STREAM_HEAD)
         while True:
-            writer.write(chunk(event("x" * 100_000)))
+            writer.write(chunk(sse_event("x" * 100_000)))
             await writer.drain()
 
     body = {"model": "large", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
     with (
-        in_front(tmp_path, {"large": flood}, slow_client=0.4, largest_reply=2**40) as front,
+        running_server(tmp_path, {"large": flood}, slow_client=0.4, largest_reply=2**40) as front,
         front.client.stream("POST", "/v1/chat/completions", json=body) as answer,
     ):
         start = time.perf_counter()
         assert front.chat().status_code == 200
         assert time.perf_counter() - start < 0.4
         time.sleep(0.8)
-        assert front.up["large"].hung_up == 1
+        assert front.upstreams["large"].disconnects == 1
         assert front.metric("clients_gone_total") == 1
         assert answer.status_code == 200
 
@@ -233,21 +235,21 @@ def test_a_client_that_reads_too_slowly_is_hung_up_on_and_holds_up_nobody(tmp_pa
 @pytest.mark.parametrize(
     ("text", "deadline", "reason"), [("the slowest one", 0.2, "deadline"), ("a broken one for large", 5.0, "failed")]
 )
-def test_a_decision_that_fails_or_is_too_late_falls_to_the_default_candidate(
+def test_without_a_decision_in_time_the_default_candidate_answers(
     tmp_path: Path, text: str, deadline: float, reason: str
 ) -> None:
-    with in_front(tmp_path, default="tiny", deadline=deadline) as front:
+    with running_server(tmp_path, default="tiny", deadline=deadline) as front:
         answer = front.chat(text)
         assert front.metric("decision_defaults_total", reason=reason) == 1
     assert (answer.headers["x-zooter-candidate"], answer.headers["x-zooter-why"]) == ("tiny", "default")
 
 
-def test_a_broken_text_does_not_take_its_batch_with_it(tmp_path: Path) -> None:
-    found: dict[str, str] = {}
-    with in_front(tmp_path, default="tiny", deadline=2.0) as front:
+def test_a_failing_text_does_not_fail_concurrent_requests(tmp_path: Path) -> None:
+    candidates: dict[str, str] = {}
+    with running_server(tmp_path, default="tiny", deadline=2.0) as front:
 
         def ask(text: str) -> None:
-            found[text] = httpx.post(
+            candidates[text] = httpx.post(
                 f"{front.url}/v1/chat/completions",
                 json={"model": "zooter", "messages": [{"role": "user", "content": text}]},
             ).headers["x-zooter-candidate"]
@@ -259,4 +261,4 @@ def test_a_broken_text_does_not_take_its_batch_with_it(tmp_path: Path) -> None:
             time.sleep(0.1)
         for thread in threads:
             thread.join()
-    assert found == {"a slow one": "small", "a broken one": "tiny", "one for large": "large"}
+    assert candidates == {"a slow one": "small", "a broken one": "tiny", "one for large": "large"}

@@ -1,4 +1,4 @@
-"""Whatever is sent, the server answers with an error of the sender's, or not at all; never with one of its own."""
+"""Random requests never cause a server error."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.upstreams import Front, in_front
+from support.upstreams import RunningServer, running_server
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
@@ -49,14 +49,14 @@ FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    with in_front(tmp_path_factory.mktemp("fuzz"), at_once=64) as one:
-        yield one
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("fuzz"), max_concurrent_requests=64) as server:
+        yield server
 
 
 @FUZZ
 @given(CHAT | JSON, st.sampled_from(["/v1/chat/completions", "/route"]))
-def test_any_json_is_answered_or_refused_in_openais_form(front: Front, body: Any, path: str) -> None:
+def test_any_json_is_answered_or_refused_in_openais_form(front: RunningServer, body: Any, path: str) -> None:
     answer = front.client.post(path, content=json.dumps(body).encode())
     assert answer.status_code in (200, 400, 404), answer.text
     if answer.status_code != 200:
@@ -73,8 +73,8 @@ def test_any_json_is_answered_or_refused_in_openais_form(front: Front, body: Any
         st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20),
     ),
 )
-def test_any_request_is_answered_without_an_error_of_our_own(
-    front: Front, method: str, path: str, body: bytes, headers: dict[str, str]
+def test_no_request_causes_a_server_error(
+    front: RunningServer, method: str, path: str, body: bytes, headers: dict[str, str]
 ) -> None:
     with suppress(httpx.InvalidURL, UnicodeEncodeError):
         url = httpx.URL(front.url).copy_with(path=path)
@@ -83,18 +83,18 @@ def test_any_request_is_answered_without_an_error_of_our_own(
 
 @FUZZ
 @given(st.binary(max_size=300) | st.binary(max_size=100).map(lambda tail: b"POST /route HTTP/1.1\r\n" + tail))
-def test_any_bytes_leave_the_server_standing(front: Front, data: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", httpx.URL(front.url).port or 0), timeout=5) as one:
-        one.sendall(data)
-        one.shutdown(socket.SHUT_WR)
-        one.settimeout(0.05)
+def test_no_bytes_crash_the_server(front: RunningServer, data: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", httpx.URL(front.url).port or 0), timeout=5) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(0.05)
         with suppress(TimeoutError, ConnectionError):
-            assert not one.recv(12).startswith(b"HTTP/1.1 5")
+            assert not connection.recv(12).startswith(b"HTTP/1.1 5")
     assert front.client.get("/healthz").status_code == 200
 
 
-def test_the_openapi_document_names_what_is_answered(front: Front, tmp_path: Path) -> None:
-    told = front.client.get("/openapi.json").json()
-    assert {"/v1/chat/completions", "/route", "/v1/models", "/metrics", "/healthz", "/readyz"} <= set(told["paths"])
-    schema = told["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+def test_the_openapi_document_lists_all_paths(front: RunningServer, tmp_path: Path) -> None:
+    document = front.client.get("/openapi.json").json()
+    assert {"/v1/chat/completions", "/route", "/v1/models", "/metrics", "/healthz", "/readyz"} <= set(document["paths"])
+    schema = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert schema["required"] == ["model", "messages"]

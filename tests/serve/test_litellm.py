@@ -1,4 +1,4 @@
-"""The plug-ins for LiteLLM, by themselves and inside the real thing where it is installed."""
+"""The plug-ins for LiteLLM, alone and inside LiteLLM where it is installed."""
 
 import asyncio
 import json
@@ -32,11 +32,11 @@ def run(plugin: RoutingPlugin, text: Any, models: list[str]) -> Any:
     return asyncio.run(plugin.run(context(text, models)))
 
 
-def test_the_likeliest_of_the_models_at_hand_is_left(tmp_path: Path) -> None:
+def test_the_models_are_narrowed_to_the_most_probable_one(tmp_path: Path) -> None:
     plugin = RoutingPlugin(tmp_path, models=MODELS, router=FakeRouter(tmp_path))
-    found = run(plugin, "one for large", ["openai/small-v1", "openai/large-v1", "tiny"])
-    assert found.candidate_models == ["openai/large-v1"]
-    assert found.signals["zooter"]["probabilities"] == {"small": 0.3, "large": 0.6, "tiny": 0.1}
+    result = run(plugin, "one for large", ["openai/small-v1", "openai/large-v1", "tiny"])
+    assert result.candidate_models == ["openai/large-v1"]
+    assert result.signals["zooter"]["probabilities"] == {"small": 0.3, "large": 0.6, "tiny": 0.1}
     assert run(plugin, "one for large", ["openai/small-v1", "tiny"]).candidate_models == ["openai/small-v1"]
     assert run(plugin, "one for tiny", ["openai/small-v1", "tiny"]).candidate_models == ["tiny"]
     assert run(plugin, "one for tiny", ["another", "and another"]).candidate_models == ["another", "and another"]
@@ -45,14 +45,14 @@ def test_the_likeliest_of_the_models_at_hand_is_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"), [("", "no text"), ([], "no text"), ("broken", "failed"), ("slow", "deadline")]
 )
-def test_without_a_decision_litellm_chooses_as_it_would_without(tmp_path: Path, text: Any, fault: str) -> None:
+def test_without_a_decision_the_models_are_unchanged(tmp_path: Path, text: Any, fault: str) -> None:
     plugin = RoutingPlugin(tmp_path, models=MODELS, router=FakeRouter(tmp_path))
-    found = run(plugin, text, ["openai/small-v1", "openai/large-v1"])
-    assert found.candidate_models == ["openai/small-v1", "openai/large-v1"]
-    assert found.signals["zooter"] == {"fault": fault}
+    result = run(plugin, text, ["openai/small-v1", "openai/large-v1"])
+    assert result.candidate_models == ["openai/small-v1", "openai/large-v1"]
+    assert result.signals["zooter"] == {"fault": fault}
 
 
-def test_the_tier_with_the_largest_probability_is_named(tmp_path: Path) -> None:
+def test_the_tier_with_the_largest_probability_is_returned(tmp_path: Path) -> None:
     router = FakeRouter(tmp_path)
     plugin = ClassifierPlugin(tmp_path, tiers={"small": "SIMPLE", "tiny": "SIMPLE", "large": "COMPLEX"}, router=router)
     assert asyncio.run(plugin.classify(context("one for large", []))) == "COMPLEX"
@@ -69,11 +69,11 @@ def test_a_candidate_that_the_export_does_not_have_is_refused(tmp_path: Path) ->
 
 @pytest.fixture
 def litellm(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """LiteLLM, kept from fetching its price list from the outside when it is imported."""
+    """Import LiteLLM without its download of a price list."""
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    found = pytest.importorskip("litellm", reason="zooter[litellm] is not installed")
+    module = pytest.importorskip("litellm", reason="zooter[litellm] is not installed")
     assert tuple(int(part) for part in version("litellm").split(".")[:2]) >= (1, 109)
-    return found
+    return module
 
 
 def test_litellms_own_router_routes_with_the_plugin(tmp_path: Path, litellm: Any) -> None:
@@ -141,10 +141,15 @@ def test_litellms_proxy_routes_as_its_configuration_file_says(tmp_path: Path, li
     )
     port, key = upstreams.free_port(), f"sk-{secrets.token_hex(32)}"
     with ExitStack() as stack:
-        up = {name: stack.enter_context(upstreams.serving(name, upstreams.well)) for name in MODELS}
+        upstreams_by_name = {
+            name: stack.enter_context(upstreams.serve_upstream(name, upstreams.respond_normally)) for name in MODELS
+        }
         deployments = [
-            {"model_name": "any", "litellm_params": {"model": MODELS[name], "api_base": one.url, "api_key": "none"}}
-            for name, one in up.items()
+            {
+                "model_name": "any",
+                "litellm_params": {"model": MODELS[name], "api_base": upstream.url, "api_key": "none"},
+            }
+            for name, upstream in upstreams_by_name.items()
         ]
         config = {"model_list": deployments, "router_settings": {"plugins": ["routing.plugin"]}}
         (tmp_path / "config.yaml").write_text(json.dumps(config))
@@ -163,7 +168,7 @@ def test_litellms_proxy_routes_as_its_configuration_file_says(tmp_path: Path, li
             except httpx.TransportError:
                 return False
 
-        upstreams.until(alive, 120)
+        upstreams.wait_until(alive, 120)
         for text, name in (("one for large", "large"), ("one for small", "small")) * 3:
             body = {"model": "any", "messages": [{"role": "user", "content": text}]}
             answer = client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})

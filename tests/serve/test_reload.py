@@ -1,4 +1,4 @@
-"""New exports under load, bad ones, and an end that loses nothing; the server is a process of its own."""
+"""Reloading exports and shutting down under load, with the server as a process of its own."""
 
 import asyncio
 import json
@@ -17,14 +17,14 @@ from typing import Any
 import httpx
 import pytest
 from support import fake_router, upstreams
-from support.upstreams import Upstream, chunk, event, in_front, until
+from support.upstreams import Upstream, chunk, running_server, sse_event, wait_until
 
 TESTS = Path(__file__).parents[1]
 
 
 @dataclass
-class Load:
-    """Requests one after another from several clients, until told to stop."""
+class LoadGenerator:
+    """Sends requests one after another from several clients."""
 
     url: str
     stream: bool = False
@@ -34,16 +34,16 @@ class Load:
     stop: bool = False
 
     async def client(self) -> None:
-        """Ask until the end, or until nobody listens any more."""
+        """Send requests until stopped, or until the server no longer listens."""
         body = {"model": "zooter", "stream": self.stream, "messages": [{"role": "user", "content": "hello"}]}
         async with httpx.AsyncClient(base_url=self.url, timeout=10) as client:
             while not self.stop:
                 try:
                     async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
-                        found = b"".join([piece async for piece in answer.aiter_bytes()])
+                        content = b"".join([piece async for piece in answer.aiter_bytes()])
                     self.statuses.append(answer.status_code)
-                    if b"small" not in found or (self.stream and not found.endswith(b"data: [DONE]\n\n")):
-                        self.broken.append(found.decode())
+                    if b"small" not in content or (self.stream and not content.endswith(b"data: [DONE]\n\n")):
+                        self.broken.append(content.decode())
                 except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                     # Refused, or hung up on before anything was answered: a balancer sends it elsewhere.
                     self.refused += 1
@@ -53,7 +53,7 @@ class Load:
 
     @asynccontextmanager
     async def running(self, clients: int) -> AsyncIterator[None]:
-        """Some clients at work while this is entered."""
+        """Run some clients while the context is open."""
         tasks = [asyncio.create_task(self.client()) for _ in range(clients)]
         try:
             await asyncio.sleep(0.3)
@@ -64,18 +64,20 @@ class Load:
 
 
 @contextmanager
-def process(folder: Path, up: list[Upstream], **given: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Our server, and where it listens."""
+def server_process(folder: Path, up: list[Upstream], **overrides: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run zooter's server as a process; yield the process and its URL."""
     export = folder / "export"
     fake_router.write(export)
-    (folder / "pool.yaml").write_text(json.dumps({"candidates": {one.name: {"url": one.url} for one in up}}))
+    (folder / "pool.yaml").write_text(
+        json.dumps({"candidates": {upstream.name: {"url": upstream.url} for upstream in up}})
+    )
     port = upstreams.free_port()
     settings = {
         "export": str(export),
         "pool_file": str(folder / "pool.yaml"),
         "port": port,
         "access_log": None,
-        **given,
+        **overrides,
     }
     path = os.pathsep.join([str(TESTS), *sys.path])
     running = subprocess.Popen(
@@ -84,7 +86,7 @@ def process(folder: Path, up: list[Upstream], **given: Any) -> Iterator[tuple[su
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: ready(url), 60)
+        wait_until(lambda: ready(url), 60)
         yield running, url
     finally:
         running.kill()
@@ -98,16 +100,16 @@ def ready(url: str) -> bool:
         return False
 
 
-async def asleep(body: dict[str, Any], upstream: Upstream, writer: asyncio.StreamWriter) -> None:
-    """A stream that takes a third of a second."""
+async def respond_slowly(body: dict[str, Any], upstream: Upstream, writer: asyncio.StreamWriter) -> None:
+    """Send a stream that takes a third of a second."""
     writer.write(upstreams.STREAM_HEAD)
-    for piece in [event(upstream.name)] * 10 + [b"data: [DONE]\n\n"]:
+    for piece in [sse_event(upstream.name)] * 10 + [b"data: [DONE]\n\n"]:
         writer.write(chunk(piece))
         await asyncio.sleep(0.03)
     writer.write(b"0\r\n\r\n")
 
 
-def run_loaded(load: Load, clients: int, act: Callable[[], Awaitable[None]]) -> None:
+def run_loaded(load: LoadGenerator, clients: int, act: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
         async with load.running(clients):
             await act()
@@ -116,11 +118,11 @@ def run_loaded(load: Load, clients: int, act: Callable[[], Awaitable[None]]) -> 
 
 
 def test_sigterm_under_load_lets_every_stream_finish(tmp_path: Path) -> None:
-    with upstreams.serving("small", asleep) as up, process(tmp_path, [up]) as (running, url):
-        load = Load(url, stream=True)
+    with upstreams.serve_upstream("small", respond_slowly) as up, server_process(tmp_path, [up]) as (running, url):
+        load = LoadGenerator(url, stream=True)
 
         async def end() -> None:
-            await asyncio.to_thread(until, lambda: len(up.bodies) >= 12)
+            await asyncio.to_thread(wait_until, lambda: len(up.bodies) >= 12)
             running.send_signal(signal.SIGTERM)
             await asyncio.to_thread(running.wait, 10)
 
@@ -134,8 +136,11 @@ def test_sigterm_under_load_lets_every_stream_finish(tmp_path: Path) -> None:
 
 
 def test_two_exports_are_swapped_under_load_without_dropping_a_request(tmp_path: Path) -> None:
-    with upstreams.serving("small", upstreams.well) as up, process(tmp_path, [up]) as (running, url):
-        load = Load(url)
+    with (
+        upstreams.serve_upstream("small", upstreams.respond_normally) as up,
+        server_process(tmp_path, [up]) as (running, url),
+    ):
+        load = LoadGenerator(url)
 
         async def swap() -> None:
             for i in range(6):
@@ -152,20 +157,20 @@ def test_two_exports_are_swapped_under_load_without_dropping_a_request(tmp_path:
     assert 'zooter_reloads_total{result="refused"} 3.0' in text
 
 
-def test_a_watched_folder_is_read_again_when_it_has_come_to_rest(tmp_path: Path) -> None:
-    with in_front(tmp_path, watch=0.1) as front:
+def test_a_watched_folder_is_reloaded_once_it_no_longer_changes(tmp_path: Path) -> None:
+    with running_server(tmp_path, watch=0.1) as front:
         reference = tmp_path / "export" / "other.json"
         for i in range(5):  # a copy under way: another state at each look
             reference.write_text("x" * (i + 1))
             time.sleep(0.06)
-        until(lambda: front.metric("reloads_total", result="taken") == 1)
+        wait_until(lambda: front.metric("reloads_total", result="taken") == 1)
         time.sleep(0.4)
         assert front.metric("reloads_total", result="taken") == 1
 
 
 @pytest.mark.parametrize("harm", ["half", "broken", "gone", "pool"])
-def test_a_bad_export_is_refused_and_the_old_one_goes_on(tmp_path: Path, harm: str) -> None:
-    with in_front(tmp_path, watch=0.1) as front:
+def test_an_invalid_export_is_refused_and_the_old_one_stays(tmp_path: Path, harm: str) -> None:
+    with running_server(tmp_path, watch=0.1) as front:
         export = tmp_path / "export"
         if harm == "half":
             (export / "fake.json").write_text('{"whole"')
@@ -175,17 +180,20 @@ def test_a_bad_export_is_refused_and_the_old_one_goes_on(tmp_path: Path, harm: s
             shutil.rmtree(export)
         else:
             (tmp_path / "pool.yaml").write_text("candidates: {another: {url: http://localhost/v1}}")
-        until(lambda: front.metric("reloads_total", result="refused") == 1)
+        wait_until(lambda: front.metric("reloads_total", result="refused") == 1)
         assert front.chat("one for large").headers["x-zooter-candidate"] == "large"
         assert front.client.get("/readyz").status_code == 200
 
 
 def test_a_new_pool_file_moves_a_candidate_to_another_server(tmp_path: Path) -> None:
-    with in_front(tmp_path, watch=0.1) as front, upstreams.serving("another", upstreams.well) as other:
+    with (
+        running_server(tmp_path, watch=0.1) as front,
+        upstreams.serve_upstream("another", upstreams.respond_normally) as other,
+    ):
         assert "I am large" in front.chat("one for large").text
-        pool = {name: {"url": up.url} for name, up in front.up.items()} | {"large": {"url": other.url}}
+        pool = {name: {"url": up.url} for name, up in front.upstreams.items()} | {"large": {"url": other.url}}
         (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": pool}))
-        until(lambda: front.metric("reloads_total", result="taken") == 1)
+        wait_until(lambda: front.metric("reloads_total", result="taken") == 1)
         assert "I am another" in front.chat("one for large").text
 
 
@@ -206,7 +214,10 @@ def test_memory_does_not_grow_with_requests(tmp_path: Path) -> None:
 
             await asyncio.gather(*(one_after_another() for _ in range(8)))
 
-    with upstreams.serving("small", upstreams.well) as up, process(tmp_path, [up], conversations=20) as (running, url):
+    with (
+        upstreams.serve_upstream("small", upstreams.respond_normally) as up,
+        server_process(tmp_path, [up], conversations=20) as (running, url),
+    ):
         asyncio.run(asking(url, 0, 100))
         before = resident(running.pid)
         asyncio.run(asking(url, 100, 200))

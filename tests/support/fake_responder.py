@@ -1,4 +1,4 @@
-"""A responder whose every answer a test writes."""
+"""A responder with scripted answers."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,13 @@ from zooter.data.types import Response
 
 @dataclass
 class FakeResponder:
-    """Answers with `answer(text)`, last request first; an answer that is an exception is a failed call."""
+    """Answer each request with `answer(text)`, the last request first.
+
+    Attributes:
+        answer: maps a query's text to the response's; an exception makes the call fail.
+        sampling: as of any responder.
+        asked: texts of the requests so far.
+    """
 
     answer: Callable[[str], str | Exception]
     sampling: Sampling = field(default_factory=Sampling)
@@ -22,9 +28,9 @@ class FakeResponder:
     async def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
         for request in reversed(requests):
             self.asked.append(request.query.text)
-            found = self.answer(request.query.text)
-            failed = isinstance(found, Exception)
+            answer = self.answer(request.query.text)
+            failed = isinstance(answer, Exception)
             yield Response(
                 request.query.id, request.candidate.name, request.sample,
-                "" if failed else str(found), error=str(found) if failed else None,
+                "" if failed else str(answer), error=str(answer) if failed else None,
             )  # fmt: skip

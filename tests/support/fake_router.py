@@ -1,4 +1,4 @@
-"""A router whose answer a text spells out, and an export's folder beside it."""
+"""A fake router that reads its choice from the text, and a fake export."""
 
 import json
 import time
@@ -20,19 +20,19 @@ PROBS = {"small": (0.6, 0.3, 0.1), "large": (0.3, 0.6, 0.1), "tiny": (0.2, 0.2, 
 
 @dataclass
 class FakeRouter:
-    """Looks for a candidate's name in a text; "slow" takes half a second, "slowest" three, "broken" fails."""
+    """Chooses the candidate that a text names; "slow" takes half a second, "slowest" three, "broken" fails."""
 
     folder: Path
-    pool: Pool = field(default_factory=lambda: Pool.of(NAMES, {"small": 0.2, "large": 2.0, "tiny": 0.1}))
+    pool: Pool = field(default_factory=lambda: Pool.from_names(NAMES, {"small": 0.2, "large": 2.0, "tiny": 0.1}))
     tag_names: tuple[str, ...] = ("code", "chat")
     facts: dict[str, Any] = field(default_factory=dict)
 
     def route(self, texts: Sequence[str]) -> RouterOutput:
-        """The choices alone."""
-        return self.look(texts)[0]
+        """Return the choices alone."""
+        return self.route_with_tags(texts)[0]
 
-    def look(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
-        """Probabilities of the last-named candidate's row of PROBS; "small" unless one is named."""
+    def route_with_tags(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
+        """Return probabilities of the last-named candidate's row of PROBS; "small" unless one is named."""
         if any("slow" in text for text in texts):
             time.sleep(3.0 if any("slowest" in text for text in texts) else 0.5)
         if any("broken" in text for text in texts):
@@ -45,7 +45,7 @@ class FakeRouter:
 
 
 def write(folder: Path) -> None:
-    """A whole "export"."""
+    """Write a complete fake export."""
     folder.mkdir(exist_ok=True)
     (folder / "fake.json").write_text(json.dumps({"whole": True}))
     reference = {"choices": {"small": 0.5, "large": 0.3, "tiny": 0.2}, "probable_tags": [0.4, 0.6]}
@@ -53,11 +53,11 @@ def write(folder: Path) -> None:
 
 
 def load(settings: ServeSettings) -> FakeRouter:
-    """An "export" is a folder with `fake.json`, which says whether it is whole."""
+    """Load the fake router of a folder with `fake.json`, which says whether the export is complete."""
     try:
-        told = json.loads((settings.export / "fake.json").read_text())
+        content = json.loads((settings.export / "fake.json").read_text())
     except (OSError, ValueError) as error:
         raise ExportError(expected="a whole export", found="half of one", do="copy it again") from error
-    if not told["whole"]:
+    if not content["whole"]:
         raise ExportError(expected="a whole export", found="a broken one", do="copy it again")
     return FakeRouter(settings.export)

@@ -1,4 +1,4 @@
-"""A chat server whose every reply a test writes: also broken ones, cut ones, and none at all."""
+"""A chat server with scripted replies: also malformed, truncated or missing ones."""
 
 import asyncio
 import json
@@ -11,9 +11,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP reply.
+    """An HTTP reply.
 
-    `cut` closes the connection after so many bytes of the body; `delay` is in seconds, `drip` in seconds per byte.
+    Attributes:
+        body: as it is sent.
+        status: HTTP status code.
+        headers: added to the usual ones.
+        delay: seconds before the reply.
+        cut: bytes of the body after which the connection is closed; None sends all.
+        drip: seconds per byte.
     """
 
     body: bytes
@@ -24,49 +30,59 @@ class Reply:
     drip: float = 0.0
 
 
-def chat(text: str | None, finish_reason: str = "stop", **more: Any) -> Reply:
-    """A well-formed answer; `logprobs` goes into the choice, `usage` and `delay` where they belong."""
+def chat(text: str | None, finish_reason: str = "stop", **options: Any) -> Reply:
+    """Return a well-formed chat completion; keywords are `logprobs`, `usage` and `delay`."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
-    choice |= {"logprobs": more["logprobs"]} if "logprobs" in more else {}
-    usage = more.get("usage", {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5})
+    choice |= {"logprobs": options["logprobs"]} if "logprobs" in options else {}
+    usage = options.get("usage", {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5})
     body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
-    return Reply(json.dumps(body).encode(), delay=more.get("delay", 0.0))
+    return Reply(json.dumps(body).encode(), delay=options.get("delay", 0.0))
 
 
-def complaint(status: int, message: str, code: str | None = None, param: str | None = None, **headers: str) -> Reply:
-    """An error as OpenAI words it."""
+def error_reply(status: int, message: str, code: str | None = None, param: str | None = None, **headers: str) -> Reply:
+    """Return an error in OpenAI's format."""
     error = {"message": message, "type": "error", "code": code, "param": param}
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(json.dumps({"error": error}).encode(), status, named)
+    header_lines = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(json.dumps({"error": error}).encode(), status, header_lines)
 
 
 Answer = Callable[[dict[str, Any], int], Reply]
-"""From a call's body and its number among all calls, from 0."""
+"""Maps a call's body and its number, from 0, to the reply."""
 
 
 @dataclass
 class Server:
-    """What a test asks of a running server: where it is, and what it was sent."""
+    """A running server: its address and the requests that it received.
+
+    Attributes:
+        url: ends in /v1.
+        bodies: JSON of each request.
+        headers: lower-case headers of each request.
+        times: event-loop time of each request, in seconds.
+        connections: number of connections so far.
+        concurrent: requests in progress.
+        max_concurrent: largest number of requests in progress so far.
+    """
 
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     connections: int = 0
-    at_once: int = 0
-    most_at_once: int = 0
+    concurrent: int = 0
+    max_concurrent: int = 0
 
 
 @contextmanager
 def serving(answer: Answer) -> Iterator[Server]:
-    """A server in a thread of its own, on a free port of this machine."""
+    """Run a server in a thread, on a free port of this machine."""
     server = Server()
     loop = asyncio.new_event_loop()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
         try:
-            while await _one(reader, writer, answer, server):
+            while await _handle_request(reader, writer, answer, server):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -89,7 +105,9 @@ def serving(answer: Answer) -> Iterator[Server]:
         thread.join(5)
 
 
-async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer, server: Server) -> bool:
+async def _handle_request(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer, server: Server
+) -> bool:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in head.split("\r\n")[1:])}
     body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
@@ -97,21 +115,21 @@ async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answe
     server.bodies.append(body)
     server.headers.append(headers)
     server.times.append(asyncio.get_running_loop().time())
-    server.at_once += 1
-    server.most_at_once = max(server.most_at_once, server.at_once)
+    server.concurrent += 1
+    server.max_concurrent = max(server.max_concurrent, server.concurrent)
     try:
         reply = answer(body, number)
         await asyncio.sleep(reply.delay)
     finally:
-        server.at_once -= 1
-    kind = {"content-type": "application/json", "content-length": str(len(reply.body)), **reply.headers}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in kind.items())
-    sent = reply.body if reply.cut is None else reply.body[: reply.cut]
+        server.concurrent -= 1
+    reply_headers = {"content-type": "application/json", "content-length": str(len(reply.body)), **reply.headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in reply_headers.items())
+    body_bytes = reply.body if reply.cut is None else reply.body[: reply.cut]
     writer.write(f"HTTP/1.1 {reply.status} OK\r\n{lines}\r\n".encode())
-    for i in range(len(sent) if reply.drip else 0):
-        writer.write(sent[i : i + 1])
+    for i in range(len(body_bytes) if reply.drip else 0):
+        writer.write(body_bytes[i : i + 1])
         await asyncio.sleep(reply.drip)
-    writer.write(b"" if reply.drip else sent)
+    writer.write(b"" if reply.drip else body_bytes)
     await writer.drain()
     if reply.cut is not None:
         writer.transport.abort()

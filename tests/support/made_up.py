@@ -1,4 +1,4 @@
-"""What tests share: a small encoder with random weights, and a table whose best candidate is plain to see."""
+"""A small encoder with random weights, and a reward table with an obvious best candidate per query."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ CANDIDATES = ("calculator", "poet", "lawyer")
 
 
 def encoder_folder(folder: Path) -> Path:
-    """A tiny BERT with random weights and a word-level tokenizer of the table's words, saved as any model is."""
+    """Save a tiny BERT with random weights and a word-level tokenizer of the table's words; return its folder."""
     words = sorted({word for text in TOPICS.values() for word in text.split()})
     vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "please", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -34,20 +34,23 @@ def encoder_folder(folder: Path) -> Path:
 
 
 def rows(n: int = 240, seed: int = 0) -> list[dict[str, object]]:
-    """n distinct queries × 3 candidates; each candidate is good at one topic, in nine cases of ten."""
+    """Return rows of n distinct queries × 3 candidates.
+
+    Each candidate is right on its own topic and wrong on others, in nine cases of ten.
+    """
     rng = np.random.default_rng(seed)
-    found: list[dict[str, object]] = []
+    records: list[dict[str, object]] = []
     for i in range(n):
         topic = i % len(TOPICS)
         tag = list(TOPICS)[topic]
         query = f"please {' '.join(rng.choice(TOPICS[tag].split(), 4))} {i}"
         for j, candidate in enumerate(CANDIDATES):
             right = (j == topic) == (rng.random() < 0.9)
-            found.append({"query": query, "candidate": candidate, "reward": float(right), "tags": [tag]})
-    return found
+            records.append({"query": query, "candidate": candidate, "reward": float(right), "tags": [tag]})
+    return records
 
 
 def table(path: Path, n: int = 240) -> Path:
-    """`rows` as a Parquet file."""
+    """Write `rows` as a Parquet file; return its path."""
     pq.write_table(pa.Table.from_pylist(rows(n)), path)
     return path

@@ -1,4 +1,4 @@
-"""An encoder that a test can foresee: it sees whether a query's number is odd, and whether an answer says "wrong"."""
+"""A predictable encoder of two features: whether a query's number is odd, and whether a text contains "wrong"."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ from zooter.selector.protocol import RecordedSelection
 
 
 class ParityEncoder(Encoder):
-    """Reads texts such as "query 7" and "query 7 an answer"."""
+    """Embed texts such as "query 7" and "query 7 an answer" as (n, 2) features."""
 
     def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
         return np.array([[int(text.split()[1]) % 2, "wrong" in text] for text in texts], dtype=np.float32)
 
 
-def odd_and_even(n: int = 40) -> ResponseTable:
-    """`small` is right on even queries, `large` on all; they cost 1 and 4."""
+def parity_table(n: int = 40) -> ResponseTable:
+    """Return a table of n queries: `small` is right on even ones, `large` on all; they cost 1 and 4."""
     return recorded(
         [
             {
@@ -32,5 +32,6 @@ def odd_and_even(n: int = 40) -> ResponseTable:
     )
 
 
-def asked(decided: list[RecordedSelection]) -> list[str]:
-    return [d.selection.response.candidate if d.selection.response else "nobody" for d in decided]
+def selected_candidates(selections: list[RecordedSelection]) -> list[str]:
+    """Return the candidate of each selection's response; "nobody" without one."""
+    return [s.selection.response.candidate if s.selection.response else "nobody" for s in selections]

@@ -1,8 +1,8 @@
-"""Where the project's folders are."""
+"""Paths of the project's folders."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
-SHARED = ROOT.parent / "shared"  # real tables, where there are any
+SHARED = ROOT.parent / "shared"  # recorded tables, if present
 ZOO = ROOT / "data" / "zoo"

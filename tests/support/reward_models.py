@@ -1,4 +1,4 @@
-"""Small reward models with random weights, on disk as any are, and what they are asked about."""
+"""Small reward models with random weights, saved to disk, and queries and responses for them."""
 
 from pathlib import Path
 
@@ -39,20 +39,22 @@ ANSWERS = ["two", "good good bad four five six seven", "is", "nine eight seven s
 
 
 def tokenizer(template: str | None) -> PreTrainedTokenizerFast:
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(SPECIAL + WORDS)}, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    """Return a word-level tokenizer, which adds [CLS] and [SEP]; None is no chat template, with token types."""
+    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(SPECIAL + WORDS)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     ids = [(name, SPECIAL.index(name)) for name in ("[CLS]", "[SEP]")]
-    made.post_processor = processors.TemplateProcessing(
+    backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
     )
     names = ["input_ids", "attention_mask"] + ["token_type_ids"] * (template is None)
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", bos_token="<bos>",
+        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", bos_token="<bos>",
         additional_special_tokens=SPECIAL[3:6], chat_template=template, model_input_names=names,
     )  # fmt: skip
 
 
 def llama(folder: Path, pad: int | None = 0, labels: int = 1) -> Path:
+    """Save a Llama reward model that reads chats; return its folder."""
     torch.manual_seed(0)
     config = LlamaConfig(vocab_size=len(SPECIAL + WORDS), num_labels=labels, pad_token_id=pad,
                          max_position_embeddings=64, num_key_value_heads=2, **SIZES)  # fmt: skip
@@ -62,6 +64,7 @@ def llama(folder: Path, pad: int | None = 0, labels: int = 1) -> Path:
 
 
 def bert(folder: Path) -> Path:
+    """Save a BERT reward model that reads pairs of texts; return its folder."""
     torch.manual_seed(0)
     BertForSequenceClassification(
         BertConfig(vocab_size=len(SPECIAL + WORDS), num_labels=1, initializer_range=0.3, **SIZES)
@@ -71,5 +74,6 @@ def bert(folder: Path) -> Path:
 
 
 def rows(answers: list[str] = ANSWERS, queries: list[str] = QUERIES) -> tuple[list[Query], list[Response]]:
-    asked = [Query(str(i), text) for i, text in enumerate(queries)]
-    return asked, [Response(str(i), "a", 0, text) for i, text in enumerate(answers)]
+    """Return queries with these texts and responses with these answers."""
+    responses = [Response(str(i), "a", 0, text) for i, text in enumerate(answers)]
+    return [Query(str(i), text) for i, text in enumerate(queries)], responses

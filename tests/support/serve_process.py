@@ -1,4 +1,4 @@
-"""Our server as a process of its own, with a fake router: python serve_process.py '{"export": …}'."""
+"""Zooter's server with a fake router as a process of its own: python serve_process.py '{"export": …}'."""
 
 import json
 import sys
@@ -10,6 +10,6 @@ from zooter.serve import server
 from zooter.serve.settings import ServeSettings
 
 if __name__ == "__main__":
-    told = json.loads(sys.argv[1])
-    folders = {name: Path(told[name]) for name in ("export", "pool_file") if name in told}
-    server.run(ServeSettings(**{**told, **folders}), fake_router.load)
+    settings = json.loads(sys.argv[1])
+    folders = {name: Path(settings[name]) for name in ("export", "pool_file") if name in settings}
+    server.run(ServeSettings(**{**settings, **folders}), fake_router.load)

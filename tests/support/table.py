@@ -1,4 +1,4 @@
-"""Recorded tables in memory, written out in tests as literal cells."""
+"""Response tables in memory, from literal cells."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,19 +16,31 @@ def recorded(
     names: Sequence[str] | None = None,
     tags: Sequence[str] = (),
 ) -> ResponseTable:
-    """One mapping per query: candidate → its samples, each with fields of `Response` and `reward`, `truth`."""
+    """Return a response table.
+
+    Args:
+        rows: per query, candidate → samples, each with fields of `Response` and `reward`, `truth`.
+        names: the candidates; None takes those of the rows.
+        tags: one per query; empty for none.
+    """
     names = list(names or dict.fromkeys(name for row in rows for name in row))
     queries = tuple(Query(f"q{i}", f"query {i}", tags=(tags[i],) if tags else ()) for i in range(len(rows)))
     cells = tuple(
-        {name: tuple(_cell(f"q{i}", name, k, told) for k, told in enumerate(samples)) for name, samples in row.items()}
+        {
+            name: tuple(_cell(f"q{i}", name, k, sample) for k, sample in enumerate(samples))
+            for name, samples in row.items()
+        }
         for i, row in enumerate(rows)
     )
     costs = {name: [c.response.cost for row in cells for c in row.get(name, ())] for name in names}
-    prices = {name: float(np.mean([NAN if c is None else c for c in of])) if of else NAN for name, of in costs.items()}
-    return ResponseTable(queries, Pool.of(names), cells, prices)
+    prices = {
+        name: float(np.mean([NAN if cost is None else cost for cost in candidate_costs])) if candidate_costs else NAN
+        for name, candidate_costs in costs.items()
+    }
+    return ResponseTable(queries, Pool.from_names(names), cells, prices)
 
 
-def _cell(query_id: str, name: str, sample: int, told: Mapping[str, object]) -> Cell:
-    of = {key: value for key, value in told.items() if key not in ("reward", "truth")}
-    response = Response(query_id, name, sample, **{"text": "", **of})  # type: ignore[arg-type]
-    return Cell(response, float(told.get("reward", NAN)), float(told.get("truth", NAN)))  # type: ignore[arg-type]
+def _cell(query_id: str, name: str, number: int, sample: Mapping[str, object]) -> Cell:
+    fields = {key: value for key, value in sample.items() if key not in ("reward", "truth")}
+    response = Response(query_id, name, number, **{"text": "", **fields})  # type: ignore[arg-type]
+    return Cell(response, float(sample.get("reward", NAN)), float(sample.get("truth", NAN)))  # type: ignore[arg-type]

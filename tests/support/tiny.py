@@ -1,4 +1,4 @@
-"""A causal language model with random weights and a character-level tokenizer, saved as any model is."""
+"""A causal language model with random weights and a character-level tokenizer, saved to disk."""
 
 import string
 from pathlib import Path
@@ -14,7 +14,16 @@ SPECIAL = ("<pad>", "<bos>", "<eos>")
 def causal_folder(
     folder: Path, seed: int = 0, chat: str | None = CHAT, positions: int = 128, hidden: int = 32, layers: int = 2
 ) -> Path:
-    """A Llama of some ten thousand parameters."""
+    """Save a Llama of some ten thousand parameters; return its folder.
+
+    Args:
+        folder: where it is saved.
+        seed: of its weights.
+        chat: chat template; None for none.
+        positions: largest number of tokens.
+        hidden: hidden size.
+        layers: number of layers.
+    """
     letters = string.ascii_letters + string.digits + string.punctuation + " \n"
     vocabulary = {token: i for i, token in enumerate([*SPECIAL, *letters])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))

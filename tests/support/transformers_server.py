@@ -1,4 +1,4 @@
-"""`transformers serve` as a process of its own: live candidates behind a server that nobody here wrote."""
+"""`transformers serve` in a subprocess: live candidates behind a third-party server."""
 
 import os
 import socket
@@ -12,27 +12,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-NEEDED = ("fastapi", "uvicorn", "accelerate")
+REQUIRED_PACKAGES = ("fastapi", "uvicorn", "accelerate")
 START = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
-SECONDS = 300  # a start takes some 10 on a quiet machine
+START_SECONDS = 300  # a start takes some 10 on an idle machine
 
 
 @dataclass(frozen=True)
 class Server:
+    """A running server.
+
+    Attributes:
+        process: the subprocess.
+        port: of this machine.
+        log: file of its output.
+    """
+
     process: subprocess.Popen[bytes]
     port: int
     log: Path
 
     @property
     def url(self) -> str:
+        """Address of its OpenAI-compatible API."""
         return f"http://localhost:{self.port}/v1"
 
 
 @contextmanager
 def serve(log: Path, model: list[str]) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Start a server on a free port, and stop it at the end.
+
+    Args:
+        log: file for its output.
+        model: arguments that name the model; empty serves any.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [sys.executable, "-c", START, "serve", *model, "--device", "cpu", "--port", str(port)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as file:
@@ -44,11 +59,12 @@ def serve(log: Path, model: list[str]) -> Iterator[Server]:
         process.wait()
 
 
-def wait_for(server: Server) -> None:
+def wait_until_ready(server: Server) -> None:
+    """Wait until a server answers health checks; fail if it ends or takes too long."""
     started = time.monotonic()
     while not _is_up(f"http://localhost:{server.port}/health"):
         assert server.process.poll() is None, server.log.read_text()
-        assert time.monotonic() - started < SECONDS, server.log.read_text()
+        assert time.monotonic() - started < START_SECONDS, server.log.read_text()
         time.sleep(0.1)
 
 

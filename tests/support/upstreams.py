@@ -1,4 +1,4 @@
-"""Candidates' servers that behave as a test says: well, badly, or not at all; and our own server in front of them."""
+"""Fake servers of candidates, with scripted behaviour, and zooter's server in front of them."""
 
 import asyncio
 import json
@@ -17,48 +17,58 @@ import yaml
 from support import fake_router
 
 from zooter.serve import server
-from zooter.serve.service import Load
+from zooter.serve.service import RouterLoader
 from zooter.serve.settings import ServeSettings
 
-Behave = Callable[[dict[str, Any], "Upstream", asyncio.StreamWriter], Awaitable[None]]
+Behaviour = Callable[[dict[str, Any], "Upstream", asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
 class Upstream:
-    """What a candidate's server was sent.
+    """A candidate's server and the requests that it received.
 
     Attributes:
-        bodies, raw: each request's JSON and its bytes.
-        hung_up: how often our side closed the connection before the answer's end.
+        behaviour: writes the response to a request.
+        bodies: JSON of each request.
+        raw: bytes of each request's body.
+        heads: line and headers of each request.
+        disconnects: how often zooter closed the connection before the response's end.
     """
 
     name: str
-    behave: Behave
+    behaviour: Behaviour
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
-    hung_up: int = 0
+    disconnects: int = 0
 
 
-def reply(text: str, **more: Any) -> bytes:
-    """A whole chat completion."""
+def completion_body(text: str, **more: Any) -> bytes:
+    """Encode a whole chat completion."""
     message = {"role": "assistant", "content": text, **more}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    told = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
-    return json.dumps(told).encode()
+    completion = {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        "usage": usage,
+    }
+    return json.dumps(completion).encode()
 
 
-def event(text: str, **more: Any) -> bytes:
-    """One event of a stream."""
+def sse_event(text: str, **more: Any) -> bytes:
+    """Encode one event of a stream."""
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-    told = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more}
-    return b"data: " + json.dumps(told).encode() + b"\n\n"
+    completion = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more}
+    return b"data: " + json.dumps(completion).encode() + b"\n\n"
 
 
-def http(body: bytes, status: int = 200, **headers: str) -> bytes:
-    """A whole HTTP answer."""
+def http_response(body: bytes, status: int = 200, **headers: str) -> bytes:
+    """Encode a whole HTTP response."""
     named = {"content-type": "application/json", "content-length": str(len(body))}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
@@ -69,46 +79,46 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-e
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk of a chunked body."""
+    """Encode one chunk of a chunked body."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-async def well(body: dict[str, Any], upstream: Upstream, writer: asyncio.StreamWriter) -> None:
-    """Answers with its own name, as a stream of two pieces where that is wanted."""
+async def respond_normally(body: dict[str, Any], upstream: Upstream, writer: asyncio.StreamWriter) -> None:
+    """Answer with the server's name; as a stream of two texts if one is asked for."""
     if not body.get("stream"):
-        writer.write(http(reply(f"I am {upstream.name}")))
+        writer.write(http_response(completion_body(f"I am {upstream.name}")))
         return
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     writer.write(STREAM_HEAD)
-    for piece in (event("I am "), event(upstream.name), event("", usage=usage), b"data: [DONE]\n\n"):
+    for piece in (sse_event("I am "), sse_event(upstream.name), sse_event("", usage=usage), b"data: [DONE]\n\n"):
         writer.write(chunk(piece))
         await writer.drain()
         await asyncio.sleep(0.005)
     writer.write(b"0\r\n\r\n")
 
 
-def says(data: bytes, cut: bool = False) -> Behave:
-    """Writes these bytes; `cut` resets the connection after them."""
+def respond_with(data: bytes, cut: bool = False) -> Behaviour:
+    """Return a behaviour that writes these bytes; `cut` resets the connection after them."""
 
-    async def behave(body: dict[str, Any], upstream: Upstream, writer: asyncio.StreamWriter) -> None:
+    async def behaviour(body: dict[str, Any], upstream: Upstream, writer: asyncio.StreamWriter) -> None:
         writer.write(data)
         await writer.drain()
         if cut:
             await asyncio.sleep(0.05)
             writer.transport.abort()
 
-    return behave
+    return behaviour
 
 
 async def hang(body: dict[str, Any], upstream: Upstream, writer: asyncio.StreamWriter) -> None:
-    """Never answers, and notes when our side hangs up."""
+    """Never answer."""
     await asyncio.sleep(60)
 
 
 @contextmanager
-def serving(name: str, behave: Behave) -> Iterator[Upstream]:
-    """One candidate's server, in a thread of its own."""
-    upstream = Upstream(name, behave)
+def serve_upstream(name: str, behaviour: Behaviour) -> Iterator[Upstream]:
+    """Run one candidate's server in a thread of its own."""
+    upstream = Upstream(name, behaviour)
     loop = asyncio.new_event_loop()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,19 +132,19 @@ def serving(name: str, behave: Behave) -> Iterator[Upstream]:
                 upstream.heads.append(head)
                 upstream.raw.append(raw)
                 upstream.bodies.append(json.loads(raw))
-                answering = asyncio.ensure_future(upstream.behave(upstream.bodies[-1], upstream, writer))
+                answering = asyncio.ensure_future(upstream.behaviour(upstream.bodies[-1], upstream, writer))
                 while not answering.done():
                     await asyncio.wait((answering,), timeout=0.02)
                     if not answering.done() and (reader.at_eof() or reader.exception()):
-                        upstream.hung_up += 1
+                        upstream.disconnects += 1
                         answering.cancel()
                         return
                 if isinstance(answering.exception(), ConnectionError):
-                    upstream.hung_up += 1
+                    upstream.disconnects += 1
                 answering.result()
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the other side left, or the test is over
+            pass  # the client disconnected, or the test is over
         finally:
             writer.close()
 
@@ -155,45 +165,52 @@ def serving(name: str, behave: Behave) -> Iterator[Upstream]:
 
 
 @dataclass
-class Front:
-    """Our server, running.
+class RunningServer:
+    """Zooter's server while it runs.
 
     Attributes:
-        up: candidate → its server.
-        settings: as they were given.
+        url: where it listens.
+        upstreams: candidate → its server.
+        settings: settings of the server.
+        middleware: its ASGI application.
+        client: HTTP client of the server.
     """
 
     url: str
-    up: dict[str, Upstream]
+    upstreams: dict[str, Upstream]
     settings: ServeSettings
-    door: Any
+    middleware: Any
     client: httpx.Client
 
     def chat(self, text: str = "hello", **more: Any) -> httpx.Response:
-        """One chat request."""
+        """Send one chat request."""
         body = {"model": "zooter", "messages": [{"role": "user", "content": text}], **more}
         return self.client.post("/v1/chat/completions", json=body)
 
     def metric(self, name: str, **labels: str) -> float:
-        """The value of a metric now; 0 where it has none yet."""
-        return self.door.account.registry.get_sample_value(f"zooter_{name}", labels) or 0.0
+        """Return the value of a metric; 0 if it has none yet."""
+        return self.middleware.metrics.registry.get_sample_value(f"zooter_{name}", labels) or 0.0
 
 
 @contextmanager
-def in_front(
-    folder: Path, behaves: dict[str, Behave | None] | None = None, timeout: float = 0.5, **given: Any
-) -> Iterator[Front]:
-    """Our server with a fake router, in front of servers for "small", "large" and "tiny" (None: nothing listens)."""
-    wanted: dict[str, Behave | None] = {**dict.fromkeys(fake_router.NAMES, well), **(behaves or {})}
+def running_server(
+    folder: Path, behaviours: dict[str, Behaviour | None] | None = None, timeout: float = 0.5, **overrides: Any
+) -> Iterator[RunningServer]:
+    """Run zooter's server with a fake router and servers for "small", "large" and "tiny" (None: nothing listens)."""
+    scripted: dict[str, Behaviour | None] = {**dict.fromkeys(fake_router.NAMES, respond_normally), **(behaviours or {})}
     export = folder / "export"
     fake_router.write(export)
     with ExitStack() as stack:
-        up = {name: stack.enter_context(serving(name, behave)) for name, behave in wanted.items() if behave}
-        urls = {name: up[name].url if name in up else f"http://127.0.0.1:{free_port()}/v1" for name in wanted}
+        up = {
+            name: stack.enter_context(serve_upstream(name, behaviour))
+            for name, behaviour in scripted.items()
+            if behaviour
+        }
+        urls = {name: up[name].url if name in up else f"http://127.0.0.1:{free_port()}/v1" for name in scripted}
         pool = {
             "candidates": {name: {"url": url, "model": f"{name}-v1", "timeout": timeout} for name, url in urls.items()}
         }
-        if "pool_file" not in given:
+        if "pool_file" not in overrides:
             (folder / "pool.yaml").write_text(yaml.safe_dump(pool))
         settings = ServeSettings(
             **{
@@ -202,40 +219,40 @@ def in_front(
                 "port": 0,
                 "access_log": None,
                 "deadline": 5.0,
-                **given,
+                **overrides,
             }
         )
-        front = stack.enter_context(running(settings, fake_router.load))
-        front.up.update(up)
+        front = stack.enter_context(run_server(settings, fake_router.load))
+        front.upstreams.update(up)
         yield front
 
 
 @contextmanager
-def running(settings: ServeSettings, load: Load) -> Iterator[Front]:
-    """Our server, in a thread of its own."""
-    uvicorn_server = uvicorn.Server(server.config(settings, load))
+def run_server(settings: ServeSettings, load: RouterLoader) -> Iterator[RunningServer]:
+    """Run zooter's server in a thread of its own."""
+    uvicorn_server = uvicorn.Server(server.uvicorn_config(settings, load))
     thread = threading.Thread(target=uvicorn_server.run, daemon=True)
     thread.start()
-    until(lambda: uvicorn_server.started or not thread.is_alive(), 60)
+    wait_until(lambda: uvicorn_server.started or not thread.is_alive(), 60)
     port = uvicorn_server.servers[0].sockets[0].getsockname()[1]
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
         try:
-            yield Front(f"http://127.0.0.1:{port}", {}, settings, uvicorn_server.config.app, client)
+            yield RunningServer(f"http://127.0.0.1:{port}", {}, settings, uvicorn_server.config.app, client)
         finally:
             uvicorn_server.should_exit = True
             thread.join(10)
 
 
-def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until something holds."""
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until a condition holds."""
     end = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
 def free_port() -> int:
-    """A port where nothing listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a port where nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -18,30 +18,31 @@ from zooter.training.labels import TagSmoothing
 NAMES = ("x", "y", "z")
 
 
-def made_up(n: int = 240, signal: float = 1.0, seed: int = 0) -> tuple[torch.Tensor, Rewards, Tags]:
+def grouped_data(n: int = 240, signal: float = 1.0, seed: int = 0) -> tuple[torch.Tensor, Rewards, Tags]:
     """Features of three groups; each group has its own best candidate, `signal` better than the others."""
     rng = np.random.default_rng(seed)
     group = rng.integers(3, size=n)
     z = torch.from_numpy((2.0 * np.eye(3)[group] + rng.normal(size=(n, 3))).astype(np.float32))
     rewards = signal * np.eye(3)[group] + 0.5 * rng.normal(size=(n, 3))
-    return z, Rewards(rewards, NAMES), Tags.of([[str(g)] for g in group])
+    return z, Rewards(rewards, NAMES), Tags.from_rows([[str(g)] for g in group])
 
 
 def out_of_fold(seed: int = 0, n: int = 60) -> tuple[cross_fitting.OutOfFold, Rewards]:
-    """Predictions of which the truth is 0.8 of the tags' and 0.4 of one residual, and noise."""
+    """Predictions where the truth is 0.8 of the tags', 0.4 of one residual, and noise; and the rewards."""
     rng = np.random.default_rng(seed)
-    of_tags, residual = rng.normal(size=(n, 3)), rng.normal(size=(n, 3))
-    rewards = Rewards(0.8 * of_tags + 0.4 * residual + 0.1 * rng.normal(size=(n, 3)), NAMES)
+    from_tags, residual = rng.normal(size=(n, 3)), rng.normal(size=(n, 3))
+    rewards = Rewards(0.8 * from_tags + 0.4 * residual + 0.1 * rng.normal(size=(n, 3)), NAMES)
     noise = rng.normal(size=(n, 3))
     return cross_fitting.OutOfFold(
-        np.zeros(3), of_tags, {closed_form.RIDGE_PENALTIES[0]: noise, closed_form.RIDGE_PENALTIES[1]: residual}
+        np.zeros(3), from_tags, {closed_form.RIDGE_PENALTIES[0]: noise, closed_form.RIDGE_PENALTIES[1]: residual}
     ), rewards
 
 
 def test_weights_are_least_squares_on_differences_less_a_standard_error() -> None:
-    found, rewards = out_of_fold()
+    predictions, rewards = out_of_fold()
     centre = np.eye(3) - 1 / 3
-    columns = np.stack([found.of_tags @ centre, found.residual[closed_form.RIDGE_PENALTIES[1]] @ centre], axis=2)
+    residual = predictions.residual[closed_form.RIDGE_PENALTIES[1]]
+    columns = np.stack([predictions.from_tags @ centre, residual @ centre], axis=2)
     expected = np.linalg.lstsq(columns.reshape(-1, 2), (rewards.values @ centre).ravel(), rcond=None)[0]
     draws = np.random.default_rng(0).integers(60, size=(2_000, 60))  # of whole queries
     again = [
@@ -49,87 +50,88 @@ def test_weights_are_least_squares_on_differences_less_a_standard_error() -> Non
         for rows in draws
     ]
     expected = expected - np.std(again, axis=0)
-    weights = cross_fitting.fit_blend_weights(found, rewards)
+    weights = cross_fitting.fit_blend_weights(predictions, rewards)
     assert weights.penalty == closed_form.RIDGE_PENALTIES[1]
     assert (weights.tags, weights.residual) == pytest.approx(tuple(expected), abs=2e-3)
 
 
-def test_what_all_candidates_share_says_nothing_about_weights() -> None:
-    found, rewards = out_of_fold()
+def test_a_reward_that_all_candidates_share_changes_no_weight() -> None:
+    predictions, rewards = out_of_fold()
     lifted = Rewards(rewards.values + np.arange(60)[:, None], NAMES)
-    weights, others = cross_fitting.fit_blend_weights(found, rewards), cross_fitting.fit_blend_weights(found, lifted)
-    assert (others.tags, others.residual) == pytest.approx((weights.tags, weights.residual))
+    weights = cross_fitting.fit_blend_weights(predictions, rewards)
+    lifted_weights = cross_fitting.fit_blend_weights(predictions, lifted)
+    assert (lifted_weights.tags, lifted_weights.residual) == pytest.approx((weights.tags, weights.residual))
 
 
 def test_a_given_beta_takes_the_place_of_the_residuals_weight() -> None:
-    found, rewards = out_of_fold()
-    assert cross_fitting.fit_blend_weights(found, rewards, beta=0.9).residual == 0.9
+    predictions, rewards = out_of_fold()
+    assert cross_fitting.fit_blend_weights(predictions, rewards, beta=0.9).residual == 0.9
 
 
-def test_predictions_that_point_the_wrong_way_get_no_weight() -> None:
-    found, rewards = out_of_fold()
-    weights = cross_fitting.fit_blend_weights(found, Rewards(-rewards.values, NAMES))
+def test_predictions_of_the_wrong_sign_get_no_weight() -> None:
+    predictions, rewards = out_of_fold()
+    weights = cross_fitting.fit_blend_weights(predictions, Rewards(-rewards.values, NAMES))
     assert (weights.tags, weights.residual) == (0.0, 0.0)
 
 
 @given(st.integers(0, 10_000))
 def test_weights_stay_in_their_range(seed: int) -> None:
-    found, _ = out_of_fold(seed, n=5)
+    predictions, _ = out_of_fold(seed, n=5)
     rewards = np.random.default_rng(seed).normal(size=(5, 3))
     rewards[0, 1] = math.nan
-    weights = cross_fitting.fit_blend_weights(found, Rewards(rewards, NAMES))
+    weights = cross_fitting.fit_blend_weights(predictions, Rewards(rewards, NAMES))
     assert 0.0 <= weights.tags <= cross_fitting.MAX_TAG_WEIGHT
     assert 0.0 <= weights.residual <= cross_fitting.MAX_RESIDUAL_WEIGHT
     assert weights.temperature > 0.0
 
 
-def test_evidence_is_twice_the_t_statistic_of_what_choices_gain() -> None:
+def test_evidence_is_twice_the_t_statistic_of_the_gain_of_choices() -> None:
     rewards = Rewards(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.5, 0.4]] * 5), ("x", "y"))
-    # Tags foretell the opposite of every reward; the residual outweighs them.
+    # Tags predict the opposite of every reward; the residual outweighs them.
     left = dict.fromkeys(closed_form.RIDGE_PENALTIES, 3.0 * rewards.values)
-    found = cross_fitting.OutOfFold(np.array([0.625, 0.35]), -rewards.values, left)
-    gained = np.array([0.0, 1.0, 0.0, 0.0] * 5)
-    assert cross_fitting.fit_blend_weights(found, rewards).evidence == pytest.approx(
-        2.0 * ttest_1samp(gained, 0.0).statistic
+    predictions = cross_fitting.OutOfFold(np.array([0.625, 0.35]), -rewards.values, left)
+    gains = np.array([0.0, 1.0, 0.0, 0.0] * 5)
+    assert cross_fitting.fit_blend_weights(predictions, rewards).evidence == pytest.approx(
+        2.0 * ttest_1samp(gains, 0.0).statistic
     )
 
 
 def test_evidence_is_the_t_statistic_of_the_error_that_tags_save() -> None:
-    found, rewards = out_of_fold()
+    predictions, rewards = out_of_fold()
     centre = np.eye(3) - 1 / 3
-    wanted, of_tags = rewards.values @ centre, found.of_tags @ centre
-    saved = (wanted**2).sum(axis=1) - ((wanted - of_tags) ** 2).sum(axis=1)
-    weights = cross_fitting.fit_blend_weights(found, rewards)
-    assert weights.evidence >= ttest_1samp(saved, 0.0).statistic - 1e-9
+    targets, from_tags = rewards.values @ centre, predictions.from_tags @ centre
+    error_saved = (targets**2).sum(axis=1) - ((targets - from_tags) ** 2).sum(axis=1)
+    weights = cross_fitting.fit_blend_weights(predictions, rewards)
+    assert weights.evidence >= ttest_1samp(error_saved, 0.0).statistic - 1e-9
     assert weights.routes
 
 
-def test_signal_is_told_from_noise() -> None:
-    z, rewards, tags = made_up()
+def test_evidence_separates_signal_from_noise() -> None:
+    z, rewards, tags = grouped_data()
     assert cross_fitting.fit_blend_weights(cross_fitting.cross_fit(z, rewards, [tags], 0), rewards).routes
     for seed in range(4):
-        z, rewards, tags = made_up(signal=0.0, seed=seed)
+        z, rewards, tags = grouped_data(signal=0.0, seed=seed)
         assert not cross_fitting.fit_blend_weights(cross_fitting.cross_fit(z, rewards, [tags], 0), rewards).routes
 
 
 def test_no_query_is_predicted_from_its_own_rewards() -> None:
-    z, rewards, tags = made_up(60)
+    z, rewards, tags = grouped_data(60)
     before = cross_fitting.cross_fit(z, rewards, [tags], 0)
     changed = rewards.values.copy()
     changed[7] += 100.0
     after = cross_fitting.cross_fit(z, Rewards(changed, NAMES), [tags], 0)
-    np.testing.assert_allclose(after.of_tags[7], before.of_tags[7])
+    np.testing.assert_allclose(after.from_tags[7], before.from_tags[7])
     np.testing.assert_allclose(
         after.residual[closed_form.RIDGE_PENALTIES[0]][7], before.residual[closed_form.RIDGE_PENALTIES[0]][7]
     )
-    assert not np.allclose(after.of_tags, before.of_tags)
+    assert not np.allclose(after.from_tags, before.from_tags)
 
 
 def test_the_calibrated_temperature_gives_the_probabilities_that_made_the_data() -> None:
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(20_000, 3))
     best = (softmax(scores / 0.4, axis=1).cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1)
-    assert cross_fitting.fit_temperature(scores, Rewards(np.eye(3)[best], NAMES)) == pytest.approx(0.4, rel=0.05)
+    assert cross_fitting.calibrate_temperature(scores, Rewards(np.eye(3)[best], NAMES)) == pytest.approx(0.4, rel=0.05)
 
 
 def test_every_tag_gets_its_own_slope_when_there_is_much_of_each() -> None:
@@ -137,24 +139,24 @@ def test_every_tag_gets_its_own_slope_when_there_is_much_of_each() -> None:
     residual = rng.normal(size=(4_000, 3))
     slope = np.where(np.arange(4_000) % 2, 0.9, 0.1)[:, None]
     rewards = Rewards(slope * residual + 0.1 * rng.normal(size=(4_000, 3)), NAMES)
-    found = cross_fitting.OutOfFold(np.zeros(3), np.zeros((4_000, 3)), {1.0: residual})
-    tags = Tags.of([["odd"] if i % 2 else ["even"] for i in range(4_000)])
-    of_tag = cross_fitting.fit_tag_weights(found, rewards, tags, BlendWeights(1.0, 0.5, 1.0))
-    assert (of_tag["odd"], of_tag["even"]) == (pytest.approx(0.9, abs=0.02), pytest.approx(0.1, abs=0.02))
+    predictions = cross_fitting.OutOfFold(np.zeros(3), np.zeros((4_000, 3)), {1.0: residual})
+    tags = Tags.from_rows([["odd"] if i % 2 else ["even"] for i in range(4_000)])
+    weights_by_tag = cross_fitting.fit_tag_weights(predictions, rewards, tags, BlendWeights(1.0, 0.5, 1.0))
+    assert weights_by_tag == {"odd": pytest.approx(0.9, abs=0.02), "even": pytest.approx(0.1, abs=0.02)}
 
 
 def test_tags_that_differ_by_chance_alone_share_one_slope() -> None:
     rng = np.random.default_rng(1)
     residual = rng.normal(size=(600, 3))
     rewards = Rewards(0.5 * residual + rng.normal(size=(600, 3)), NAMES)
-    found = cross_fitting.OutOfFold(np.zeros(3), np.zeros((600, 3)), {1.0: residual})
-    of_tag = cross_fitting.fit_tag_weights(
-        found, rewards, Tags.of([[str(i % 20)] for i in range(600)]), BlendWeights(1.0, 0.5, 1.0)
+    predictions = cross_fitting.OutOfFold(np.zeros(3), np.zeros((600, 3)), {1.0: residual})
+    weights_by_tag = cross_fitting.fit_tag_weights(
+        predictions, rewards, Tags.from_rows([[str(i % 20)] for i in range(600)]), BlendWeights(1.0, 0.5, 1.0)
     )
-    assert np.ptp(list(of_tag.values())) < 0.15
+    assert np.ptp(list(weights_by_tag.values())) < 0.15
 
 
-def test_a_temperature_that_earns_no_less_than_any_is_chosen_the_largest_first() -> None:
-    z, rewards, tags = made_up(signal=0.0)  # no temperature earns anything
+def test_the_largest_temperature_wins_a_tie() -> None:
+    z, rewards, tags = grouped_data(signal=0.0)  # no temperature earns anything
     label = TagSmoothing(beta=0.3, temperature="auto")
     assert cross_fitting.select_temperature(z, rewards, [tags], label, 0) == cross_fitting.TEMPERATURES[0]

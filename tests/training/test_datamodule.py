@@ -1,4 +1,4 @@
-"""Batches of texts of about equal length, in an order that does not depend on who asks."""
+"""Batches of texts of about equal length, in an order that depends on seed and epoch alone."""
 
 import numpy as np
 import torch
@@ -54,9 +54,9 @@ def test_rows_without_a_text_are_shuffled() -> None:
 def test_tags_of_training_rows_come_with_these_rows_and_validation_has_none() -> None:
     rewards = Rewards(np.eye(4), ("a", "b", "c", "d"))
     part = Part(np.array([3, 1]), np.array([0, 2]), np.arange(0))
-    views = [Tags.of([["of 3"], ["of 1"]])]  # columns in alphabetical order: of 1, of 3
+    tag_sets = [Tags.from_rows([["of 3"], ["of 1"]])]  # columns in alphabetical order: of 1, of 3
     labels = Labels(np.eye(4), rewards.candidates)
-    batches = RouterDataModule(part, FeatureInputs(torch.eye(4)), labels, rewards, 1, views=views)
-    found = {int(inputs[0].argmax()): carried[0].tolist() for inputs, *_, carried in batches.train_dataloader()}
-    assert found == {1: [[1.0, 0.0]], 3: [[0.0, 1.0]]}
-    assert [carried for *_, carried in batches.val_dataloader()] == [()]
+    batches = RouterDataModule(part, FeatureInputs(torch.eye(4)), labels, rewards, 1, tag_sets=tag_sets)
+    tags_by_row = {int(inputs[0].argmax()): tags[0].tolist() for inputs, *_, tags in batches.train_dataloader()}
+    assert tags_by_row == {1: [[1.0, 0.0]], 3: [[0.0, 1.0]]}
+    assert [tags for *_, tags in batches.val_dataloader()] == [()]

@@ -1,4 +1,4 @@
-"""Which weights a training ends with, whatever its losses and wherever it goes on."""
+"""Which weights a training ends with, whatever its losses and wherever it is resumed."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -29,8 +29,8 @@ FEATURES = torch.tensor([[1.0], [-1.0]] * 10)
 PART = Part(np.arange(12), np.arange(12, 16), np.arange(16, 20))
 
 
-class Given:
-    """An objective with given validation losses, in turn; training moves the weights in any case."""
+class FixedLosses:
+    """An objective with fixed validation losses, in turn; training moves the weights in any case."""
 
     def __init__(self, losses: Iterable[float]) -> None:
         self.losses: Iterator[float] = iter(losses)
@@ -42,80 +42,78 @@ class Given:
 def fit(
     losses: list[float], folder: Path, epochs: int, ckpt_path: Path | None = None
 ) -> tuple[FitSummary, list[Tensor]]:
-    """How it ended, and the net's weights. The first loss is that of the start, then one for each epoch."""
+    """Train; return the summary and the net's weights. The first loss is of the initial net, then one an epoch."""
     torch.manual_seed(0)
     rewards, recipe = Rewards(VALUES, NAMES), FrozenRecipe(width=4, epochs=epochs, patience=9, lr=0.01)
-    net = Net(head_init.init_head(FEATURES, rewards, [Tags.none(20)], temperature=1.0, width=4, dropout=0.0))
+    net = Net(head_init.init_head(FEATURES, rewards, [Tags.empty(20)], temperature=1.0, width=4, dropout=0.0))
     batches = RouterDataModule(PART, FeatureInputs(FEATURES), Labels(VALUES, NAMES), rewards, batch_size=12)
     trainer = partial(pl.Trainer, accelerator="cpu", devices=1, enable_progress_bar=True, deterministic=True)
-    found = distill(net, batches, Given(losses), recipe, trainer, folder=folder, seed=0, ckpt_path=ckpt_path)
-    return found, [weights.clone() for weights in net.state_dict().values()]
+    summary = distill(net, batches, FixedLosses(losses), recipe, trainer, folder=folder, seed=0, ckpt_path=ckpt_path)
+    return summary, [weights.clone() for weights in net.state_dict().values()]
 
 
-def same(one: list[Tensor], other: list[Tensor]) -> bool:
+def same(first: list[Tensor], second: list[Tensor]) -> bool:
     # Batches in another order sum up otherwise; a step of AdamW is 0.01.
-    return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))
+    return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(first, second, strict=True))
 
 
 def test_a_perfect_validation_loss_of_exactly_0_is_the_best(tmp_path: Path) -> None:
-    found, weights = fit([1.0, 0.0, 0.5], tmp_path / "a", epochs=2)
-    assert (found.val_loss, found.best_epoch, found.epochs) == (0.0, 1, 2)
+    summary, weights = fit([1.0, 0.0, 0.5], tmp_path / "a", epochs=2)
+    assert (summary.val_loss, summary.best_epoch, summary.epochs) == (0.0, 1, 2)
     assert same(weights, fit([1.0, 0.0], tmp_path / "b", epochs=1)[1])
 
 
-def test_a_start_that_no_epoch_beats_stays(tmp_path: Path) -> None:
-    found, weights = fit([0.0, 0.0, 0.5], tmp_path / "a", epochs=2)
-    assert (found.val_loss, found.best_epoch, found.epochs) == (0.0, 0, 2)
+def test_the_initial_net_stays_when_no_epoch_beats_it(tmp_path: Path) -> None:
+    summary, weights = fit([0.0, 0.0, 0.5], tmp_path / "a", epochs=2)
+    assert (summary.val_loss, summary.best_epoch, summary.epochs) == (0.0, 0, 2)
     assert not same(weights, fit([1.0, 0.0], tmp_path / "b", epochs=1)[1])
 
 
 @pytest.mark.parametrize(("later", "best"), [([0.3, 0.4], 1), ([0.3, 0.1], 4)])
-def test_a_run_that_goes_on_in_another_folder_knows_its_best_so_far(
-    tmp_path: Path, later: list[float], best: int
-) -> None:
+def test_a_run_resumed_in_another_folder_keeps_its_best_so_far(tmp_path: Path, later: list[float], best: int) -> None:
     _, at_once = fit([1.0, 0.2, 0.5, *later], tmp_path / "whole", epochs=4)
     fit([1.0, 0.2, 0.5], tmp_path / "half", epochs=2)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*dirpath has changed.*")
-        found, weights = fit([1.0, *later], tmp_path / "rest", 4, tmp_path / "half" / "last.ckpt")
-    assert (found.val_loss, found.best_epoch, found.epochs) == (pytest.approx(min(0.2, *later)), best, 4)
+        summary, weights = fit([1.0, *later], tmp_path / "rest", 4, tmp_path / "half" / "last.ckpt")
+    assert (summary.val_loss, summary.best_epoch, summary.epochs) == (pytest.approx(min(0.2, *later)), best, 4)
     assert same(weights, at_once)
     assert (tmp_path / "half" / "best.ckpt").is_file()
 
 
-class Nothing:
-    """An objective that asks for nothing, so that all that moves is moved by the tags."""
+class ZeroObjective:
+    """An objective without gradient, so that only the tags' loss moves weights."""
 
     def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
-        return 0.0 * logits.sum() + (0.0 if torch.is_grad_enabled() else next(self.falling))
+        return 0.0 * logits.sum() + (0.0 if torch.is_grad_enabled() else next(self.losses))
 
     def __init__(self) -> None:
-        self.falling = iter([1.0, 0.5])
+        self.losses = iter([1.0, 0.5])
 
 
 @dataclass(frozen=True)
-class Telling(FrozenRecipe):
+class TagsOnlyRecipe(FrozenRecipe):
     """Trains tag classifiers alone."""
 
     tag_weight = 0.5
 
-    def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
+    def make_optimizer(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
         optimizer = SGD(net.head.classifiers.parameters(), lr=1.0)
         return optimizer, get_constant_schedule_with_warmup(optimizer, 0)
 
 
 def test_tags_are_learned_beside_the_objective_by_their_weight(tmp_path: Path) -> None:
-    rewards, tags = Rewards(VALUES, NAMES), Tags.of([["right"], ["left"]] * 6)
+    rewards, tags = Rewards(VALUES, NAMES), Tags.from_rows([["right"], ["left"]] * 6)
     net = Net(head_init.init_head(FEATURES, rewards, [tags_of_all()], temperature=1.0, width=4, dropout=0.0))
     linear = net.head.classifiers[0]
     assert isinstance(linear, torch.nn.Linear)
     torch.nn.init.zeros_(linear.weight)
     torch.nn.init.zeros_(linear.bias)
     batches = RouterDataModule(
-        PART, FeatureInputs(FEATURES), Labels(VALUES, NAMES), rewards, batch_size=12, views=[tags]
+        PART, FeatureInputs(FEATURES), Labels(VALUES, NAMES), rewards, batch_size=12, tag_sets=[tags]
     )
     trainer = partial(pl.Trainer, accelerator="cpu", devices=1, enable_progress_bar=True, deterministic=True)
-    distill(net, batches, Nothing(), Telling(width=4, epochs=1), trainer, folder=tmp_path, seed=0)
+    distill(net, batches, ZeroObjective(), TagsOnlyRecipe(width=4, epochs=1), trainer, folder=tmp_path, seed=0)
     # Cross-entropy at probabilities of ½ has the gradient (p − 1)·z = −½·z for a query's own tag, half of it with this
     # weight; features are standardised to ±1/1.001, and rows are +1 "right", −1 "left" by turns.
     assert linear.weight.detach().ravel().tolist() == pytest.approx([-0.25 / 1.001, 0.25 / 1.001], rel=1e-3)
@@ -123,4 +121,4 @@ def test_tags_are_learned_beside_the_objective_by_their_weight(tmp_path: Path) -
 
 
 def tags_of_all() -> Tags:
-    return Tags.of([["right"], ["left"]] * 10)
+    return Tags.from_rows([["right"], ["left"]] * 10)

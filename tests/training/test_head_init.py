@@ -1,4 +1,4 @@
-"""The head's starting point against scikit-learn and against tables worked out by hand."""
+"""The initial head against scikit-learn and against tables worked out by hand."""
 
 import numpy as np
 import pytest
@@ -19,43 +19,43 @@ def groups(n: int = 300, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
 def test_the_tag_classifier_is_multinomial_logistic_regression() -> None:
     z, group = groups()
     linear = torch.nn.Linear(3, 3)
-    closed_form.fit_classifier(linear, z, Tags.of([[str(g)] for g in group]))
+    closed_form.fit_classifier(linear, z, Tags.from_rows([[str(g)] for g in group]))
     expected = LogisticRegression(C=1.0 / (closed_form.CLASSIFIER_PENALTY * len(z)), tol=1e-8, max_iter=1_000).fit(
         z.numpy(), group
     )
-    found = torch.softmax(linear(z), dim=-1).detach().numpy()
-    np.testing.assert_allclose(found, expected.predict_proba(z.numpy()), atol=2e-3)
+    predicted = torch.softmax(linear(z), dim=-1).detach().numpy()
+    np.testing.assert_allclose(predicted, expected.predict_proba(z.numpy()), atol=2e-3)
 
 
 def test_a_query_of_two_tags_counts_half_for_each() -> None:
-    z = torch.zeros(4, 1)  # nothing to tell them apart: the classifier gives the shares of the tags
+    z = torch.zeros(4, 1)  # no difference between queries: the classifier gives the shares of the tags
     linear = torch.nn.Linear(1, 2)
-    closed_form.fit_classifier(linear, z, Tags.of([["a"], ["a"], ["a", "b"], []]))
+    closed_form.fit_classifier(linear, z, Tags.from_rows([["a"], ["a"], ["a", "b"], []]))
     share = torch.softmax(linear(z), dim=-1)[0].detach().numpy()
     np.testing.assert_allclose(share, [2.5 / 3, 0.5 / 3], atol=1e-3)
 
 
 def head_of(rewards: list[list[float]], tags: list[list[str]], features: torch.Tensor) -> head_init.Head:
     table = Rewards(np.array(rewards), ("x", "y"))
-    return head_init.init_head(features, table, [Tags.of(tags)], temperature=0.5, width=4, dropout=0.0)
+    return head_init.init_head(features, table, [Tags.from_rows(tags)], temperature=0.5, width=4, dropout=0.0)
 
 
 def test_a_head_starts_from_the_mean_rewards_of_probable_tags() -> None:
     features = torch.tensor([[9.0], [-9.0]] * 20)
     head = head_of([[1.0, 0.0], [0.0, 1.0]] * 20, [["a"], ["b"]] * 20, features)
-    expected = head.expected(features[:2]).detach().numpy()
+    expected = head.expected_rewards(features[:2]).detach().numpy()
     np.testing.assert_allclose(expected, [[1.0, 0.0], [0.0, 1.0]], atol=0.05)
     np.testing.assert_allclose(head(features[:2]).detach().numpy(), expected / 0.5, atol=1e-6)
 
 
 def test_without_tags_a_head_starts_from_the_mean_rewards_of_all() -> None:
     table = Rewards(np.array([[1.0, 0.0], [0.5, np.nan]]), ("x", "y"))
-    head = head_init.init_head(torch.zeros(2, 3), table, [Tags.none(2)], temperature=1.0, width=4, dropout=0.0)
+    head = head_init.init_head(torch.zeros(2, 3), table, [Tags.empty(2)], temperature=1.0, width=4, dropout=0.0)
     np.testing.assert_allclose(head(torch.ones(1, 3)).detach().numpy(), [[0.75, 0.0]])
 
 
 def test_tags_that_hardly_any_query_carries_are_not_learned() -> None:
-    tags = Tags.of(
+    tags = Tags.from_rows(
         [["often"]] * 10
         + [["often", "rare"]] * (closed_form.MIN_TAG_QUERIES - 1)
         + [["enough"]] * closed_form.MIN_TAG_QUERIES
@@ -68,12 +68,12 @@ def test_a_correction_does_not_move_all_candidates_together() -> None:
     head = head_of(np.random.default_rng(0).random((60, 2)).tolist(), [[str(g)] for g in group], features)
     torch.nn.init.normal_(head.correction[-1].weight)
     z = head.standardise(features)
-    moved = head.expected(features) - head.from_tags(z)
+    moved = head.expected_rewards(features) - head.tag_rewards(z)
     assert moved.abs().max() > 0.01
     np.testing.assert_allclose(moved.sum(dim=1).detach().numpy(), 0.0, atol=1e-5)
 
 
-def test_an_outlying_feature_says_no_more_than_a_large_one() -> None:
+def test_an_outlying_feature_has_no_more_effect_than_a_large_one() -> None:
     features, group = groups(60)
     head = head_of([[0.0, 1.0]] * 60, [[str(g)] for g in group], features)
     far, farther = torch.full((1, 3), 1e3), torch.full((1, 3), 1e9)
@@ -81,11 +81,11 @@ def test_an_outlying_feature_says_no_more_than_a_large_one() -> None:
 
 
 @pytest.mark.parametrize("n", [12, 500])
-def test_every_query_is_in_one_cluster_of_the_further_view(n: int) -> None:
+def test_every_query_is_in_one_cluster_of_the_second_tag_set(n: int) -> None:
     rng = np.random.default_rng(0)
-    view = head_init.cluster_tags([f"query {i}" for i in range(n)], rng.normal(size=(n, 8)).astype(np.float32), seed=0)
-    assert (view.membership.sum(axis=1) == 1).all()
-    assert len(view.names) >= 2
+    tags = head_init.cluster_tags([f"query {i}" for i in range(n)], rng.normal(size=(n, 8)).astype(np.float32), seed=0)
+    assert (tags.membership.sum(axis=1) == 1).all()
+    assert len(tags.names) >= 2
 
 
 def test_the_ridge_is_the_closed_form() -> None:
@@ -113,35 +113,35 @@ def test_a_candidate_with_half_its_rewards_keeps_its_map_when_noise_is_small() -
     np.testing.assert_allclose(weights[1], weights[0], atol=0.05)
 
 
-def test_a_head_that_falls_back_says_the_mean_rewards_for_every_query() -> None:
+def test_a_head_that_falls_back_predicts_the_mean_rewards_for_every_query() -> None:
     features, group = groups(60)
     rewards = np.random.default_rng(0).random((60, 2))
     head = head_of(rewards.tolist(), [[str(g)] for g in group], features)
     head_init.apply_weights(
         head,
         head_init.fit_residual_ridges(head, features, Rewards(rewards, ("x", "y"))),
-        [Tags.of([[str(g)] for g in group])],
+        [Tags.from_rows([[str(g)] for g in group])],
         head_init.BlendWeights(),
     )
     torch.nn.init.normal_(head.correction[-1].weight)
     head_init.fall_back_to_best_single(head)
     expected = np.tile(rewards.mean(axis=0), (60, 1))
-    np.testing.assert_allclose(head.expected(features).detach().numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(head.expected_rewards(features).detach().numpy(), expected, atol=1e-6)
 
 
-def test_weights_of_one_and_none_leave_a_head_as_it_was() -> None:
+def test_weights_of_one_and_zero_leave_a_head_as_it_was() -> None:
     features, group = groups(60)
     tags = [[str(g)] for g in group]
     rewards = np.random.default_rng(0).random((60, 2))
     head = head_of(rewards.tolist(), tags, features)
-    before = head.expected(features)
+    before = head.expected_rewards(features)
     head_init.apply_weights(
         head,
         head_init.fit_residual_ridges(head, features, Rewards(rewards, ("x", "y"))),
-        [Tags.of(tags)],
+        [Tags.from_rows(tags)],
         head_init.BlendWeights(1.0, 0.0),
     )
-    torch.testing.assert_close(head.expected(features), before)
+    torch.testing.assert_close(head.expected_rewards(features), before)
 
 
 def test_every_tag_takes_its_own_share_of_the_residual() -> None:
@@ -149,20 +149,21 @@ def test_every_tag_takes_its_own_share_of_the_residual() -> None:
     rewards = Rewards(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]] * 20), ("x", "y"))
     tags = [["a"], ["b"]] * 40
     head = head_of(rewards.values.tolist(), tags, features)
-    only_a = head_init.BlendWeights(1.0, 1.0, of_tag={"a": 1.0, "b": 0.0}, penalty=closed_form.RIDGE_PENALTIES[0])
-    head_init.apply_weights(head, head_init.fit_residual_ridges(head, features, rewards), [Tags.of(tags)], only_a)
-    found = head.expected(features[:4]).detach().numpy()
-    np.testing.assert_allclose(found, [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.5, 0.5]], atol=0.06)
+    ridges = head_init.fit_residual_ridges(head, features, rewards)
+    only_a = head_init.BlendWeights(1.0, 1.0, closed_form.RIDGE_PENALTIES[0], residual_by_tag={"a": 1.0, "b": 0.0})
+    head_init.apply_weights(head, ridges, [Tags.from_rows(tags)], only_a)
+    predicted = head.expected_rewards(features[:4]).detach().numpy()
+    np.testing.assert_allclose(predicted, [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.5, 0.5]], atol=0.06)
 
 
 @pytest.mark.parametrize("residual", [0, 1, 0.5])
 def test_a_whole_number_is_a_weight_too(residual: float) -> None:
     features, group = groups(60)
-    view = Tags.of([[str(g)] for g in group])
+    tags = Tags.from_rows([[str(g)] for g in group])
     table = Rewards(np.random.default_rng(0).random((60, 2)), ("x", "y"))
-    head = head_init.init_head(features, table, [view], temperature=0.5, width=4, dropout=0.0)
+    head = head_init.init_head(features, table, [tags], temperature=0.5, width=4, dropout=0.0)
     head_init.apply_weights(
-        head, head_init.fit_residual_ridges(head, features, table), [view], head_init.BlendWeights(residual=residual)
+        head, head_init.fit_residual_ridges(head, features, table), [tags], head_init.BlendWeights(residual=residual)
     )
     assert head.shares.tolist() == [residual] * 3
     assert torch.isfinite(head(features)).all()

@@ -70,19 +70,19 @@ def test_expected_reward_is_the_negative_mean_over_the_routers_draws(seed: int) 
 
 def test_one_query_by_hand() -> None:
     logits = torch.tensor([[math.log(3.0), 0.0, 7.0]])  # z = (3/4, 1/4, –)
-    given = (
+    batch_of_one = (
         logits,
         torch.tensor([[0.5, 0.5, 0.0]]),
         torch.tensor([[1.0, 2.0, 99.0]]),
         torch.tensor([[True, True, False]]),
     )
-    assert float(ForwardKL()(*given)) == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25))
-    assert float(ReverseKL()(*given)) == pytest.approx(0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
-    assert float(CrossEntropy()(*given)) == pytest.approx(-0.5 * math.log(0.75) - 0.5 * math.log(0.25))
-    assert float(ExpectedReward()(*given)) == pytest.approx(-(0.75 * 1.0 + 0.25 * 2.0))
+    assert float(ForwardKL()(*batch_of_one)) == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25))
+    assert float(ReverseKL()(*batch_of_one)) == pytest.approx(0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
+    assert float(CrossEntropy()(*batch_of_one)) == pytest.approx(-0.5 * math.log(0.75) - 0.5 * math.log(0.25))
+    assert float(ExpectedReward()(*batch_of_one)) == pytest.approx(-(0.75 * 1.0 + 0.25 * 2.0))
 
 
-def test_both_divergences_are_zero_when_the_router_says_the_label() -> None:
+def test_both_divergences_are_zero_when_the_router_matches_the_label() -> None:
     _, labels, rewards, mask = batch()
     for objective in (ForwardKL(), ReverseKL(floor=1e-9)):
         assert float(objective(labels.log(), labels, rewards, mask)) == pytest.approx(0.0, abs=1e-6)
@@ -98,24 +98,24 @@ def test_the_floor_keeps_reverse_kl_finite_where_the_label_is_hard() -> None:
 def test_missing_cells_change_neither_loss_nor_gradient(objective: Objective) -> None:
     logits, labels, rewards, mask = batch(3)
     assert not mask.all()
-    found = []
+    results = []
     for noise in (0.0, 50.0):
         z = (logits + noise * ~mask).requires_grad_()
         loss = objective(z, labels, rewards, mask)
         loss.backward()
-        found.append((loss.detach(), z.grad))
-    (one, gradient), (other, other_gradient) = found
-    assert torch.equal(one, other)
-    assert torch.equal(gradient, other_gradient)
+        results.append((loss.detach(), z.grad))
+    (loss, gradient), (noisy_loss, noisy_gradient) = results
+    assert torch.equal(loss, noisy_loss)
+    assert torch.equal(gradient, noisy_gradient)
     assert torch.isfinite(gradient).all()
     assert (gradient[~mask] == 0).all()
 
 
 @pytest.mark.parametrize("objective", ALL, ids=lambda o: type(o).__name__)
-def test_a_single_observed_candidate_teaches_nothing(objective: Objective) -> None:
+def test_a_single_observed_candidate_has_no_gradient(objective: Objective) -> None:
     logits = torch.tensor([[1.0, 5.0]], requires_grad=True)
-    given = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, math.nan]]), torch.tensor([[True, False]])
-    objective(logits, *given).backward()
+    labels_rewards_mask = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, math.nan]]), torch.tensor([[True, False]])
+    objective(logits, *labels_rewards_mask).backward()
     assert logits.grad is not None
     assert torch.equal(logits.grad, torch.zeros(1, 2))
 
@@ -139,8 +139,8 @@ def test_the_masked_softmax_sums_to_one_over_what_is_observed() -> None:
 
 def test_tags_of_one_query_share_it_equally_and_queries_without_any_do_not_count() -> None:
     logits = torch.tensor([[0.0, 0.0, 0.0], [math.log(2.0), 0.0, 0.0], [9.0, 0.0, 0.0]])
-    carried = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    membership = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     # −log ⅓ for the first; the second has probabilities ½, ¼, ¼: −(log ½ + log ¼)/2.
     expected = (math.log(3.0) + 1.5 * math.log(2.0)) / 2.0
-    assert float(tag_cross_entropy(logits, carried)) == pytest.approx(expected)
+    assert float(tag_cross_entropy(logits, membership)) == pytest.approx(expected)
     assert float(tag_cross_entropy(logits, torch.zeros(3, 3))) == 0.0

@@ -14,8 +14,8 @@ from zooter.training.recipe import FinetuneRecipe
 def test_lower_layers_take_smaller_steps_and_the_rates_rise_and_fall(tmp_path: Path) -> None:
     encoder = Encoder(str(encoder_folder(tmp_path)), layers=(1, 2))
     recipe = FinetuneRecipe(lr=0.4, decay=0.5, head_lr=0.3, warmup=0.1)
-    net = recipe.net(encoder, Head(64 + 29, 3, [2], 4))
-    optimizer, schedule = recipe.optimise(net, steps=10)
+    net = recipe.make_net(encoder, Head(64 + 29, 3, [2], 4))
+    optimizer, schedule = recipe.make_optimizer(net, steps=10)
     names = {parameter: name for name, parameter in net.named_parameters()}
     highest = {names[p]: group["initial_lr"] for group in optimizer.param_groups for p in group["params"]}
     assert highest["backbone.encoder.layer.1.attention.self.query.weight"] == pytest.approx(0.4)
@@ -32,6 +32,6 @@ def test_lower_layers_take_smaller_steps_and_the_rates_rise_and_fall(tmp_path: P
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.1])
-def test_a_decay_that_is_none_is_refused(decay: float) -> None:
+def test_a_decay_out_of_range_is_refused(decay: float) -> None:
     with pytest.raises(ConfigError, match="decay in"):
         FinetuneRecipe(decay=decay)

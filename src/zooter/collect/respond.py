@@ -1,4 +1,4 @@
-"""The respond stage: asks candidates for the responses that are not on disk yet."""
+"""Respond stage: ask candidates for the responses that are not in the cache yet."""
 
 import asyncio
 import logging
@@ -17,19 +17,19 @@ from zooter.errors import ConfigError, ResponderError
 
 log = logging.getLogger(__name__)
 
-MIN_CALLS_TO_JUDGE = 50  # first tries of a candidate from which the share of failures says something
+MIN_FIRST_ATTEMPTS = 50  # first attempts at a candidate's cells before its share of failures can stop a run
 
 
 @dataclass(frozen=True)
 class FillPolicy:
-    """How cells are filled.
+    """How missing cells are filled.
 
     Attributes:
-        samples: responses per query and candidate.
-        batch: cells that land together; what a killed run has to ask again, at most.
-        seconds: after which a smaller batch lands too.
-        max_attempts: runs in which a failed call is tried before it is given up.
-        max_failures: share of a candidate's cells that may fail; more of them stop the run.
+        samples: responses per query and candidate, 1 or more.
+        batch: cells written together; a killed run asks again for so many at most.
+        seconds: time after which a smaller batch is written too.
+        max_attempts: number of runs in which a failed call is tried before it is given up.
+        max_failures: share of a candidate's cells that may fail, in [0, 1]; more of them stop the run.
     """
 
     samples: int = 1
@@ -52,13 +52,13 @@ class FillPolicy:
 
 @dataclass(frozen=True)
 class FillPlan:
-    """What one candidate has to answer.
+    """The cells of one candidate.
 
     Attributes:
-        keys: of its cells, sample after sample, each in the order of the queries.
-        missing: positions in `keys` that have to be asked, each key once.
-        attempts: key → how often it has failed; empty where it never did.
-        given_up: how many keys have failed too often to be asked again.
+        keys: content keys of its cells, sample after sample, each in the order of the queries.
+        missing: positions in `keys` that have to be asked; each key is there once.
+        attempts: key → number of failed calls; 0 for keys that are not listed.
+        given_up: number of keys that have failed too often to be asked again.
     """
 
     keys: list[str]
@@ -69,95 +69,107 @@ class FillPlan:
 
 @dataclass
 class _FailureStats:
-    """What a candidate has done so far: calls, failures, both of first tries, and the failures' reasons."""
+    """Failures of one candidate in this run, of all calls and of first attempts, and their reasons."""
 
-    done: int = 0
-    failed: int = 0
-    first: int = 0
-    first_failed: int = 0
+    failures: int = 0
+    first_attempts: int = 0
+    first_failures: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
 
 def plan_responses(
-    queries: Sequence[Query], pool: Pool, responder: Responder, cells: ResponseCache, rules: FillPolicy
+    queries: Sequence[Query], pool: Pool, responder: Responder, cells: ResponseCache, policy: FillPolicy
 ) -> dict[str, FillPlan]:
-    """Candidate → its cells, and which of them are missing; asks nothing.
+    """Find out which cells are missing; no candidate is asked.
+
+    A key that two candidates share, as two names of one model do, is planned for the first of them only.
+
+    Returns:
+        Candidate → its cells, in the order of the pool.
 
     Raises:
         ConfigError: several samples of a greedy candidate.
     """
-    if rules.samples > 1 and responder.sampling.temperature == 0:
+    if policy.samples > 1 and responder.sampling.temperature == 0:
         raise ConfigError(
             expected="a temperature above 0 with several samples",
-            found=f"cells.samples={rules.samples} and temperature 0, which gives the same response every time",
+            found=f"cells.samples={policy.samples} and temperature 0, which gives the same response every time",
             do="set responder.sampling.temperature=0.7 or cells.samples=1",
         )
     planned: set[str] = set()
-    found = {}
+    plans = {}
     for candidate in pool.candidates:
         identity = responder.identity(candidate)
-        keys = [key for sample in range(rules.samples) for key in response_keys(identity, queries, sample)]
+        keys = [key for sample in range(policy.samples) for key in response_keys(identity, queries, sample)]
         absent = [i for i in cells.responses.missing(keys).tolist() if keys[i] not in planned]
-        attempts = cells.attempts([keys[i] for i in absent])
-        missing = [i for i in absent if attempts[keys[i]] < rules.max_attempts]
+        attempts = cells.failure_counts([keys[i] for i in absent])
+        missing = [i for i in absent if attempts[keys[i]] < policy.max_attempts]
         planned |= {keys[i] for i in missing}
-        found[candidate.name] = FillPlan(keys, missing, attempts, len(absent) - len(missing))
-    return found
+        plans[candidate.name] = FillPlan(keys, missing, attempts, len(absent) - len(missing))
+    return plans
 
 
 def respond(
-    queries: Sequence[Query], pool: Pool, responder: Responder, cells: ResponseCache, rules: FillPolicy
+    queries: Sequence[Query], pool: Pool, responder: Responder, cells: ResponseCache, policy: FillPolicy
 ) -> dict[str, list[str]]:
-    """Fill the missing responses; candidate → the keys of its cells, some of which may have failed.
+    """Ask candidates for the responses that are missing, and store each batch as it is complete.
+
+    Returns:
+        Candidate → the content keys of its cells, sample after sample, each in the order of the queries. Cells whose
+        call failed stay missing.
 
     Raises:
+        ConfigError: several samples of a greedy candidate.
         ResponderError: the candidates cannot be asked, or too many calls of one failed.
     """
-    found = plan_responses(queries, pool, responder, cells, rules)
-    stage = _Stage(queries, pool, responder, cells, rules, found)
+    plans = plan_responses(queries, pool, responder, cells, policy)
+    stage = _ResponseStage(queries, pool, responder, cells, policy, plans)
     requests = stage.requests()
-    given_up = sum(column.given_up for column in found.values())
+    given_up = sum(plan.given_up for plan in plans.values())
     if given_up:
         log.warning("%d calls have failed %d times and are given up; a larger cells.max_attempts tries them again",
-                    given_up, rules.max_attempts)  # fmt: skip
+                    given_up, policy.max_attempts)  # fmt: skip
     if requests:
-        log.info("asking for %d of %d responses", len(requests), sum(len(column.keys) for column in found.values()))
+        log.info("asking for %d of %d responses", len(requests), sum(len(plan.keys) for plan in plans.values()))
         asyncio.run(stage.run(requests))
         cells.responses.compact()
         cells.failures.compact()
-    stage.refuse_if_too_many_are_missing()
-    return {name: column.keys for name, column in found.items()}
+    stage.check_missing()
+    return {name: plan.keys for name, plan in plans.items()}
 
 
 @dataclass
-class _Stage:
+class _ResponseStage:
+    """State of one `respond`: statistics of each candidate, and responses that are not written yet."""
+
     queries: Sequence[Query]
     pool: Pool
     responder: Responder
     cells: ResponseCache
-    rules: FillPolicy
-    found: Mapping[str, FillPlan]
-    key_of: dict[tuple[str, str, int], str] = field(default_factory=dict)
-    tallies: dict[str, _FailureStats] = field(default_factory=dict)
-    waiting: list[tuple[str, Response]] = field(default_factory=list)
+    policy: FillPolicy
+    plans: Mapping[str, FillPlan]
+    key_of: dict[tuple[str, str, int], str] = field(default_factory=dict)  # (candidate, query id, sample) → key
+    stats: dict[str, _FailureStats] = field(default_factory=dict)
+    pending: list[tuple[str, Response]] = field(default_factory=list)
 
     def requests(self) -> list[Request]:
-        """What has to be asked, candidate after candidate."""
+        """List the calls to make, candidate after candidate."""
         requests = []
         for candidate in self.pool.candidates:
-            column = self.found[candidate.name]
-            self.tallies[candidate.name] = _FailureStats()
-            for i in column.missing:
+            plan = self.plans[candidate.name]
+            self.stats[candidate.name] = _FailureStats()
+            for i in plan.missing:
                 sample, row = divmod(i, len(self.queries))
                 requests.append(Request(self.queries[row], candidate, sample))
-                self.key_of[candidate.name, self.queries[row].id, sample] = column.keys[i]
+                self.key_of[candidate.name, self.queries[row].id, sample] = plan.keys[i]
         return requests
 
     async def run(self, requests: Sequence[Request]) -> None:
+        """Make the calls, and write responses in batches."""
         identities = {
             candidate.name: canonical_json(self.responder.identity(candidate)) for candidate in self.pool.candidates
         }
-        landed = started = time.monotonic()
+        last_write = start = time.monotonic()
         dollars = 0.0
         try:
             with progress.progress_bar("asking", len(requests)) as advance:
@@ -165,47 +177,51 @@ class _Stage:
                     async for response in responses:
                         dollars += response.cost or 0.0
                         advance(1, response.cost or 0.0, response.error is not None)
-                        self._take(response)
-                        if len(self.waiting) >= self.rules.batch or time.monotonic() - landed > self.rules.seconds:
-                            self._land(identities)
-                            landed = time.monotonic()
-        finally:  # also what came before an interruption or an error is kept: it has been paid for
-            self._land(identities)
-        failed = sum(tally.failed for tally in self.tallies.values())
+                        self._record(response)
+                        elapsed = time.monotonic() - last_write
+                        if len(self.pending) >= self.policy.batch or elapsed > self.policy.seconds:
+                            self._store(identities)
+                            last_write = time.monotonic()
+        finally:  # also after an interruption or an error: finished responses have been paid for
+            self._store(identities)
+        failures = sum(stats.failures for stats in self.stats.values())
         log.info("%d responses in %.1f s, %d failed, $%.4f",
-                 len(requests) - failed, time.monotonic() - started, failed, dollars)  # fmt: skip
+                 len(requests) - failures, time.monotonic() - start, failures, dollars)  # fmt: skip
 
-    def _take(self, response: Response) -> None:
+    def _record(self, response: Response) -> None:
+        """Count one response; raise ResponderError once too many first attempts have failed."""
         key = self.key_of[response.candidate, response.query_id, response.sample]
-        self.waiting.append((key, response))
-        tally, failed = self.tallies[response.candidate], response.error is not None
-        tally.done += 1
-        tally.failed += failed
+        self.pending.append((key, response))
+        stats, failed = self.stats[response.candidate], response.error is not None
+        stats.failures += failed
         if response.error is not None:
-            tally.reasons[response.error] += 1
-        if self.found[response.candidate].attempts[key] == 0:
-            tally.first += 1
-            tally.first_failed += failed
-            # A call that has failed before is likely to fail again: only first tries say whether to go on.
-            if tally.first >= MIN_CALLS_TO_JUDGE and tally.first_failed > self.rules.max_failures * tally.first:
-                raise self._too_many(response.candidate, tally.first_failed, tally.first, tally.reasons)
+            stats.reasons[response.error] += 1
+        if self.plans[response.candidate].attempts[key] == 0:
+            stats.first_attempts += 1
+            stats.first_failures += failed
+            # A call that has failed before is likely to fail again, so only first attempts can stop the run.
+            allowed = self.policy.max_failures * stats.first_attempts
+            if stats.first_attempts >= MIN_FIRST_ATTEMPTS and stats.first_failures > allowed:
+                raise self._too_many_failures(
+                    response.candidate, stats.first_failures, stats.first_attempts, stats.reasons
+                )
 
-    def _land(self, identities: Mapping[str, str]) -> None:
-        self.cells.keep(self.waiting, identities)
-        self.waiting.clear()
+    def _store(self, identities: Mapping[str, str]) -> None:
+        self.cells.add_responses(self.pending, identities)
+        self.pending.clear()
 
-    def refuse_if_too_many_are_missing(self) -> None:
-        """At the end, against all cells of each candidate."""
-        for name, column in self.found.items():
-            missing = self.tallies[name].failed + column.given_up
-            if missing > self.rules.max_failures * len(column.keys):
-                raise self._too_many(name, missing, len(column.keys), self.cells.reasons(column.keys))
+    def check_missing(self) -> None:
+        """Raise ResponderError when too many of a candidate's cells are missing at the end."""
+        for name, plan in self.plans.items():
+            missing = self.stats[name].failures + plan.given_up
+            if missing > self.policy.max_failures * len(plan.keys):
+                raise self._too_many_failures(name, missing, len(plan.keys), self.cells.failure_reasons(plan.keys))
 
-    def _too_many(self, name: str, failed: int, of: int, reasons: Counter[str]) -> ResponderError:
+    def _too_many_failures(self, name: str, failures: int, calls: int, reasons: Counter[str]) -> ResponderError:
         reason, times = reasons.most_common(1)[0]
         return ResponderError(
-            expected=f"at most {self.rules.max_failures:.0%} of the calls to {name!r} to fail",
-            found=f"{failed} of {of} failed, most often ({times}×) with: {reason}",
+            expected=f"at most {self.policy.max_failures:.0%} of the calls to {name!r} to fail",
+            found=f"{failures} of {calls} failed, most often ({times}×) with: {reason}",
             do="correct the cause and run again: what was answered is kept; "
             "or allow more with cells.max_failures=…, or try given-up calls again with cells.max_attempts=…",
         )

@@ -1,4 +1,7 @@
-"""A live run: reader → respond → reward, every stage filling only the cells that are missing, into a recorded table."""
+"""A live run: read queries, ask candidates, reward responses, and write a recorded table.
+
+Each stage computes only the cells that are missing from the cache.
+"""
 
 import logging
 import time
@@ -16,31 +19,35 @@ from zooter.collect import progress
 from zooter.collect.reader.protocol import Reader
 from zooter.collect.respond import FillPolicy, respond
 from zooter.collect.responder.protocol import Responder
-from zooter.collect.rewarder.protocol import Combination, Rewarder
+from zooter.collect.rewarder.protocol import CompositeRewarder, Rewarder
 from zooter.data.cache import ResponseCache, canonical_json, reward_keys
 from zooter.data.files import atomic_path
 from zooter.data.pool import Candidate, Pool
-from zooter.data.schema import schema
+from zooter.data.schema import RESPONSE_COLUMNS, schema
 from zooter.data.split import Split
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-REWARD_BATCH = 1_024  # cells that land together in the reward stage
-RECORDS = schema()
-_OF_RESPONSE = ("finish_reason", "margin", "first_tokens", "input_tokens", "output_tokens", "seconds")
+REWARD_BATCH = 1_024  # rewards computed and written together
+TABLE_SCHEMA = schema()
 
 
 @dataclass(frozen=True)
 class Collector:
-    """The parts of a live run.
+    """Collect a recorded table from live candidates.
 
     Attributes:
-        rewarder: gives the rewards that train; None leaves them out.
-        truth: a second rewarder, whose rewards are only evaluated with: the column `truth`.
-        cache_dir: where cells are kept, for all runs.
-        split: says which queries are tested on: combined rewarders learn their scales from the others.
+        reader: gives the queries.
+        pool: the candidates.
+        responder: asks them.
+        cache_dir: folder of the cell stores, shared by all runs.
+        rewarder: gives the rewards to train with; None leaves them out.
+        truth: a second rewarder, whose rewards are used for evaluation only: the column `truth`.
+        policy: how missing cells are filled.
+        split: tells test queries from the others; a composite rewarder fits its scales on the others. None fits them
+            on all queries.
     """
 
     reader: Reader
@@ -49,40 +56,55 @@ class Collector:
     cache_dir: Path
     rewarder: Rewarder | None = None
     truth: Rewarder | None = None
-    rules: FillPolicy = field(default_factory=FillPolicy)
+    policy: FillPolicy = field(default_factory=FillPolicy)
     split: Split | None = None
 
     @property
     def cells(self) -> ResponseCache:
-        """The stores of this run."""
+        """Stores of responses, failures and rewards."""
         return ResponseCache(self.cache_dir)
 
-    def run(self, out: Path, until: str | None = None) -> None:
-        """Fill what is missing and write the recorded table; until="respond" leaves the rewards out.
+    def collect(self, out: Path, until: str | None = None) -> None:
+        """Compute the missing cells and write the recorded table.
+
+        Args:
+            out: path of the Parquet file.
+            until: "respond" leaves the rewards out; None computes everything.
 
         Raises:
-            ZooterError: queries cannot be read, candidates cannot be asked, or a disk is full.
+            ZooterError: queries cannot be read, candidates cannot be asked, or the table cannot be written.
         """
         if until != "respond":
             for rewarder in (self.rewarder, self.truth):
                 if rewarder is not None:
-                    rewarder.identity()  # a model that cannot be loaded is told before anything is paid for
+                    rewarder.identity()  # a model that cannot be loaded fails here, before anything is paid for
         queries = self.reader.read()
-        keys = respond(queries, self.pool, self.responder, self.cells, self.rules)
+        keys = respond(queries, self.pool, self.responder, self.cells, self.policy)
         rewards = truths = None
         if until != "respond":
             rewards = self._rewards(self.rewarder, queries, keys)
             truths = self._rewards(self.truth, queries, keys)
         self._write(out, queries, keys, rewards, truths)
 
-    def answers(self, queries: Sequence[Query], name: str, keys: Sequence[str]) -> Iterator[tuple[Query, Response]]:
-        """What is rewarded of a candidate's responses, the text and why it ended, in the order of its keys."""
-        found = self.cells.rows(keys, ["text", "finish_reason"])
-        cells = zip(found["text"].to_pylist(), found["finish_reason"].to_pylist(), strict=True)
-        for i, (text, reason) in enumerate(cells):
+    def stored_responses(
+        self, queries: Sequence[Query], name: str, keys: Sequence[str]
+    ) -> Iterator[tuple[Query, Response]]:
+        """Load what rewarders see of a candidate's cached responses: text and finish reason.
+
+        Args:
+            queries: n queries.
+            name: the candidate's name.
+            keys: content keys of its cells, sample after sample, each in the order of the queries.
+
+        Yields:
+            Query and response per key, in order; a response that is not in the cache has an error.
+        """
+        columns = self.cells.load_columns(keys, ["text", "finish_reason"])
+        cells = zip(columns["text"].to_pylist(), columns["finish_reason"].to_pylist(), strict=True)
+        for i, (text, finish_reason) in enumerate(cells):
             sample, row = divmod(i, len(queries))
             query, error = queries[row], "missing" if text is None else None
-            yield query, Response(query.id, name, sample, text or "", reason, error=error)
+            yield query, Response(query.id, name, sample, text or "", finish_reason, error=error)
 
     def _rewards(
         self, rewarder: Rewarder | None, queries: Sequence[Query], keys: Mapping[str, list[str]]
@@ -90,56 +112,59 @@ class Collector:
         """Candidate → rewards in the order of its keys, NaN where there is none; None without a rewarder."""
         if rewarder is None:
             return None
-        if not isinstance(rewarder, Combination):
-            return self._reward(rewarder, queries, keys)
-        of_part = {name: self._reward(part, queries, keys) for name, part in rewarder.parts.items()}
-        # One column per candidate and sample, one row per query: as the split sees them.
+        if not isinstance(rewarder, CompositeRewarder):
+            return self._fill_rewards(rewarder, queries, keys)
+        by_part = {name: self._fill_rewards(part, queries, keys) for name, part in rewarder.parts.items()}
+        # (queries, candidates × samples): one row per query, as the split has them.
         tables = {
-            part: np.stack([values.reshape(-1, len(queries)) for values in found.values()]).reshape(-1, len(queries)).T
-            for part, found in of_part.items()
+            part: np.stack([values.reshape(-1, len(queries)) for values in rewards.values()])
+            .reshape(-1, len(queries))
+            .T
+            for part, rewards in by_part.items()
         }
-        combined = rewarder.with_scales(tables, self._trains(queries)).combine(tables).T
-        whole = combined.reshape(len(keys), -1)
-        return dict(zip(keys, whole, strict=True))
+        combined = rewarder.with_scales(tables, self._training_rows(queries)).combine(tables).T
+        return dict(zip(keys, combined.reshape(len(keys), -1), strict=True))
 
-    def _trains(self, queries: Sequence[Query]) -> NDArray[np.bool_] | None:
-        """(n,) whether a query is not tested on; None where the run has no split."""
+    def _training_rows(self, queries: Sequence[Query]) -> NDArray[np.bool_] | None:
+        """(n,) whether a query is outside the test part; None without a split."""
         if self.split is None:
             return None
         return np.asarray(~self.split.is_test([query.text for query in queries]))
 
-    def _reward(self, rewarder: Rewarder, queries: Sequence[Query], keys: Mapping[str, list[str]]) -> dict[str, Floats]:
-        """Fill the missing rewards of one rewarder; candidate → its rewards."""
-        identity, started = rewarder.identity(), time.monotonic()
-        found: dict[str, Floats] = {}
+    def _fill_rewards(
+        self, rewarder: Rewarder, queries: Sequence[Query], keys: Mapping[str, list[str]]
+    ) -> dict[str, Floats]:
+        """Compute the missing rewards of one rewarder; candidate → its rewards in the order of its keys."""
+        identity, start_time = rewarder.identity(), time.monotonic()
+        rewards: dict[str, Floats] = {}
         computed = 0
         with progress.progress_bar("rewarding", sum(map(len, keys.values()))) as advance:
-            for name, of_candidate in keys.items():
-                pairs = list(self.answers(queries, name, of_candidate))
+            for name, cell_keys in keys.items():
+                pairs = list(self.stored_responses(queries, name, cell_keys))
                 rows = [i for i, (_, response) in enumerate(pairs) if response.error is None]
-                names = reward_keys(identity, *_unzipped([pairs[i] for i in rows]))
-                values = self.cells.rewards_of(names)
-                missing = self._missing(names, values)
-                advance(len(of_candidate) - len(missing), 0.0, 0)
+                names = reward_keys(identity, *_unzip([pairs[i] for i in rows]))
+                values = self.cells.load_rewards(names)
+                missing = self._missing_rewards(names, values)
+                advance(len(cell_keys) - len(missing))
                 for start in range(0, len(missing), REWARD_BATCH):
                     batch = missing[start : start + REWARD_BATCH]
-                    asked, given = _unzipped([pairs[rows[i]] for i in batch])
-                    gave = rewarder.reward(asked, given)
-                    self.cells.keep_rewards([names[i] for i in batch], given, gave, identity)
-                    advance(len(batch), 0.0, int(np.isnan(gave).sum()))
+                    batch_queries, batch_responses = _unzip([pairs[rows[i]] for i in batch])
+                    batch_rewards = rewarder.reward(batch_queries, batch_responses)
+                    self.cells.add_rewards([names[i] for i in batch], batch_responses, batch_rewards, identity)
+                    advance(len(batch), failed=int(np.isnan(batch_rewards).sum()))
                 computed += len(missing)
-                found[name] = np.full(len(of_candidate), np.nan)
-                found[name][rows] = self.cells.rewards_of(names) if missing else values
+                rewards[name] = np.full(len(cell_keys), np.nan)
+                rewards[name][rows] = self.cells.load_rewards(names) if missing else values
         if computed:
-            log.info("%d rewards in %.1f s", computed, time.monotonic() - started)
+            log.info("%d rewards in %.1f s", computed, time.monotonic() - start_time)
             self.cells.rewards.compact()
-        return found
+        return rewards
 
-    def _missing(self, names: Sequence[str], values: Floats) -> list[int]:
-        """The first place of each reward key that has no value and may be tried."""
+    def _missing_rewards(self, names: Sequence[str], values: Floats) -> list[int]:
+        """First position of each reward key that has no value and may still be tried."""
         absent = {names[i]: int(i) for i in np.flatnonzero(np.isnan(values))[::-1]}
-        attempts = self.cells.attempts(list(absent)) if absent else {}
-        return sorted(i for name, i in absent.items() if attempts.get(name, 0) < self.rules.max_attempts)
+        attempts = self.cells.failure_counts(list(absent)) if absent else {}
+        return sorted(i for name, i in absent.items() if attempts.get(name, 0) < self.policy.max_attempts)
 
     def _write(
         self,
@@ -149,9 +174,9 @@ class Collector:
         rewards: Mapping[str, Floats] | None,
         truths: Mapping[str, Floats] | None,
     ) -> None:
-        """One row group per candidate, so that one candidate's texts are in memory; whole or not at all."""
+        """Write the table atomically, one row group per candidate: one candidate's texts are in memory at a time."""
         try:
-            with atomic_path(out) as temporary, pq.ParquetWriter(temporary, RECORDS) as writer:
+            with atomic_path(out) as temporary, pq.ParquetWriter(temporary, TABLE_SCHEMA) as writer:
                 for candidate in self.pool.candidates:
                     name = candidate.name
                     table = self._rows(candidate, queries, keys[name])
@@ -163,36 +188,37 @@ class Collector:
             ) from error
 
     def _rows(self, candidate: Candidate, queries: Sequence[Query], keys: Sequence[str]) -> pa.Table:
-        """A candidate's rows in the order of its keys, whatever it was called when it answered."""
-        cells, samples = self.cells.rows(keys), self.rules.samples
-        asked = [*queries] * samples
+        """Rows of a candidate in the order of its keys, under its present name; rewards are left empty."""
+        cells, samples = self.cells.load_columns(keys), self.policy.samples
+        row_queries = [*queries] * samples
         tokens = zip(cells["input_tokens"].to_pylist(), cells["output_tokens"].to_pylist(), strict=True)
-        # Today's prices; the recorded cost where they are not known.
+        # At the pool's prices; the cached cost where they are not known.
         costs = pa.array([candidate.cost(*counts) for counts in tokens], pa.float64())
-        gave = None if self.rewarder is None else canonical_json(self.rewarder.identity())
+        identity = None if self.rewarder is None else canonical_json(self.rewarder.identity())
         columns = {
-            "query_id": [query.id for query in asked],
-            "query": [query.text for query in asked],
+            "query_id": [query.id for query in row_queries],
+            "query": [query.text for query in row_queries],
             "candidate": [candidate.name] * len(keys),
             "sample": np.repeat(np.arange(samples), len(queries)),
             "response": cells["text"],
             "reward": [None] * len(keys),
             "truth": [None] * len(keys),
-            "reference": [query.reference for query in asked],
-            "tags": [list(query.tags) for query in asked],
+            "reference": [query.reference for query in row_queries],
+            "tags": [list(query.tags) for query in row_queries],
+            **{name: cells[name] for name in RESPONSE_COLUMNS},
             "cost": pc.coalesce(costs, cells["cost"]),
-            "rewarder": [gave] * len(keys),
-            **{name: cells[name] for name in _OF_RESPONSE},
+            "rewarder": [identity] * len(keys),
         }
-        return pa.table({name: columns[name] for name in RECORDS.names}, schema=RECORDS)
+        return pa.table({name: columns[name] for name in TABLE_SCHEMA.names}, schema=TABLE_SCHEMA)
 
 
 def _with_column(table: pa.Table, name: str, values: Floats | None) -> pa.Table:
+    """Fill a column with values, null where NaN; None leaves the table as it is."""
     if values is None:
         return table
-    place = RECORDS.get_field_index(name)
-    return table.set_column(place, RECORDS.field(name), pa.array(values, mask=np.isnan(values)))
+    i = TABLE_SCHEMA.get_field_index(name)
+    return table.set_column(i, TABLE_SCHEMA.field(name), pa.array(values, mask=np.isnan(values)))
 
 
-def _unzipped(pairs: Sequence[tuple[Query, Response]]) -> tuple[list[Query], list[Response]]:
+def _unzip(pairs: Sequence[tuple[Query, Response]]) -> tuple[list[Query], list[Response]]:
     return [query for query, _ in pairs], [response for _, response in pairs]

@@ -1,13 +1,15 @@
-"""Give an export what reaches a target, a price weight or a cascade's thresholds: chosen on validation queries, checked
-on test queries."""
+"""Calibrate an export: choose a price weight or thresholds on validation queries, and check them on test queries."""
 
-from collections.abc import Mapping
+import json
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zooter.commands import config
 from zooter.data import response_table
 from zooter.data.arrow_io import data_files
 from zooter.data.files import sha256
@@ -24,21 +26,22 @@ from zooter.selector.routing.price_target import (
     CalibrationTarget,
     PriceTradeoff,
     best_single_rewards,
-    choose,
-    figures,
-    hashes,
+    choose_setting,
+    source_hashes,
+    target_metrics,
 )
 
-SHARES = tuple((np.arange(100, -1, -1) / 100).tolist())  # of a tier's queries that go on, the dearest first
+SHARES = tuple((np.arange(100, -1, -1) / 100).tolist())  # of a tier's queries that are escalated, the dearest first
 
 
 @dataclass(frozen=True)
 class CalibrateSettings:
-    """What is calibrated, on what, for what.
+    """Which export to calibrate, on which table, for which target.
 
     Attributes:
         export: a trained router's folder; it is changed, whole or not at all.
         records: the table that the router was trained on.
+        target: what to reach.
         selector: the cascade whose thresholds are chosen; None chooses the router's price weight.
         pool: its candidates' prices per token, where the table has no costs; or
         call_prices: candidate → US dollars of every call.
@@ -61,17 +64,30 @@ class CalibrateSettings:
             )  # fmt: skip
 
 
+def main(values: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Calibrate with settings from conf/calibrate.yaml, and print what was chosen.
+
+    Args:
+        values: the settings, as plain Python types.
+        overrides: those that were changed on the command line.
+    """
+    sys.stdout.write(json.dumps(run(config.build(values)), indent=2) + "\n")
+
+
 def run(settings: CalibrateSettings) -> dict[str, Any]:
-    """Choose and save; what is saved.
+    """Choose what reaches the target, and save it in the export.
+
+    Returns:
+        What was saved: the choice, and its figures on validation and test queries; JSON.
 
     Raises:
         ExportError: the export is incomplete, or was trained on another table.
         ConfigError: nothing reaches the target.
         RecordsError: the table lacks margins.
     """
-    about = manifest.verify(settings.export)
-    ours = sorted(sha256(file) for file in data_files(settings.records))
-    if hashes(about)["data"] != ours:
+    export_facts = manifest.verify(settings.export)
+    table_hashes = sorted(sha256(file) for file in data_files(settings.records))
+    if source_hashes(export_facts)["data"] != table_hashes:
         raise ExportError(
             expected=f"the table that {settings.export} was trained on, whose validation queries it has not learned",
             found=f"another one in {settings.records}",
@@ -83,32 +99,38 @@ def run(settings: CalibrateSettings) -> dict[str, Any]:
     if settings.selector is None:
         name, chosen = (
             manifest.CALIBRATION,
-            calibrate_price_weight(TorchRouter.load(settings.export), settings.target, validation, test),
+            calibrate_price_weight(TorchRouter.from_export(settings.export), settings.target, validation, test),
         )
     else:
         name, chosen = (
             manifest.MARGIN,
             calibrate_cascade(settings.selector, settings.target, training, validation, test),
         )
-    kept_too = meets_target(settings.target, chosen["held_out"])
-    found = chosen | {
-        "target": asdict(settings.target), "for": hashes(about), "held_out": chosen["held_out"] | {"kept": kept_too}
-    }  # fmt: skip
-    onnx_export.update_export(settings.export, lambda draft, facts: manifest.write_json(draft / name, found))
-    return found
+    meets_held_out = meets_target(settings.target, chosen["held_out"])
+    calibration = chosen | {
+        "target": asdict(settings.target),
+        "for": source_hashes(export_facts),
+        "held_out": chosen["held_out"] | {"kept": meets_held_out},
+    }
+    onnx_export.update_export(settings.export, lambda draft, facts: manifest.write_json(draft / name, calibration))
+    return calibration
 
 
 def calibrate_price_weight(
     router: TorchRouter, target: CalibrationTarget, validation: ResponseTable, test: ResponseTable
 ) -> dict[str, Any]:
-    """A router's price weight for a target."""
-    on_validation, level = PriceTradeoff.of(router.route(validation.texts), validation), target.level
+    """Choose a router's price weight for a target on validation queries.
+
+    Returns:
+        The weight, the prices, and the figures on both tables; JSON.
+    """
+    on_validation, level = PriceTradeoff.from_router_output(router.route(validation.texts), validation), target.level
     weight = on_validation.choose(target)
     return {
         "price_weight": weight,
         "prices": dict(validation.prices),
-        "chosen_on": on_validation.figures(weight, level),
-        "held_out": PriceTradeoff.of(router.route(test.texts), test).figures(weight, level),
+        "chosen_on": on_validation.target_metrics(weight, level),
+        "held_out": PriceTradeoff.from_router_output(router.route(test.texts), test).target_metrics(weight, level),
     }
 
 
@@ -119,18 +141,22 @@ def calibrate_cascade(
     validation: ResponseTable,
     test: ResponseTable,
 ) -> dict[str, Any]:
-    """A cascade's thresholds for a target, by the share of a tier's validation queries that go on."""
-    fitted = replace(selector, threshold=replace(selector.threshold, running=False)).fit(training, validation)
-    share = choose(
+    """Choose a cascade's thresholds for a target by the share of a tier's validation queries that are escalated.
+
+    Returns:
+        The thresholds, the prices, and the figures on both tables; JSON.
+    """
+    fitted = replace(selector, threshold=replace(selector.threshold, online_threshold=False)).fit(training, validation)
+    share = choose_setting(
         target,
         SHARES,
-        lambda one, level: evaluate_cascade(fitted.with_fixed_threshold(validation, one), validation, level),
+        lambda rate, level: evaluate_cascade(fitted.with_fixed_thresholds(validation, rate), validation, level),
     )
-    final = fitted.with_fixed_threshold(validation, share)
+    final = fitted.with_fixed_thresholds(validation, share)
     return {
         "order": list(final.order),
         "signal": final.signal,
-        "distinct": final.distinct,
+        "distinct": final.merge_token_variants,
         # JSON has no infinity; no margin is as large as the largest number.
         "thresholds": np.nan_to_num(final.threshold.fixed or ()).tolist(),
         "share": share,
@@ -141,7 +167,7 @@ def calibrate_cascade(
 
 
 def evaluate_cascade(selector: MarginSelector, rows: ResponseTable, level: float) -> dict[str, float]:
-    """`figures` of a cascade with fixed thresholds on recorded rows, whose dearest candidate is its last.
+    """Measure a cascade with fixed thresholds on recorded rows; its last candidate counts as the dearest.
 
     Raises:
         RecordsError: rows lack margins.
@@ -153,20 +179,20 @@ def evaluate_cascade(selector: MarginSelector, rows: ResponseTable, level: float
             expected="the costs of all candidates of the cascade", found=f"none of {unpriced}",
             do="record `cost`, or give the pool prices, or call_prices={…}",
         )  # fmt: skip
-    decided = Replay(rows).run(selector)
-    ours = np.full(len(decided), np.nan)
-    for i, (one, of) in enumerate(zip(decided, rows.cells, strict=True)):
-        response = one.selection.response
+    selected = Replay(rows).run(selector)
+    rewards = np.full(len(selected), np.nan)
+    for i, (recorded, cells) in enumerate(zip(selected, rows.cells, strict=True)):
+        response = recorded.selection.response
         if response is not None:
-            ours[i] = next(cell.reward for cell in of[response.candidate] if cell.response is response)
-    prices = np.array([one.ledger.cost for one in decided])
-    last = np.array([selector.order[-1] in one.ledger.calls for one in decided])
-    return figures(ours, best_single_rewards(rows.rewards().values), prices, last, level)
+            rewards[i] = next(cell.reward for cell in cells[response.candidate] if cell.response is response)
+    prices = np.array([recorded.ledger.cost for recorded in selected])
+    last = np.array([selector.order[-1] in recorded.ledger.calls for recorded in selected])
+    return target_metrics(rewards, best_single_rewards(rows.rewards().values), prices, last, level)
 
 
-def meets_target(target: CalibrationTarget, found: dict[str, float]) -> bool:
-    """Whether figures of other rows keep to the target too."""
-    for name, most in (("mean_price", target.mean_price), ("dearest_share", target.share)):
-        if most is not None:
-            return found[name] <= most
-    return target.no_worse_by is not None and found["worse_by_at_most"] <= target.no_worse_by
+def meets_target(target: CalibrationTarget, measured: dict[str, float]) -> bool:
+    """Tell whether figures measured on other rows meet the target."""
+    for name, limit in (("mean_price", target.mean_price), ("dearest_share", target.share)):
+        if limit is not None:
+            return measured[name] <= limit
+    return target.no_worse_by is not None and measured["worse_by_at_most"] <= target.no_worse_by

@@ -1,4 +1,4 @@
-"""The `zooter` command: what people do with an export once it is there."""
+"""Command line: `zooter serve`, `zooter inspect`."""
 
 import argparse
 import sys
@@ -13,14 +13,21 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; 2 when an expected error was shown, else 0."""
+    """Run a subcommand.
+
+    Args:
+        arguments: the command line without the program's name; None takes that of the process.
+
+    Returns:
+        2 when an expected error was shown, else 0.
+    """
     parser = argparse.ArgumentParser(prog="zooter", description="Use a router that was trained by zooter.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_inspect(commands)
-    told = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        told.run(told)
+        options.run(options)
     except ZooterError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 2
@@ -39,23 +46,23 @@ def _add_serve(commands: Any) -> None:
     serve.set_defaults(run=_serve)
 
 
-def _serve(told: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace) -> None:
     from zooter.serve import server
 
-    server.run(settings(told), server.load)
+    server.run(serve_settings(options), server.load_router)
 
 
-def settings(told: argparse.Namespace) -> "ServeSettings":
-    """The server's settings: those of `--config`, and the other options before them.
+def serve_settings(options: argparse.Namespace) -> "ServeSettings":
+    """Read the server's settings: those of `--config`, overridden by the other options.
 
     Raises:
         ConfigError: the file cannot be read, or a setting cannot be used.
     """
     from zooter.commands import config
 
-    values: dict[str, Any] = _read(told.config) if told.config else {}
-    given = {name: getattr(told, name) for name in ("export", "pool_file", "host", "port")}
-    values |= {name: value for name, value in given.items() if value is not None}
+    values: dict[str, Any] = _read_yaml(options.config) if options.config else {}
+    overrides = {name: getattr(options, name) for name in ("export", "pool_file", "host", "port")}
+    values |= {name: value for name, value in overrides.items() if value is not None}
     return config.build({config.TARGET: "zooter.serve.settings.ServeSettings", **values})
 
 
@@ -65,22 +72,22 @@ def _add_inspect(commands: Any) -> None:
     inspect.set_defaults(run=_inspect)
 
 
-def _inspect(told: argparse.Namespace) -> None:
+def _inspect(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from zooter.router.inspect import inspection
+    from zooter.router.inspect import describe
 
-    Console().print(inspection(told.export))
+    Console().print(describe(options.export))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(expected=f"a YAML file at {path}", found=str(error), do="check it") from error
-    if not isinstance(found, dict):
-        raise ConfigError(expected=f"settings in {path}", found=type(found).__name__, do="write `port: 8080`, …")
+    if not isinstance(values, dict):
+        raise ConfigError(expected=f"settings in {path}", found=type(values).__name__, do="write `port: 8080`, …")
     # A copy of conf/serve.yaml is such a file, with its keys for Hydra.
-    return {str(key): value for key, value in found.items() if key not in ("_target_", "hydra")}
+    return {str(key): value for key, value in values.items() if key not in ("_target_", "hydra")}

@@ -1,7 +1,7 @@
-"""What the entry points share: plain settings → components, and errors for people instead of tracebacks.
+"""Turn plain settings into components, and show expected errors as one message.
 
 A component's YAML node names its class under `_target_`; its other keys are the class's fields. Hydra composes the
-settings and stays outside: here they are plain dictionaries.
+settings in the entry points; here they are plain dictionaries, so that the server needs no Hydra.
 """
 
 import importlib
@@ -9,25 +9,30 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zooter.commands.overrides import RENAMED_KEYS
 from zooter.errors import ConfigError, ZooterError
 
 TARGET, PARTIAL = "_target_", "_partial_"
-TRUSTED = ("zooter.", "pytorch_lightning.")
-BESIDE = ("random", "knn")  # selectors that every comparison has
+TRUSTED_PACKAGES = ("zooter.", "pytorch_lightning.")
 
-_failures: list[str] = []
+_shown_errors: list[str] = []
 
 
 def build(node: Any, path: str = "") -> Any:
-    """The component that a node describes; nodes inside it first. A node without `_target_` stays as it is.
+    """Build the component that a node describes, nodes inside it first; leave a node without `_target_` as it is.
 
-    With `_partial_: true` the component is called later, with more arguments.
+    With `_partial_: true` the result is a callable that takes more arguments.
+
+    Args:
+        node: settings of plain Python types.
+        path: the node's key in the settings, for error messages.
 
     Raises:
         ConfigError: the class does not exist or is outside zooter and Lightning, a key is not one of its fields, a
@@ -40,48 +45,75 @@ def build(node: Any, path: str = "") -> Any:
     values = {key: build(value, f"{path}.{key}" if path else str(key)) for key, value in node.items()}
     if TARGET not in values:
         return values
-    later = values.pop(PARTIAL, False)
-    make = locate(values.pop(TARGET), path)
-    values = bind(make, values, path, partially=later)
-    return partial(make, **values) if later else make(**values)
+    is_partial = values.pop(PARTIAL, False)
+    component = locate(values.pop(TARGET), path)
+    values = bind(component, values, path, is_partial)
+    return partial(component, **values) if is_partial else component(**values)
 
 
 def locate(target: str, path: str) -> Any:
-    """The class or function that a `_target_` names."""
+    """Import the class or function that a `_target_` names.
+
+    Raises:
+        ConfigError: it is outside the trusted packages, or does not exist.
+    """
     module, _, name = str(target).rpartition(".")
-    if not str(target).startswith(TRUSTED):
+    if not str(target).startswith(TRUSTED_PACKAGES):
         raise ConfigError(
-            expected=f"{path}.{TARGET} inside {TRUSTED}", found=str(target), do="choose an option of zooter"
+            expected=f"{path}.{TARGET} inside {TRUSTED_PACKAGES}", found=str(target), do="choose an option of zooter"
         )
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        component = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
         raise ConfigError(
             expected=f"{target} to be importable, for {path}", found=str(error), do="install what it needs"
         ) from error
-    if not callable(found):
+    if not callable(component):
         raise ConfigError(expected=f"{path}.{TARGET} to exist", found=target, do="correct the name")
-    return found
+    return component
 
 
-def bind(make: Any, values: dict[str, Any], path: str, partially: bool = False) -> dict[str, Any]:
-    """The values, checked against the signature of `make` and its annotations; texts become paths where wanted."""
-    parameters = inspect.signature(make).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    unknown = [key for key in values if key not in parameters and not open_ended]
+def bind(component: Any, values: dict[str, Any], path: str, is_partial: bool = False) -> dict[str, Any]:
+    """Check values against the signature and the annotations of a component; texts become paths where wanted.
+
+    Args:
+        component: a class or function.
+        values: keyword arguments for it.
+        path: its key in the settings, for error messages.
+        is_partial: whether parameters may lack a value.
+
+    Raises:
+        ConfigError: a key is unknown or was renamed, a value is missing or not of the parameter's type.
+    """
+    parameters = inspect.signature(component).parameters
+    takes_any_key = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [key for key in values if key not in parameters and not takes_any_key]
     if unknown:
-        raise ConfigError(
-            expected=f"keys of {path or 'the settings'} among {sorted(parameters)}",
-            found=f"{unknown}",
-            do="correct or remove them",
-        )
-    lacking = [
+        _refuse_unknown(component, unknown, sorted(parameters), path)
+    missing = [
         n for n, p in parameters.items() if p.default is p.empty and n not in values and p.kind is not p.VAR_KEYWORD
     ]
-    if lacking and not partially:
-        raise ConfigError(expected=f"values for {lacking} of {path}", found="none", do="set them")
-    hints = typing.get_type_hints(make) if str(make.__module__).startswith("zooter") else {}
+    if missing and not is_partial:
+        raise ConfigError(expected=f"values for {missing} of {path}", found="none", do="set them")
+    hints = typing.get_type_hints(component) if str(component.__module__).startswith("zooter") else {}
     return {key: _convert(value, hints.get(key), f"{path}.{key}" if path else key) for key, value in values.items()}
+
+
+def _refuse_unknown(component: Any, unknown: list[str], names: list[str], path: str) -> None:
+    renamed = RENAMED_KEYS.get(getattr(component, "__name__", ""), {})
+    for key in unknown:
+        if key in renamed:
+            raise ConfigError(
+                expected=f"{path}.{renamed[key]}" if path else renamed[key],
+                found=f"{key}, its old name",
+                do=f"write {renamed[key]}",
+            )
+    close = [match for key in unknown for match in get_close_matches(key, names, 1)]
+    raise ConfigError(
+        expected=f"keys of {path or 'the settings'} among {names}",
+        found=f"{unknown}",
+        do=f"correct or remove them; did you mean {close[0]}?" if close else "correct or remove them",
+    )
 
 
 def _convert(value: Any, hint: Any, path: str) -> Any:
@@ -101,38 +133,6 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     return value
 
 
-def selectors(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Arguments for Hydra in which `selectors=[routed,margin]` chooses a file of `folder` for each name.
-
-    `random` and `knn` always stand beside those that are asked for.
-
-    Raises:
-        ConfigError: there is no such file.
-    """
-    known = sorted(path.stem for path in folder.glob("[!_]*.yaml"))
-    rest, names = [], []
-    for argument in arguments:
-        if argument.startswith("selectors="):
-            names += [name.strip() for name in argument.removeprefix("selectors=").strip("[]").split(",")]
-        else:
-            rest.append(argument)
-    names = list(dict.fromkeys([*filter(None, names), *(name for name in BESIDE if name in known)]))
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigError(expected=f"selectors among {known}", found=f"{unknown}", do="correct selectors=[…]")
-    return [*rest, *(f"+selector@selectors.{name}={name}" for name in names)]
-
-
-def refuse_missing(keys: Collection[str]) -> None:
-    """Refuse settings in which the values of these keys were left open.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    if keys:
-        raise ConfigError(expected=f"a value for {min(keys)}", found="none", do=f"add {min(keys)}=… to the command")
-
-
 @contextmanager
 def errors_for_people() -> Iterator[None]:
     """Show an expected error as one message and remember it, so that the other jobs of a sweep still run."""
@@ -141,7 +141,7 @@ def errors_for_people() -> Iterator[None]:
     try:
         yield
     except ZooterError as error:
-        _failures.append(str(error))
+        _shown_errors.append(str(error))
         Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]:", end=" ")
         Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
@@ -151,4 +151,4 @@ def errors_for_people() -> Iterator[None]:
 
 def exit_code() -> int:
     """2 when an expected error was shown, else 0."""
-    return 2 if _failures else 0
+    return 2 if _shown_errors else 0

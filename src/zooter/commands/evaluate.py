@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from zooter.collect.reader.protocol import Reader
 from zooter.collect.respond import FillPolicy
 from zooter.collect.responder.protocol import Responder
 from zooter.collect.rewarder.protocol import Rewarder
 from zooter.collect.run import Collector
+from zooter.commands import config
 from zooter.data import response_table
 from zooter.data.arrow_io import data_files
 from zooter.data.cache import ResponseCache
@@ -28,7 +30,7 @@ from zooter.evaluation import harness, selector_metrics, selector_report, select
 from zooter.evaluation.live import LiveEvaluator
 from zooter.evaluation.replay import Replay
 from zooter.evaluation.selector_results import SelectorResults
-from zooter.metrics.per_tag import by_tag
+from zooter.metrics.per_tag import per_tag_report
 from zooter.selector.baseline.oracle import OracleSelector
 from zooter.selector.baseline.single import SingleSelector
 from zooter.selector.protocol import RecordedSelection, Selector
@@ -41,11 +43,11 @@ SINGLE, ORACLE, AGAINST = "best_single", "oracle", "self_consistency"
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """What is compared on what.
+    """Which selectors to compare on what.
 
     Attributes:
         run_dir: gets the report, the plots and every decision.
-        selectors: name → selector. The best single candidate and the oracle always stand beside them.
+        selectors: name → selector; the best single candidate and the oracle are always compared too.
         records: the recorded table; or
         reader, pool, responder, rewarder, truth, cells: live candidates, as in training. `pool` also gives candidates
             of a table their order and prices.
@@ -81,11 +83,31 @@ class EvaluateSettings:
             )
 
 
-def run(settings: EvaluateSettings, told: Mapping[str, Any]) -> dict[str, Any]:
-    """The report, which is also written into the run folder, with plots and decisions.
+def main(values: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Compare selectors with settings from conf/evaluate.yaml, and print the report.
 
     Args:
-        told: the settings as they were given; JSON.
+        values: the settings, as plain Python types.
+        overrides: those that were changed on the command line.
+    """
+    settings = config.build(values)
+    report = run(settings, {**values, "overrides": list(overrides)})
+    console = Console()
+    console.print(selector_report.table(report))
+    for sentence in selector_report.describe_selectors(report):
+        console.print(sentence, markup=False)
+    console.print(f"report, plots and decisions: {settings.run_dir}", soft_wrap=True)
+
+
+def run(settings: EvaluateSettings, written_settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare selectors; write the report, plots and every decision into the run folder.
+
+    Args:
+        settings: what is compared on what.
+        written_settings: the settings as they were written, for the report; JSON.
+
+    Returns:
+        The report.
 
     Raises:
         ZooterError: the table lacks what a selector needs, or candidates cannot be asked; nothing is written then.
@@ -97,97 +119,101 @@ def run(settings: EvaluateSettings, told: Mapping[str, Any]) -> dict[str, Any]:
     )
     part = settings.split.parts(table.texts)[0]
     training, validation, test = (table.take(rows) for rows in (part.train, part.val, part.test))
-    notes = harness.table_notes(test, lost, dropped)
-    notes += harness.refuse_leaks(settings.selectors, settings.split)
+    notes = harness.describe_missing(test, lost, dropped)
+    notes += harness.check_leakage(settings.selectors, settings.split)
     for note in notes:
         log.warning("%s", note)
     live = settings.reader is not None
     selectors = _fitted(settings, training, validation, test)
-    replay = Replay(test)  # one for all: what an estimator says of a query it says once
+    replay = Replay(test)  # shared, so that each estimator runs once per query
     if not live:
         runs = {name: harness.run_selector(replay, selector) for name, selector in selectors.items()}
     else:
         runs = asyncio.run(_live(settings, selectors, replay))
-    decided = {name: of for name, (of, _) in runs.items()}
-    accounts = {
-        name: selector_results.selector_results(of, quality, test.pool.names) for name, (of, quality) in runs.items()
+    selections = {name: selected for name, (selected, _) in runs.items()}
+    results = {
+        name: selector_results.collect_results(selected, quality, test.pool.names)
+        for name, (selected, quality) in runs.items()
     }
-    found = _numbers(settings.curves, selectors, replay, validation, accounts)
-    found |= {
+    report = _measure(settings.curves, selectors, replay, validation, results)
+    report |= {
         "queries": len(test.queries),
         "trained_on": len(training.queries),
-        "best_single": found["strong"],
+        "best_single": report["strong"],
         "notes": notes,
         "data": {"path": str(path), "sha256": {file.name: sha256(file) for file in data_files(path)}},
-        "settings": dict(told),
+        "settings": dict(written_settings),
         "seconds": time.perf_counter() - started,
     }
-    selector_results.write(settings.run_dir / "decisions.parquet", decided, accounts)
-    selector_report.write(found, settings.run_dir)
-    return found
+    selector_results.write_decisions(settings.run_dir / "decisions.parquet", selections, results)
+    selector_report.write(report, settings.run_dir)
+    return report
 
 
 def _record(settings: EvaluateSettings) -> Path:
-    """Ask all candidates for as many samples as any selector needs; all that is asked is kept."""
+    """Record as many samples of every candidate as any selector needs."""
     if settings.reader is None or settings.pool is None or settings.responder is None or settings.rewarder is None:
         raise ConfigError(
             expected="a pool, a responder and a rewarder beside the reader", found="not all of them",
             do="choose them: reader=file queries=FILE pool=… responder=… rewarder=…",
         )  # fmt: skip
-    most = max([settings.cells.samples, *(selector.needs.samples for selector in settings.selectors.values())])
+    samples = max([settings.cells.samples, *(selector.needs.samples for selector in settings.selectors.values())])
     path = settings.run_dir / "records.parquet"
     Collector(
         settings.reader, settings.pool, settings.responder, settings.cache_dir, settings.rewarder, settings.truth,
-        replace(settings.cells, samples=most), settings.split,
-    ).run(path)  # fmt: skip
+        replace(settings.cells, samples=samples), settings.split,
+    ).collect(path)  # fmt: skip
     return path
 
 
 def _fitted(
     settings: EvaluateSettings, training: ResponseTable, validation: ResponseTable, test: ResponseTable
 ) -> dict[str, Selector]:
-    """The best single candidate, the oracle, and all selectors, fitted; refuses what the records lack before that."""
-    # Messages of a selector's own are no record's to have.
-    asking = {name for name, of in settings.selectors.items() if settings.reader is not None and of.needs.live}
-    recorded_for = {name: of for name, of in settings.selectors.items() if name not in asking}
-    harness.refuse_lacks(recorded_for, (training, validation, test))
+    """Fit all selectors, the best single candidate and the oracle; refuse first what the table lacks."""
+    # A table never holds the answers to messages that a selector writes itself.
+    live = {
+        name for name, selector in settings.selectors.items() if settings.reader is not None and selector.needs.live
+    }
+    replayed = {name: selector for name, selector in settings.selectors.items() if name not in live}
+    harness.check_needs(replayed, (training, validation, test))
     qualities = training.qualities()
     best = qualities.candidates[int(np.nanargmax(qualities.column_means()))]
     selectors: dict[str, Selector] = {SINGLE: SingleSelector(best), ORACLE: OracleSelector()}
     for name, selector in share_encoders(settings.selectors).items():
         log.info("fitting %s", name)
         selectors[name] = harness.fit_selector(selector, training, validation, settings.cache_dir)
-    # Which candidates it asks, a selector may have learned only now.
-    harness.refuse_lacks({name: of for name, of in selectors.items() if name not in asking}, (test,))
+    # Some selectors choose their candidates when they are fitted.
+    harness.check_needs({name: selector for name, selector in selectors.items() if name not in live}, (test,))
     return selectors
 
 
 async def _live(
     settings: EvaluateSettings, selectors: Mapping[str, Selector], replay: Replay
 ) -> dict[str, tuple[list[RecordedSelection], Floats]]:
-    """Decisions and qualities of selectors that ask for themselves; what is kept from before is not paid again."""
+    """Run selectors on live candidates; cached responses are not asked for again."""
     assert settings.pool is not None
     assert settings.responder is not None
     cells = ResponseCache(settings.cache_dir)
-    flight = LiveEvaluator(
+    evaluator = LiveEvaluator(
         settings.pool, settings.responder, settings.rewarder, settings.truth, cells, settings.in_flight,
-        replay.recorded.prices,
+        replay.table.prices,
     )  # fmt: skip
-    test, found = replay.recorded, {}
+    test, runs = replay.table, {}
     for name, selector in selectors.items():
         if name in (SINGLE, ORACLE):
-            found[name] = harness.run_selector(replay, selector)
+            runs[name] = harness.run_selector(replay, selector)
         else:
             log.info("asking for %s", name)
-            decided = await flight.run(selector, test.queries)
-            found[name] = decided, _qualities(settings, test, [one.selection.response for one in decided])
-    return found
+            selected = await evaluator.run(selector, test.queries)
+            responses = [recorded.selection.response for recorded in selected]
+            runs[name] = selected, _qualities(settings, test, responses)
+    return runs
 
 
 def _qualities(settings: EvaluateSettings, test: ResponseTable, responses: Sequence[Response | None]) -> Floats:
-    """(n,) as recorded; what was written to other messages than the query is judged by the truth, or the rewarder."""
+    """Look up the recorded qualities (n,); responses to other messages than the query are rewarded now."""
     values = np.zeros(len(responses))
-    aside: list[tuple[int, Query, Response]] = []
+    unrecorded: list[tuple[int, Query, Response]] = []
     for i, response in enumerate(responses):
         if response is not None:
             cells = test.cells[i].get(response.candidate, ())
@@ -195,53 +221,53 @@ def _qualities(settings: EvaluateSettings, test: ResponseTable, responses: Seque
                 (c for c in cells if c.response.sample == response.sample and c.response.text == response.text), None
             )
             if match is None:
-                aside.append((i, test.queries[i], response))
+                unrecorded.append((i, test.queries[i], response))
             else:
                 values[i] = match.quality
-    if aside:
+    if unrecorded:
         judge = settings.truth or settings.rewarder
         assert judge is not None
-        rows, queries, given = zip(*aside, strict=True)
-        values[list(rows)] = np.nan_to_num(judge.reward(list(queries), list(given)))
+        rows, queries, answers = zip(*unrecorded, strict=True)
+        values[list(rows)] = np.nan_to_num(judge.reward(list(queries), list(answers)))
     return values
 
 
-def _numbers(
+def _measure(
     curves: bool,
     selectors: Mapping[str, Selector],
     replay: Replay,
     validation: ResponseTable,
-    accounts: Mapping[str, SelectorResults],
+    results: Mapping[str, SelectorResults],
 ) -> dict[str, Any]:
-    """Every number of the report that is measured."""
-    test, single = replay.recorded, selectors[SINGLE]
+    """Compute every measured number of the report."""
+    test, single = replay.table, selectors[SINGLE]
     assert isinstance(single, SingleSelector)
     best = str(single.candidate)
-    rewards, tags = test.qualities(), Tags.of([query.tags for query in test.queries])
+    rewards, tags = test.qualities(), Tags.from_rows([query.tags for query in test.queries])
     costs = {name: test.prices[name] for name in test.pool.names}
     weak = min(costs, key=lambda name: costs[name])
-    if np.isnan(list(costs.values())).any():  # who is cheap is not known
+    if np.isnan(list(costs.values())).any():  # without costs, the worst candidate is taken for the cheap one
         weak = rewards.candidates[int(np.nanargmin(rewards.column_means()))]
-    found: dict[str, Any] = {
-        "selectors": selector_metrics.selector_summaries(accounts, rewards, tags, SINGLE, ORACLE),
-        "differences": selector_metrics.differences(accounts),
-        "savings": selector_metrics.sample_savings(accounts, AGAINST) if AGAINST in accounts else None,
-        "tags": by_tag({name: one.quality for name, one in accounts.items()}, rewards, tags)["tags"],
-        "candidates": selector_metrics.candidates(rewards, costs),
-        "agreement": selector_metrics.consistency_accuracy(test),
+    numbers: dict[str, Any] = {
+        "selectors": selector_metrics.summarise_selectors(results, rewards, tags, SINGLE, ORACLE),
+        "differences": selector_metrics.paired_differences(results),
+        "savings": selector_metrics.sample_savings(results, AGAINST) if AGAINST in results else None,
+        "tags": per_tag_report({name: result.quality for name, result in results.items()}, rewards, tags)["tags"],
+        "candidates": selector_metrics.summarise_candidates(rewards, costs),
+        "agreement": selector_metrics.summarise_consistency(test),
         "curves": {},
         "weak": weak,
         "strong": best,
     }
     if not curves:
-        return found
+        return numbers
     ends = float(min(costs.values())), float(max(costs.values()))
-    singles = harness.run_selector(replay, SingleSelector(weak))[1], accounts[SINGLE].quality
+    singles = harness.run_selector(replay, SingleSelector(weak))[1], results[SINGLE].quality
     for name, selector in selectors.items():
         if selector.needs.live:
             continue
         log.info("curve of %s", name)
         curve = harness.operating_curve(replay, selector, validation, best)
         if curve is not None:
-            found["curves"][name] = selector_metrics.summarise_curve(curve, singles, *ends)
-    return found
+            numbers["curves"][name] = selector_metrics.summarise_curve(curve, singles, *ends)
+    return numbers

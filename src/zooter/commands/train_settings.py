@@ -1,4 +1,4 @@
-"""Everything that a run depends on, and the recorded table that it starts from: given, or made by asking candidates."""
+"""The settings of a training run, and the recorded table that it starts from: given, or made by asking candidates."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ class TrainSettings:
         prices: candidate → US dollars per million tokens.
         queries: of reader=file; here so that `queries=FILE` is all that has to be typed.
         until: the stage to stop after; None goes on to the end.
-        plan: only say what a live run would compute.
+        plan: only print what asking candidates would compute and cost.
         ckpt_path: a `last.ckpt` of an interrupted run of the same settings; not with folds.
     """
 
@@ -96,7 +96,7 @@ class TrainSettings:
 
 
 def collector(settings: TrainSettings) -> Collector:
-    """The live run that the settings describe.
+    """Build the collector that asks and rewards candidates as the settings say.
 
     Raises:
         ConfigError: a part of it is not chosen.
@@ -118,7 +118,10 @@ def collector(settings: TrainSettings) -> Collector:
 
 
 def with_recorded_table(settings: TrainSettings) -> TrainSettings:
-    """Settings with a recorded table: as they are, or after a live run has made one in the run folder.
+    """Make sure that the settings have a recorded table, by asking candidates where they name a reader.
+
+    Returns:
+        The settings as they are, or with the table that was written into the run folder.
 
     Raises:
         ConfigError: neither a table nor a reader is given, or both are.
@@ -131,9 +134,9 @@ def with_recorded_table(settings: TrainSettings) -> TrainSettings:
         )
     if settings.records is not None:
         return settings
-    asking = collector(settings)
+    live = collector(settings)
     table = settings.run_dir / "records.parquet"
-    asking.run(table, settings.until)
+    live.collect(table, settings.until)
     log.info("recorded table: %s", table)
-    prices = {c.name: p for c in asking.pool.candidates if (p := c.mean_price()) is not None}
+    prices = {c.name: p for c in live.pool.candidates if (p := c.mean_price()) is not None}
     return replace(settings, records=table, reader=None, prices={**prices, **(settings.prices or {})})

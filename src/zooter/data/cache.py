@@ -1,8 +1,8 @@
-"""Responses and rewards as cells: their content keys, and the stores they are kept in under the cache folder.
+"""Cache of responses and rewards: content keys, and the stores under the cache folder.
 
-A response's key is made of the query's text, the sample number and all that can change what the candidate says; a
-reward's of the query, the response and all that can change what the rewarder says. Names, prices and addresses are in
-neither, so that none of them makes anything be asked again.
+A response's key covers the query's text, the sample number and every setting that can change what the candidate writes.
+A reward's key covers the query, the response and every setting that can change the rewarder's result. Candidate names,
+prices and addresses are in neither, so changing one of them repeats no call.
 """
 
 import hashlib
@@ -17,16 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zooter.data.schema import FIRST_TOKENS, first_tokens
+from zooter.data.schema import FIRST_TOKENS, parse_first_tokens
 from zooter.data.store import KEY, Store
 from zooter.data.types import Floats, Query, Response
 
-_KEY = (KEY, pa.string())
-_WHO = [("query_id", pa.large_string()), ("candidate", pa.string()), ("sample", pa.int64())]
+_KEY_COLUMN = (KEY, pa.string())
+_SAMPLE_COLUMNS = [("query_id", pa.large_string()), ("candidate", pa.string()), ("sample", pa.int64())]
 RESPONSES = pa.schema(
     [
-        _KEY,
-        *_WHO,
+        _KEY_COLUMN,
+        *_SAMPLE_COLUMNS,
         ("text", pa.large_string()),
         ("finish_reason", pa.string()),
         ("margin", pa.float64()),
@@ -38,34 +38,67 @@ RESPONSES = pa.schema(
         ("identity", pa.string()),
     ]
 )
-FAILURES = pa.schema([_KEY, *_WHO, ("reason", pa.large_string()), ("identity", pa.string()), ("at", pa.float64())])
-REWARDS = pa.schema([_KEY, ("reward", pa.float64()), ("identity", pa.string())])
+FAILURES = pa.schema(
+    [
+        _KEY_COLUMN,
+        *_SAMPLE_COLUMNS,
+        ("reason", pa.large_string()),
+        ("identity", pa.string()),
+        ("at", pa.float64()),
+    ]
+)
+REWARDS = pa.schema([_KEY_COLUMN, ("reward", pa.float64()), ("identity", pa.string())])
 
 
 def canonical_json(identity: Mapping[str, object]) -> str:
-    """An identity as one text, the same whatever the order of its keys."""
+    """Serialise an identity as JSON with sorted keys, so that equal identities give equal texts."""
     return json.dumps(identity, sort_keys=True, ensure_ascii=False)
 
 
 def content_key(*parts: object) -> str:
-    """32 hex digits of JSON-ready parts."""
+    """Hash JSON-ready values to a content key.
+
+    Args:
+        parts: values that `json.dumps` accepts; their order counts.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def response_keys(identity: Mapping[str, object], queries: Iterable[Query], sample: int) -> list[str]:
-    """The key of each query's response by one candidate in one sample."""
-    start = content_key("response", canonical_json(identity))
-    return [content_key(start, query.text, sample) for query in queries]
+    """Compute the content key of each query's response by one candidate.
+
+    Args:
+        identity: every setting that can change the candidate's responses.
+        queries: n queries.
+        sample: number of the sample, from 0.
+
+    Returns:
+        n keys.
+    """
+    prefix = content_key("response", canonical_json(identity))
+    return [content_key(prefix, query.text, sample) for query in queries]
 
 
 def reward_keys(identity: Mapping[str, object], queries: Sequence[Query], responses: Sequence[Response]) -> list[str]:
-    """The key of each response's reward."""
-    start = content_key("reward", canonical_json(identity))
-    # Tags belong into the key where they choose the method (`VerifyRewarder.by_tag`), and nowhere else.
+    """Compute the content key of each response's reward.
+
+    Args:
+        identity: every setting that can change the rewarder's result.
+        queries: n queries.
+        responses: n responses, to the query at the same position.
+
+    Returns:
+        n keys.
+    """
+    prefix = content_key("reward", canonical_json(identity))
+    # Tags are part of the key only if they choose the method (`VerifyRewarder.by_tag`).
     by_tag = bool(identity.get("by_tag"))
     return [
         content_key(
-            start, query.text, query.reference, response.text, response.finish_reason, *(query.tags if by_tag else ())
+            prefix, query.text, query.reference, response.text, response.finish_reason, *(query.tags if by_tag else ())
         )
         for query, response in zip(queries, responses, strict=True)
     ]
@@ -73,99 +106,126 @@ def reward_keys(identity: Mapping[str, object], queries: Sequence[Query], respon
 
 @dataclass(frozen=True)
 class ResponseCache:
-    """The stores of one cache folder."""
+    """Responses, failed calls and rewards, each in a store of its own.
+
+    Attributes:
+        folder: the cache folder, which holds the three stores.
+    """
 
     folder: Path
 
     @property
     def responses(self) -> Store:
-        """What candidates answered."""
+        """Store of responses, with the columns RESPONSES."""
         return Store(self.folder / "responses")
 
     @property
     def failures(self) -> Store:
-        """Calls that were not answered, one row per attempt."""
+        """Store of failed calls with the columns FAILURES, one row per attempt."""
         return Store(self.folder / "failures")
 
     @property
     def rewards(self) -> Store:
-        """What rewarders said."""
+        """Store of rewards, with the columns REWARDS."""
         return Store(self.folder / "rewards")
 
-    def keep(self, finished: Sequence[tuple[str, Response]], identities: Mapping[str, str]) -> None:
-        """Land responses under their keys; those with an error among the failures.
+    def add_responses(self, finished: Sequence[tuple[str, Response]], identities: Mapping[str, str]) -> None:
+        """Store responses under their keys; those with an error are stored as failures.
 
         Args:
-            identities: candidate → its identity as one text, which is kept beside each cell for people to read.
+            finished: (key, response) pairs.
+            identities: candidate → its identity as canonical JSON, stored for people who inspect the cache.
         """
-        rows = [
-            {**vars(response), KEY: name, "identity": identities[response.candidate]} for name, response in finished
-        ]
-        good = [row for row in rows if row["error"] is None]
-        if good:
-            self.responses.append(pa.Table.from_pylist(good, RESPONSES))
-        bad = [{**row, "reason": row["error"], "at": time.time()} for row in rows if row["error"] is not None]
-        if bad:
-            self.failures.append(pa.Table.from_pylist(bad, FAILURES))
+        rows = [{**vars(response), KEY: key, "identity": identities[response.candidate]} for key, response in finished]
+        successes = [row for row in rows if row["error"] is None]
+        if successes:
+            self.responses.append(pa.Table.from_pylist(successes, RESPONSES))
+        failures = [{**row, "reason": row["error"], "at": time.time()} for row in rows if row["error"] is not None]
+        if failures:
+            self.failures.append(pa.Table.from_pylist(failures, FAILURES))
 
-    def attempts(self, keys: Sequence[str]) -> Counter[str]:
-        """How often each of these keys has failed; those that never did are left out."""
+    def failure_counts(self, keys: Sequence[str]) -> Counter[str]:
+        """Count the failed attempts of each key; keys that never failed are left out."""
         failed = self.failures.table([KEY], only=pa.array(keys, pa.string()))[KEY]
         return Counter(failed.to_pylist())
 
-    def reasons(self, keys: Sequence[str]) -> Counter[str]:
-        """How often each reason was given for the failures of these keys."""
+    def failure_reasons(self, keys: Sequence[str]) -> Counter[str]:
+        """Count the recorded reasons over all failed attempts of these keys."""
         failures = self.failures.table([KEY, "reason"], only=pa.array(keys, pa.string()))
         return Counter(failures["reason"].to_pylist()) if len(failures) else Counter()
 
-    def rows(self, keys: Sequence[str], names: Sequence[str] = RESPONSES.names) -> pa.Table:
-        """These columns of the responses of these keys, one row a key; null where there is no cell."""
-        wanted = pa.array(keys, pa.string())
+    def load_columns(self, keys: Sequence[str], names: Sequence[str] = RESPONSES.names) -> pa.Table:
+        """Load columns of stored responses.
+
+        Args:
+            keys: n content keys.
+            names: columns of RESPONSES.
+
+        Returns:
+            n rows in the order of `keys`; null for a key without a response.
+        """
+        key_array = pa.array(keys, pa.string())
         # Shards of earlier versions lack the column `first_tokens`.
-        cells = self.responses.table(None if "first_tokens" in names else [KEY, *names], only=wanted)
-        places = pc.index_in(wanted, value_set=cells[KEY].cast(pa.string()))
+        cells = self.responses.table(None if "first_tokens" in names else [KEY, *names], only=key_array)
+        positions = pc.index_in(key_array, value_set=cells[KEY].cast(pa.string()))
         columns = [
-            cells[name].take(places).cast(RESPONSES.field(name).type)
+            cells[name].take(positions).cast(RESPONSES.field(name).type)
             if name in cells.column_names
             else pa.nulls(len(keys), RESPONSES.field(name).type)
             for name in names
         ]
         return pa.table(columns, names=list(names))
 
-    def answers(self, keys: Sequence[str]) -> list[Response | None]:
-        """The responses of these keys; None where there is no cell."""
-        found = self.rows(keys, [name for name in RESPONSES.names if name not in (KEY, "identity")]).to_pylist()
+    def load_responses(self, keys: Sequence[str]) -> list[Response | None]:
+        """Load stored responses in the order of their keys; None for a key without one."""
+        names = [name for name in RESPONSES.names if name not in (KEY, "identity")]
         return [
-            None if row["text"] is None else Response(**{**row, "first_tokens": first_tokens(row["first_tokens"])})
-            for row in found
+            None
+            if row["text"] is None
+            else Response(**{**row, "first_tokens": parse_first_tokens(row["first_tokens"])})
+            for row in self.load_columns(keys, names).to_pylist()
         ]
 
-    def keep_rewards(
+    def add_rewards(
         self, keys: Sequence[str], responses: Sequence[Response], values: Floats, identity: Mapping[str, object]
     ) -> None:
-        """Land rewards under their keys; a NaN among the failures, so that it is tried again in later runs."""
-        has = ~np.isnan(values)
-        if has.any():
-            good = [name for name, kept in zip(keys, has, strict=True) if kept]
+        """Store rewards under their keys; a NaN is stored as a failure, so that a later run tries it again.
+
+        Args:
+            keys: n content keys.
+            responses: the n responses.
+            values: (n,) their rewards; NaN for none.
+            identity: the rewarder's identity.
+        """
+        has_reward = ~np.isnan(values)
+        if has_reward.any():
+            rewarded = [key for key, has in zip(keys, has_reward, strict=True) if has]
             columns = [
-                pa.array(good, pa.string()),
-                pa.array(values[has]),
-                pa.array([canonical_json(identity)] * len(good)),
+                pa.array(rewarded, pa.string()),
+                pa.array(values[has_reward]),
+                pa.array([canonical_json(identity)] * len(rewarded)),
             ]
             self.rewards.append(pa.Table.from_arrays(columns, schema=REWARDS))
-        failed = [
+        failures = [
             {KEY: keys[i], "reason": "no reward", "identity": canonical_json(identity), "at": time.time(),
-             **{name: getattr(responses[i], name) for name, _ in _WHO}}
-            for i in np.flatnonzero(~has).tolist()
+             **{name: getattr(responses[i], name) for name, _ in _SAMPLE_COLUMNS}}
+            for i in np.flatnonzero(~has_reward).tolist()
         ]  # fmt: skip
-        if failed:
-            self.failures.append(pa.Table.from_pylist(failed, FAILURES))
+        if failures:
+            self.failures.append(pa.Table.from_pylist(failures, FAILURES))
 
-    def rewards_of(self, keys: Sequence[str]) -> Floats:
-        """(n,) rewards of these keys; NaN where there is no cell."""
-        wanted = pa.array(keys, pa.string())
-        cells = self.rewards.table([KEY, "reward"], only=wanted)
+    def load_rewards(self, keys: Sequence[str]) -> Floats:
+        """Load stored rewards.
+
+        Args:
+            keys: n content keys.
+
+        Returns:
+            (n,) rewards; NaN for a key without one.
+        """
+        key_array = pa.array(keys, pa.string())
+        cells = self.rewards.table([KEY, "reward"], only=key_array)
         if not len(cells):
             return np.full(len(keys), np.nan)
-        rows = pc.index_in(wanted, value_set=cells[KEY].cast(pa.string()))
+        rows = pc.index_in(key_array, value_set=cells[KEY].cast(pa.string()))
         return np.asarray(cells["reward"].take(rows).to_numpy(zero_copy_only=False), dtype=np.float64)

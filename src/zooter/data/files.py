@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and the hash of a file."""
+"""Atomic writes of files and folders, and the hash of a file."""
 
 import hashlib
 import shutil
@@ -10,12 +10,12 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, and rename it to `path` when the block ends without an error.
+    """Yield a temporary path beside `path`, and rename it to `path` if the block ends without an error.
 
-    A reader never sees half a file. The block may remove the temporary file to write nothing.
+    A reader never sees a partial file. If the block creates no file, or deletes it again, nothing is written.
 
     Args:
-        path: the file to be written; folders above it are made.
+        path: the file to be written; missing parent folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
@@ -29,10 +29,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_dir(folder: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `folder`, and put it in its place when the block ends without an error.
+    """Yield an empty temporary folder beside `folder`, and rename it to `folder` if the block ends without an error.
 
     Args:
-        folder: the folder to be written; an earlier one is removed once the new one stands.
+        folder: the folder to be written; an existing one is replaced, and deleted only after the replacement.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
@@ -50,11 +50,11 @@ def atomic_dir(folder: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file whole or not at all.
+    """Write a file completely or not at all.
 
     Args:
-        path: the file; folders above it are made.
-        data: its content; text is written as UTF-8.
+        path: the file; missing parent folders are created.
+        data: its content; text is encoded as UTF-8.
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
@@ -62,6 +62,9 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 def sha256(path: Path) -> str:
     """Hash the content of a file with SHA-256.
+
+    Args:
+        path: an existing file.
 
     Returns:
         64 hexadecimal digits.

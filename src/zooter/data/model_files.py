@@ -1,4 +1,4 @@
-"""Local model files: where those of a hub model are, and a fingerprint of those that can change what a model says."""
+"""Model files on disk: locate or download a hub model, and fingerprint the files that determine its output."""
 
 import hashlib
 import os
@@ -15,7 +15,13 @@ SAFE_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # weights and t
 
 
 def candidate_fingerprint(candidate: Candidate) -> str:
-    """Identify a candidate that runs here by its model's commit or files.
+    """Identify the model of a candidate that runs on this machine.
+
+    Args:
+        candidate: its `model` (or else its `name`) is a folder or a hub id.
+
+    Returns:
+        "MODEL@COMMIT" for a hub model, 32 hexadecimal digits for a folder.
 
     Raises:
         ConfigError: there is no such folder, and no such model on a reachable hub.
@@ -30,24 +36,27 @@ def model_fingerprint(model: str, revision: str | None, suffixes: Collection[str
     Args:
         model: a folder or a hub id.
         revision: the hub commit or tag; None is the hub's default branch.
-        suffixes: endings of the files that count.
+        suffixes: suffixes of the files that are hashed, such as ".json".
         setting: the setting that holds `model`, for error messages.
+
+    Returns:
+        "MODEL@COMMIT" for a hub model, 32 hexadecimal digits for a folder.
 
     Raises:
         ConfigError: there is no such folder, and no such model on a reachable hub.
     """
     if Path(model).is_dir():
         return folder_fingerprint(Path(model), suffixes)
-    # A snapshot's folder has the commit's name; one small file is enough to learn it.
+    # The folder of a snapshot is named after the commit, so downloading one small file is enough.
     return f"{model}@{hub_folder(model, revision, ['config.json'], setting).name}"
 
 
 def folder_fingerprint(folder: Path, suffixes: Collection[str], salt: str = "") -> str:
-    """Hash names and contents of a folder's files; where the folder lies changes nothing.
+    """Hash the names and contents of a model's files; the folder's own path does not count.
 
     Args:
-        folder: a model's folder.
-        suffixes: endings of the files that count.
+        folder: a folder with a `config.json`; sub-folders are not searched.
+        suffixes: suffixes of the files that are hashed, such as ".json".
         salt: text that is hashed before the files.
 
     Returns:
@@ -59,18 +68,21 @@ def folder_fingerprint(folder: Path, suffixes: Collection[str], salt: str = "") 
     paths = sorted(path for path in folder.iterdir() if path.suffix in suffixes and path.is_file())
     if folder / "config.json" not in paths:
         raise ConfigError(expected="a model's config.json", found=f"none in {folder}", do="give another folder")
-    # Names, sizes and times stand for the contents between two readings by one process.
+    # Within one process, a file is hashed again only if its size or modification time has changed.
     return _fingerprint(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths), salt)
 
 
 def hub_folder(model: str, revision: str | None, patterns: Sequence[str], setting: str) -> Path:
-    """Find the folder of a hub model's files, which is named after the commit; download those that are not there.
+    """Locate the snapshot folder of a hub model, and download the files that it lacks.
 
     Args:
         model: the hub id.
         revision: the hub commit or tag; None is the hub's default branch.
-        patterns: names of the files, with `*`.
+        patterns: glob patterns of the files to download.
         setting: the setting that holds `model`, for error messages.
+
+    Returns:
+        The snapshot folder, which is named after the commit.
 
     Raises:
         ConfigError: there is no such model on a reachable hub.

@@ -1,4 +1,4 @@
-"""Who can answer, in which column, at what price."""
+"""The candidate pool: names, column order, prices, and how each candidate is called."""
 
 import hashlib
 import json
@@ -10,24 +10,32 @@ from typing import Any
 
 from zooter.errors import ConfigError
 
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # in capitals: some keys (gsk_…, hf_…) could pass for a name otherwise
+# Capitals only: some keys (gsk_…, hf_…) would otherwise pass for the name of a variable.
+_VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+_URL = re.compile(r"https?://[^@?#\s]+")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that may answer: its name, its price, and, for live runs, how it is reached.
+    """A model that may answer queries: its name, its price and, for live calls, how it is reached.
 
     Attributes:
-        price: US dollars per million tokens, of both kinds; None when it is not known.
-        input_price, output_price: where the two kinds differ.
-        model: hub id or folder, or what the server calls it; None when that is `name`.
-        revision: hub commit or tag.
-        template: the whole text that is given to a local model, with `{query}` and optionally `{system}` in it, in
-            place of its tokenizer's chat template.
-        url: base URL of an OpenAI-compatible server, such as http://localhost:8000/v1.
-        key_env: name of the environment variable with that server's key; None for a server that wants none.
-        timeout: seconds until its server begins to answer, when it is served; None is the server's own setting.
+        name: unique in its pool.
+        price: US dollars per million tokens, input and output alike; None if unknown.
+        input_price: US dollars per million input tokens; None is `price`.
+        output_price: US dollars per million output tokens; None is `price`.
+        model: hub id, local folder, or the server's name for the model; None is `name`.
+        revision: hub commit or tag; None is the hub's default branch.
+        template: complete text given to a local model in place of its tokenizer's chat template; contains `{query}`
+            and optionally `{system}`. None is the chat template.
+        url: base URL of an OpenAI-compatible server, such as http://localhost:8000/v1; None without a server.
+        key_env: name of the environment variable that holds the server's API key; None if the server needs none.
+        timeout: seconds until the server begins to answer, when the candidate is served; None is the server's setting.
         extra: further parameters in the body of each call, such as {reasoning_effort: low}.
+
+    Raises:
+        ConfigError: a price is not a number of 0 or more, the template lacks `{query}`, `key_env` is not the name of a
+            variable, or `url` is not a plain HTTP address.
     """
 
     name: str
@@ -51,14 +59,14 @@ class Candidate:
             raise ConfigError(
                 expected=f"{{query}} in the template of {self.name!r}", found=repr(self.template), do="add it"
             )
-        # Neither value is shown: the likeliest mistake is a key in place of its variable's name.
-        if self.key_env is not None and not _VARIABLE.fullmatch(self.key_env):
+        # Neither value is shown: the most likely mistake is a key in place of its variable's name.
+        if self.key_env is not None and not _VARIABLE_NAME.fullmatch(self.key_env):
             raise ConfigError(
                 expected=f"the name of an environment variable as key_env of {self.name!r}",
                 found="something else (not shown: it may be a key)",
                 do="put the key into a variable and give the variable's name",
             )
-        if self.url is not None and not re.fullmatch(r"https?://[^@?#\s]+", self.url):
+        if self.url is not None and not _URL.fullmatch(self.url):
             raise ConfigError(
                 expected=f"http(s)://HOST/PATH without user, password or query as url of {self.name!r}",
                 found="something else (not shown: it may hold a key)",
@@ -66,13 +74,25 @@ class Candidate:
             )
 
     def mean_price(self) -> float | None:
-        """One price per million tokens, for comparing candidates: `price`, or the mean of both kinds."""
+        """Average the input and output price, to compare candidates by a single number.
+
+        Returns:
+            US dollars per million tokens; `price` unless both kinds are given, and None if that is unknown.
+        """
         if self.input_price is None or self.output_price is None:
             return self.price
         return (self.input_price + self.output_price) / 2
 
     def cost(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
-        """US dollars of one response; None when a price or a count is not known."""
+        """Compute the cost of a response from its token counts.
+
+        Args:
+            input_tokens: number of input tokens; None if unknown.
+            output_tokens: number of output tokens; None if unknown.
+
+        Returns:
+            US dollars; None if a price or a count is unknown.
+        """
         prices = (
             self.price if self.input_price is None else self.input_price,
             self.price if self.output_price is None else self.output_price,
@@ -84,7 +104,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Pool:
-    """The ordered set of candidates. Column j of every (n, m) table belongs to `candidates[j]`."""
+    """The ordered set of candidates: column j of every (n, m) table belongs to `candidates[j]`.
+
+    Attributes:
+        candidates: the m candidates, in column order.
+
+    Raises:
+        ConfigError: a name occurs twice.
+    """
 
     candidates: tuple[Candidate, ...]
 
@@ -95,8 +122,12 @@ class Pool:
             )
 
     @classmethod
-    def of(cls, names: Iterable[str], prices: Mapping[str, float] | None = None) -> "Pool":
-        """A pool in the order of `names`.
+    def from_names(cls, names: Iterable[str], prices: Mapping[str, float] | None = None) -> "Pool":
+        """Create a pool of candidates that are known by name and price only.
+
+        Args:
+            names: names in column order.
+            prices: name → US dollars per million tokens; candidates left out have no known price.
 
         Raises:
             ConfigError: a price is given for a candidate that is not in the pool, or is not a number of 0 or more.
@@ -115,29 +146,42 @@ class Pool:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The column names, in order."""
+        """Names of the candidates, in column order."""
         return tuple(candidate.name for candidate in self.candidates)
 
     def to_rows(self) -> list[dict[str, object]]:
-        """One JSON-ready row per candidate, in column order: what an export tells, not how a candidate is reached."""
+        """Convert the pool to JSON-ready rows for an export; addresses and names of keys are left out.
+
+        Returns:
+            One `{"name", "price"}` per candidate, in column order.
+        """
         return [{"name": candidate.name, "price": candidate.price} for candidate in self.candidates]
 
     def digest(self) -> str:
-        """A fingerprint of the names and their order; prices may change without making it another pool."""
+        """Hash the names and their order; prices do not count.
+
+        Returns:
+            64 hexadecimal digits (SHA-256).
+        """
         return hashlib.sha256(json.dumps(self.names).encode()).hexdigest()
 
 
 def pool_from_settings(candidates: Mapping[str, Mapping[str, Any] | None]) -> Pool:
-    """A pool from settings: name → the other fields of `Candidate`; null for none of them.
+    """Create a pool from the configuration.
+
+    Args:
+        candidates: name → the other fields of `Candidate`; None for a candidate without any.
 
     Raises:
-        ConfigError: a field is unknown or cannot be used.
+        ConfigError: a field is unknown or has an unusable value.
     """
-    known = {f.name for f in fields(Candidate)} - {"name"}
+    allowed = {f.name for f in fields(Candidate)} - {"name"}
     for name, values in candidates.items():
-        unknown = sorted(set(values or {}) - known)
+        unknown = sorted(set(values or {}) - allowed)
         if unknown:
             raise ConfigError(
-                expected=f"keys of pool.candidates.{name} among {sorted(known)}", found=f"{unknown}", do="correct them"
+                expected=f"keys of pool.candidates.{name} among {sorted(allowed)}",
+                found=f"{unknown}",
+                do="correct them",
             )
     return Pool(tuple(Candidate(name, **(values or {})) for name, values in candidates.items()))

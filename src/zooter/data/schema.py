@@ -1,4 +1,4 @@
-"""The columns of recorded tables by name; `data/README.md` says what each means."""
+"""Column names and Arrow types of recorded tables; `data/README.md` describes each column."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,8 @@ import pyarrow as pa
 
 TEXT = pa.large_string()
 FIRST_TOKENS = pa.list_(pa.struct([("token", TEXT), ("logprob", pa.float64())]))
-OF_RESPONSE = {
+# What may be recorded of a response beside its text.
+RESPONSE_COLUMNS = {
     "finish_reason": TEXT,
     "margin": pa.float64(),
     "first_tokens": FIRST_TOKENS,
@@ -15,7 +16,7 @@ OF_RESPONSE = {
     "output_tokens": pa.int64(),
     "cost": pa.float64(),
     "seconds": pa.float64(),
-}  # what is known of a response beside its text
+}
 COLUMNS = {
     "query_id": TEXT,
     "query": TEXT,
@@ -26,16 +27,32 @@ COLUMNS = {
     "truth": pa.float64(),
     "reference": TEXT,
     "tags": pa.list_(TEXT),
-    **OF_RESPONSE,
+    **RESPONSE_COLUMNS,
     "rewarder": TEXT,
 }
 
 
 def schema(*names: str) -> pa.Schema:
-    """These columns, in this order; all of them without a name."""
+    """Select columns of the recorded format, in the given order.
+
+    Args:
+        names: keys of `COLUMNS`; without any, all columns are selected.
+
+    Returns:
+        An Arrow schema of these columns.
+    """
     return pa.schema([(name, COLUMNS[name]) for name in names or COLUMNS])
 
 
-def first_tokens(value: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[str, float], ...] | None:
-    """A value of a column of type FIRST_TOKENS, as `Response` has it; what has a null in it is left out."""
-    return None if value is None else tuple((one["token"], one["logprob"]) for one in value if None not in one.values())
+def parse_first_tokens(value: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[str, float], ...] | None:
+    """Convert a value of a FIRST_TOKENS column to the form of `Response.first_tokens`.
+
+    Args:
+        value: objects with `token` and `logprob`; None for a null cell.
+
+    Returns:
+        (token, log-probability) pairs without those that hold a null; None for a null cell.
+    """
+    if value is None:
+        return None
+    return tuple((item["token"], item["logprob"]) for item in value if None not in item.values())

@@ -1,7 +1,7 @@
-"""Which queries train, validate and test: a function of each query's own text.
+"""Train, validation and test split by a hash of each query's text.
 
-A query's place depends on nothing but the hash of its normalised text, so that growing the set never moves a query and
-copies of one text never land on both sides.
+A query's part depends only on the hash of its normalised text. Adding queries never moves a query to another part, and
+copies of the same text always land in the same part.
 """
 
 import hashlib
@@ -14,21 +14,36 @@ import numpy as np
 from zooter.data.types import Floats, Ints
 from zooter.errors import ConfigError
 
-MOST_SALT = 59  # the hash takes a key of 64 bytes, of which five say what it is for
+MAX_SALT_BYTES = 59  # blake2b takes a key of 64 bytes, and the prefix "test/" has five
 
 
-def normalise(text: str) -> str:
-    """The text without the differences that do not make it another query: Unicode form, case, blanks."""
-    # Folding can undo the composition (ΐ becomes three characters), so it is composed again.
+def normalise_text(text: str) -> str:
+    """Remove differences that do not make another query: Unicode form, case and repeated blanks.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The text in NFKC form, case-folded, with single spaces between words.
+    """
+    # Case folding can decompose a character (ΐ becomes three), so the text is composed again afterwards.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(folded.split())
 
 
-def uniform(texts: Sequence[str], salt: str) -> Floats:
-    """(n,) numbers in [0, 1), one per text, the same for the same normalised text and salt everywhere."""
+def hash_to_unit_interval(texts: Sequence[str], salt: str) -> Floats:
+    """Hash normalised texts to numbers that are uniform in [0, 1).
+
+    Args:
+        texts: n texts.
+        salt: key of the hash; different salts give independent numbers.
+
+    Returns:
+        (n,) numbers that depend on nothing but the normalised text and the salt.
+    """
     key = salt.encode()
     digests = b"".join(
-        hashlib.blake2b(normalise(text).encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
+        hashlib.blake2b(normalise_text(text).encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
         for text in texts
     )
     # 53 bits fill a float64 exactly; more would round up to 1.0.
@@ -37,7 +52,13 @@ def uniform(texts: Sequence[str], salt: str) -> Floats:
 
 @dataclass(frozen=True)
 class Part:
-    """One way to divide the queries: row numbers to train on, to validate on and to test on."""
+    """One division of the queries into disjoint sets of row numbers.
+
+    Attributes:
+        train: rows to train on.
+        val: rows to validate on.
+        test: rows to test on.
+    """
 
     train: Ints
     val: Ints
@@ -46,12 +67,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Split:
-    """How queries are divided.
+    """Divide queries into train, validation and test rows.
 
     Attributes:
-        val: share of the queries that are not tested on which validate, in (0, 1).
-        test: share of all queries that test, in (0, 1); unused with folds.
-        salt: another one gives another, equally good split.
+        val: share of the non-test queries to validate on, in (0, 1).
+        test: share of all queries to test on, in (0, 1); ignored with folds.
+        salt: seed of the split, at most 59 bytes; another salt gives another split.
+
+    Raises:
+        ConfigError: a share is out of range, or the salt is too long.
     """
 
     val: float = 0.1
@@ -67,57 +91,82 @@ class Split:
                     do=f"set split.{name} to the share of queries, such as 0.1",
                 )
 
-        if len(self.salt.encode()) > MOST_SALT:
+        if len(self.salt.encode()) > MAX_SALT_BYTES:
             raise ConfigError(
-                expected=f"split.salt of at most {MOST_SALT} bytes",
+                expected=f"split.salt of at most {MAX_SALT_BYTES} bytes",
                 found=f"{len(self.salt.encode())}",
                 do="shorten it; any other text gives another split",
             )
 
     def parts(self, texts: Sequence[str], folds: int | None = None) -> list[Part]:
-        """One part; or `folds` parts that together test every query once.
+        """Divide the queries once, or into folds for cross-validation.
+
+        Args:
+            texts: n query texts.
+            folds: number of folds, at least 2; together they test every query once. None gives a single division.
+
+        Returns:
+            One part, or one part per fold.
 
         Raises:
             ConfigError: `folds` is below 2, there are fewer queries than folds, or a part would be empty.
         """
-        if folds is not None and folds < 2:
-            raise ConfigError(
-                expected="2 folds or more", found=f"folds={folds}", do="set folds=5, or folds=null for one split"
-            )
-        if folds is not None and len(texts) < folds:
-            raise ConfigError(
-                expected=f"at least {folds} queries for {folds} folds",
-                found=f"{len(texts)} queries",
-                do="set a smaller folds=… or give more queries",
-            )
+        self._check_folds(len(texts), folds)
         is_val = self._is_val(texts)
         if folds is None:
             tests = [self.is_test(texts)]
         else:
-            fold = (uniform(texts, f"test/{self.salt}") * folds).astype(int)
+            fold = (hash_to_unit_interval(texts, f"test/{self.salt}") * folds).astype(int)
             tests = [fold == k for k in range(folds)]
         parts = [
             Part(np.flatnonzero(~test & ~is_val), np.flatnonzero(~test & is_val), np.flatnonzero(test))
             for test in tests
         ]
         for part in parts:
-            _refuse_empty(part, len(texts))
+            _reject_empty(part, len(texts))
         return parts
 
     def is_test(self, texts: Sequence[str]) -> np.ndarray:
-        """(n,) whether each query is tested on when there is one split."""
-        return np.asarray(uniform(texts, f"test/{self.salt}") < self.test)
+        """Mark the test queries of the single division.
 
-    def everything(self, texts: Sequence[str]) -> Part:
-        """All queries train or validate and none tests: for the router that is exported after a run with folds."""
+        Args:
+            texts: n query texts.
+
+        Returns:
+            (n,) booleans.
+        """
+        return np.asarray(hash_to_unit_interval(texts, f"test/{self.salt}") < self.test)
+
+    def without_test(self, texts: Sequence[str]) -> Part:
+        """Divide all queries into train and validation only, for the final router after cross-validation.
+
+        Args:
+            texts: n query texts.
+
+        Returns:
+            A part whose test set is empty.
+        """
         is_val = self._is_val(texts)
         return Part(np.flatnonzero(~is_val), np.flatnonzero(is_val), np.empty(0, dtype=np.int64))
 
     def _is_val(self, texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(uniform(texts, f"val/{self.salt}") < self.val)
+        return np.asarray(hash_to_unit_interval(texts, f"val/{self.salt}") < self.val)
+
+    @staticmethod
+    def _check_folds(n: int, folds: int | None) -> None:
+        if folds is not None and folds < 2:
+            raise ConfigError(
+                expected="2 folds or more", found=f"folds={folds}", do="set folds=5, or folds=null for one split"
+            )
+        if folds is not None and n < folds:
+            raise ConfigError(
+                expected=f"at least {folds} queries for {folds} folds",
+                found=f"{n} queries",
+                do="set a smaller folds=… or give more queries",
+            )
 
 
-def _refuse_empty(part: Part, n: int) -> None:
+def _reject_empty(part: Part, n: int) -> None:
     for name in ("train", "val", "test"):
         if len(getattr(part, name)) == 0:
             raise ConfigError(

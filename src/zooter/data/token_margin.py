@@ -1,9 +1,10 @@
-"""How sure a model was of its answer, from the likeliest first tokens: the signal of Margin Sampling.
+"""Margin between a model's two most likely first tokens: the uncertainty signal of Margin Sampling.
 
 Ramírez, Birch & Titov, *Optimising Calls to Large Language Models with Uncertainty-Based Two-Tier Selection* (COLM
-2024): a query whose margin is small goes to the larger model. The paper defines the margin by probabilities, its code
-by raw logits; both are here, and the two order queries differently when more than two tokens compete. `first_tokens`
-are those of `Response`: texts and natural-log probabilities, likeliest first.
+2024): a query with a small margin goes to the larger model. The paper defines the margin by probabilities, the authors'
+code by raw logits. Both are implemented here; they order queries differently if more than two tokens compete.
+
+`first_tokens` is `Response.first_tokens`: (token, natural-log probability) pairs, most likely first.
 """
 
 import math
@@ -18,7 +19,14 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def probability_margin(first_tokens: FirstTokens | None) -> float | None:
-    """P(likeliest) - P(second), in [0, 1]; where only one is told the second counts as 0. None where none is told."""
+    """Compute P(first) − P(second) of the two most likely first tokens, as the paper defines it.
+
+    Args:
+        first_tokens: most likely first; None if unknown. With a single token, P(second) is 0.
+
+    Returns:
+        A margin in [0, 1]; None without tokens.
+    """
     if not first_tokens:
         return None
     first, second = math.exp(first_tokens[0][1]), math.exp(first_tokens[1][1]) if len(first_tokens) > 1 else 0.0
@@ -26,38 +34,50 @@ def probability_margin(first_tokens: FirstTokens | None) -> float | None:
 
 
 def logit_margin(first_tokens: FirstTokens | None) -> float | None:
-    """Logit of the likeliest - logit of the second, 0 or more; inf where only one is told, None where none is.
+    """Compute logit(first) − logit(second) of the two most likely first tokens, as the authors' code does.
 
-    The logits' normaliser is the same for both, so that it is the difference of their log-probabilities.
+    Both logits have the same normaliser, so their difference is that of the log-probabilities.
+
+    Args:
+        first_tokens: most likely first; None if unknown.
+
+    Returns:
+        A margin of 0 or more; inf with a single token, None without tokens.
     """
     if not first_tokens:
         return None
     return first_tokens[0][1] - first_tokens[1][1] if len(first_tokens) > 1 else math.inf
 
 
-def without_variants(first_tokens: FirstTokens) -> tuple[tuple[str, float], ...]:
-    """Without the lower-ranked tokens that begin the same free answer as the likeliest: " Paris", "paris", "Par".
+def drop_variants(first_tokens: FirstTokens) -> tuple[tuple[str, float], ...]:
+    """Drop lower-ranked tokens that start the same free-text answer as the most likely one: " Paris", "paris", "Par".
 
-    As in the authors' code for question answering, a lower-ranked token is a variant when it is a substring or a
-    superstring of the likeliest, both in lower case and without punctuation, articles and blanks around.
+    As in the authors' code for question answering, a lower-ranked token is a variant if it is a substring or a
+    superstring of the most likely one, both in lower case and without punctuation, articles and surrounding blanks.
 
-    Our choices. A lower-ranked token of which nothing is left ("The", a line break) tells no other answer and is
-    dropped too. When nothing is left of the likeliest, only such tokens are its variants. A variant's probability is
-    not added to the likeliest's, and the log-probabilities stay as they are. The authors decode the 10 tokens as one
-    text and split it at blanks; ours stay tokens. "1" and "10" are variants by this rule, and "a" is an article: where
-    the answer is one of a few labels, ask with `Sampling.labels` instead.
+    Differences from that code: a lower-ranked token that normalises to the empty string ("The", a line break) is
+    dropped too; if the most likely token normalises to the empty string, only such tokens are its variants. The
+    authors decode the ten tokens as one text and split it at blanks; here each token stays as it is. Probabilities of
+    variants are not added up. By this rule "1" and "10" are variants, and "a" is an article: if the answer is one of a
+    few labels, ask with `Sampling.labels` instead.
+
+    Args:
+        first_tokens: most likely first.
+
+    Returns:
+        The remaining pairs, unchanged and in the same order; empty without tokens.
     """
     if not first_tokens:
         return ()
-    likeliest = _normalised(first_tokens[0][0])
-    others = [one for one in first_tokens[1:] if not _are_variants(_normalised(one[0]), likeliest)]
+    top = _normalise(first_tokens[0][0])
+    others = [pair for pair in first_tokens[1:] if not _is_variant(_normalise(pair[0]), top)]
     return (first_tokens[0], *others)
 
 
-def _are_variants(lower: str, likeliest: str) -> bool:
-    return lower in likeliest or (likeliest != "" and likeliest in lower)
+def _is_variant(token: str, top: str) -> bool:
+    return token in top or (top != "" and top in token)
 
 
-def _normalised(token: str) -> str:
-    """Lower case, punctuation, then articles, then blanks around and repeated: as SQuAD's evaluation has it."""
+def _normalise(token: str) -> str:
+    """Lower-case, then remove punctuation, articles and extra blanks, as SQuAD's evaluation script does."""
     return " ".join(_ARTICLES.sub(" ", token.lower().translate(_NO_PUNCTUATION)).split())

@@ -1,6 +1,7 @@
-"""The nouns that travel between stages. Shapes are checked when they are made.
+"""Data types that pass between the stages: queries, responses, rewards, tags, labels and a router's output.
 
-n is the number of queries, m of candidates, t of tags.
+Array shapes are checked on construction. Shapes are written with n for the number of queries, m for the number of
+candidates and t for the number of tags.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # SciPy is slow to import, and a router that serves has no use for it
+if TYPE_CHECKING:  # SciPy is slow to import, and serving a router does not need it
     from scipy.sparse import csr_array
 
 Floats = NDArray[np.float64]
@@ -19,18 +20,26 @@ Ints = NDArray[np.int64]
 
 
 def query_id(text: str) -> str:
-    """The default id of a query: 32 hex digits of its text's hash."""
+    """Hash a query's text to its default id.
+
+    Args:
+        text: the query's text, unchanged; lone surrogates are allowed.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
 class Query:
-    """One user text to be answered.
+    """A user text to be answered.
 
     Attributes:
-        id: unique in its table; the hash of the text unless given.
-        reference: a right answer, where one is known.
-        tags: the intents and topics it is known to carry.
+        id: unique in its table; by default `query_id(text)`.
+        text: what the user wrote.
+        reference: a correct answer; None if there is none.
+        tags: names of the intents and topics that the query carries.
     """
 
     id: str
@@ -44,13 +53,20 @@ class Response:
     """What a candidate wrote for a query, in one sample.
 
     Attributes:
-        finish_reason: "stop", "length", or whatever the server said; None where it is not known.
-        margin: probability gap of the two likeliest first tokens, in [0, 1]; None where it is not known.
-        cost: US dollars.
-        seconds: from the call to the whole answer.
-        error: why there is no answer; None where there is one.
-        first_tokens: up to 10 of the likeliest first tokens and their natural-log probabilities before temperature and
-            top-p, likeliest first; with `Sampling.labels` the labels and theirs. None where they are not known.
+        query_id: `Query.id`.
+        candidate: `Candidate.name`.
+        sample: number of the sample, from 0.
+        text: the response itself; empty for a failed call.
+        finish_reason: "stop", "length" or another reason the server reports; None if unknown.
+        margin: probability gap between the two most likely first tokens, in [0, 1]; None if unknown.
+        input_tokens: tokens of the query as the candidate reads it; None if unknown.
+        output_tokens: tokens of the response; None if unknown.
+        cost: US dollars; None if unknown.
+        seconds: time from the call to the complete response; None if unknown.
+        error: why the call failed; None for a successful call.
+        first_tokens: up to 10 of the most likely first tokens with their natural-log probabilities before temperature
+            and top-p, most likely first; with `Sampling.labels`, the labels and their log-probabilities. None if
+            unknown.
     """
 
     query_id: str
@@ -69,7 +85,15 @@ class Response:
 
 @dataclass(frozen=True)
 class Rewards:
-    """What a rewarder gave: values (n, m), NaN where nothing was recorded, and whose column is whose."""
+    """Rewards of every candidate's response to every query.
+
+    Attributes:
+        values: (n, m) finite rewards; NaN where none is recorded.
+        candidates: (m,) names of the columns.
+
+    Raises:
+        ValueError: the shape does not fit the candidates, or a value is infinite.
+    """
 
     values: Floats
     candidates: tuple[str, ...]
@@ -81,22 +105,34 @@ class Rewards:
 
     @property
     def observed(self) -> NDArray[np.bool_]:
-        """(n, m): True where there is a reward."""
+        """Mask of shape (n, m): True where a reward is recorded."""
         return ~np.isnan(self.values)
 
     def take(self, rows: Ints) -> "Rewards":
-        """The same columns for these rows."""
+        """Select rows by number, in the given order; a number may repeat."""
         return Rewards(self.values[rows], self.candidates)
 
     def column_means(self) -> Floats:
-        """(m,): each candidate's mean over the queries on which it has a reward; NaN where it has none."""
+        """Average each candidate's rewards over the queries on which it has one.
+
+        Returns:
+            (m,) means; NaN for a candidate without any reward.
+        """
         counts = self.observed.sum(axis=0)
         return np.divide(np.nansum(self.values, axis=0), counts, out=np.full(len(counts), np.nan), where=counts > 0)
 
 
 @dataclass(frozen=True)
 class Tags:
-    """Which tags each query carries: membership (n, t), 1 where it does, and the tags' names."""
+    """Which tags each query carries.
+
+    Attributes:
+        membership: (n, t) sparse matrix, 1 where the query carries the tag.
+        names: (t,) names of the columns.
+
+    Raises:
+        ValueError: the number of names differs from the number of columns.
+    """
 
     membership: "csr_array"
     names: tuple[str, ...]
@@ -106,15 +142,15 @@ class Tags:
             raise ValueError(f"{self.membership.shape[1]} tag columns and {len(self.names)} tag names")
 
     @classmethod
-    def none(cls, n: int) -> "Tags":
-        """n queries that carry no tag."""
+    def empty(cls, n: int) -> "Tags":
+        """Create tags for n queries that carry none: t = 0."""
         from scipy.sparse import csr_array
 
         return cls(csr_array((n, 0), dtype=np.float64), ())
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[str]]) -> "Tags":
-        """From one sequence of names per query; columns are in alphabetical order."""
+    def from_rows(cls, rows: Sequence[Sequence[str]]) -> "Tags":
+        """Create tags from a sequence of tag names per query; columns are in alphabetical order."""
         from scipy.sparse import lil_array
 
         names = tuple(sorted({name for row in rows for name in row}))
@@ -126,13 +162,21 @@ class Tags:
         return cls(membership.tocsr(), names)
 
     def take(self, rows: Ints) -> "Tags":
-        """The same tags for these rows."""
+        """Select rows by number, in the given order; all columns stay."""
         return Tags(self.membership[rows], self.names)
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Target distributions: values (n, m), rows sum to 1, exactly 0 where the reward is missing."""
+    """Target distributions over candidates.
+
+    Attributes:
+        values: (n, m) probabilities; rows sum to 1, and a cell without a reward is exactly 0.
+        candidates: (m,) names of the columns.
+
+    Raises:
+        ValueError: the shape does not fit the candidates, or a row does not sum to 1.
+    """
 
     values: Floats
     candidates: tuple[str, ...]
@@ -145,10 +189,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class RouterOutput:
-    """What a router says: probs (n, m), rows sum to 1; the candidate with the largest one is chosen.
+    """A router's probabilities, and its reward estimates if it makes any.
 
     Attributes:
-        rewards: (n, m) the reward expected of each candidate, for trading it against a price; None if not estimated.
+        probs: (n, m) probability that each candidate is the best one; rows sum to 1.
+        candidates: (m,) names of the columns.
+        rewards: (n, m) expected reward of each candidate, to be traded against its price; None if not estimated.
+
+    Raises:
+        ValueError: a shape does not fit the candidates.
     """
 
     probs: Floats
@@ -160,8 +209,12 @@ class RouterOutput:
         if self.rewards is not None:
             _check_columns(self.rewards, self.candidates)
 
-    def names(self) -> list[str]:
-        """(n,) names of the chosen candidates; the earlier column wins a tie."""
+    def chosen_candidates(self) -> list[str]:
+        """Name the most probable candidate of each query.
+
+        Returns:
+            n names; on a tie, the candidate of the earlier column.
+        """
         return [self.candidates[j] for j in self.probs.argmax(axis=1)]
 
 

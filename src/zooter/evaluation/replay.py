@@ -1,5 +1,6 @@
-"""Selectors on recorded responses, by the code that also runs live."""
+"""Run selectors on recorded responses, with the same selector code as live runs."""
 
+import math
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +13,10 @@ from zooter.data.response_table import Cell, ResponseTable
 from zooter.data.types import Floats, Response
 from zooter.errors import ConfigError, RecordsError
 from zooter.selector.ledger import Fee, Ledger
-from zooter.selector.protocol import Estimator, RecordedSelection, SampleRequest, Scorer, Selection, Selector
+from zooter.selector.protocol import Estimator, Needs, RecordedSelection, SampleRequest, Scorer, Selection, Selector
 
 T = TypeVar("T")
-_COLUMN_OF = {
+_COLUMN_BY_NEED = {
     "margins": "margin",
     "first_tokens": "first_tokens",
     "texts": "response",
@@ -28,83 +29,101 @@ _COLUMN_OF = {
 
 @dataclass(frozen=True)
 class Replay:
-    """A recorded table in the place of the world.
+    """Answer selectors from a recorded table instead of live candidates.
 
     Attributes:
-        known, scored: what estimators and scorers said, kept for all selectors that ask the same one.
+        table: n queries with their recorded responses.
+        estimate_cache: id of an estimator → the estimator, its n rows of estimates and its fee per query.
+        score_cache: (id of a scorer, candidate, sample) → the scorer, row → score, and seconds per response.
     """
 
-    recorded: ResponseTable
-    known: dict[int, tuple[object, list[Floats], Fee]] = field(default_factory=dict, repr=False)
-    scored: dict[tuple[int, str, int], tuple[object, dict[int, float], float]] = field(default_factory=dict, repr=False)
+    table: ResponseTable
+    estimate_cache: dict[int, tuple[Estimator, list[Floats], Fee]] = field(default_factory=dict, repr=False)
+    score_cache: dict[tuple[int, str, int], tuple[Scorer, dict[int, float], float]] = field(
+        default_factory=dict, repr=False
+    )
 
     def run(self, selector: Selector, order: Sequence[int] | None = None) -> list[RecordedSelection]:
-        """One decision per query, in the stream's `order` of rows (all, as recorded, unless given).
+        """Select a response for each query.
+
+        Args:
+            selector: its needs are checked first.
+            order: rows of the table in the order in which the selector sees them; None for all, as recorded.
+
+        Returns:
+            One selection per row, in that order.
 
         Raises:
             RecordsError: the table lacks what the selector needs; nothing has run.
+            ConfigError: the selector needs live candidates, or names an unknown candidate.
         """
-        self.refuse_lack(selector)
-        return self.stream(selector, range(len(self.recorded.queries)) if order is None else order)
-
-    def stream(self, selector: Selector, order: Sequence[int]) -> list[RecordedSelection]:
-        """`run` for a selector whose needs were checked already: many settings of one need one check."""
-        queries = self.recorded.queries
+        self.check_needs(selector)
+        rows = range(len(self.table.queries)) if order is None else order
         return [
-            RecordedSelection(queries[row], *found)
-            for row, found in zip(order, self.each(selector, order), strict=True)
+            RecordedSelection(self.table.queries[row], selection, ledger)
+            for row, (selection, ledger) in zip(rows, self.iterate(selector, rows), strict=True)
         ]
 
-    def each(self, selector: Selector, order: Sequence[int]) -> Iterator[tuple[Selection, Ledger]]:
-        """`stream`, one selection after the other with its account: curves keep neither."""
+    def iterate(self, selector: Selector, order: Sequence[int]) -> Iterator[tuple[Selection, Ledger]]:
+        """Yield the selection and the ledger of each row in `order`, without checking the selector's needs."""
         for row in order:
             ask = ReplayedAsk(self, row)
-            yield run_now(selector.select(self.recorded.queries[row], ask)), ask.ledger
+            yield run_synchronously(selector.select(self.table.queries[row], ask)), ask.ledger
 
-    def refuse_lack(self, selector: Selector) -> None:
-        """Say which row lacks what the selector needs."""
-        needs = selector.needs
+    def check_needs(self, selector: Selector) -> None:
+        """Check that the table has what the selector needs.
+
+        Raises:
+            RecordsError: a column or samples are missing; the message names the first query without them.
+            ConfigError: the selector needs live candidates, or names an unknown candidate.
+        """
+        needs, selector_name = selector.needs, type(selector).__name__
         if needs.live:
             raise ConfigError(
                 expected="live candidates for a selector that writes messages of its own",
-                found=f"recorded responses for {type(selector).__name__}",
+                found=f"recorded responses for {selector_name}",
                 do="evaluate it with pool=… responder=…, or leave it out",
             )
-        unknown = sorted(set(needs.candidates or ()) - set(self.recorded.pool.names))
+        unknown = sorted(set(needs.candidates or ()) - set(self.table.pool.names))
         if unknown:
             raise ConfigError(
-                expected=f"candidates among {list(self.recorded.pool.names)} for {type(selector).__name__}",
+                expected=f"candidates among {list(self.table.pool.names)} for {selector_name}",
                 found=f"{unknown}",
                 do="correct the names",
             )
-        for name, column in _COLUMN_OF.items():
-            if getattr(needs, name) and (row := self._lacks(name, needs.candidates)) is not None:
-                query = self.recorded.queries[row]
+        for need, column in _COLUMN_BY_NEED.items():
+            if getattr(needs, need) and (row := self._first_without(need, needs.candidates)) is not None:
+                query = self.table.queries[row]
                 raise RecordsError(
-                    expected=f"{column} in every row for {type(selector).__name__}",
+                    expected=f"{column} in every row for {selector_name}",
                     found=f"none for the query {query.text[:60]!r} (query {row + 1})",
                     do=f"record the column {column.split()[0]!r}, or leave the selector out",
                 )
-        who = needs.candidates
+        self._check_samples(needs, selector_name)
+
+    def _check_samples(self, needs: Needs, selector_name: str) -> None:
+        if needs.samples < 2:
+            return
+        names = needs.candidates
         fewest = [
-            min(map(len, of.values() if who is None else (of.get(name, ()) for name in who)), default=0)
-            for of in self.recorded.cells
+            min(map(len, row.values() if names is None else (row.get(name, ()) for name in names)), default=0)
+            for row in self.table.cells
         ]
         short = next((i for i, count in enumerate(fewest) if count < needs.samples), None)
-        if needs.samples > 1 and short is not None:
+        if short is not None:
             raise RecordsError(
-                expected=f"{needs.samples} samples of {'every candidate' if who is None else list(who)} "
-                f"for {type(selector).__name__}",
-                found=f"fewer for the query {self.recorded.queries[short].text[:60]!r} (query {short + 1})",
+                expected=f"{needs.samples} samples of {'every candidate' if names is None else list(names)} "
+                f"for {selector_name}",
+                found=f"fewer for the query {self.table.queries[short].text[:60]!r} (query {short + 1})",
                 do="record more (cells.samples=…), or ask for fewer (selector.samples=…)",
             )
 
-    def _lacks(self, name: str, who: Sequence[str] | None) -> int | None:
-        """The first row that lacks it, in the cells of these candidates; failed calls have nothing and lack nothing."""
-        for i, (query, of) in enumerate(zip(self.recorded.queries, self.recorded.cells, strict=True)):
-            every = [cell for candidate in (of if who is None else who) for cell in of.get(candidate, ())]
-            cells = [cell for cell in every if cell.response.error is None]
-            if not cells and name not in ("tags", "references"):
+    def _first_without(self, need: str, names: Sequence[str] | None) -> int | None:
+        """Find the first row that lacks what is needed of these candidates; failed calls lack nothing."""
+        for i, (query, row) in enumerate(zip(self.table.queries, self.table.cells, strict=True)):
+            recorded = [cell for candidate in (row if names is None else names) for cell in row.get(candidate, ())]
+            cells = [cell for cell in recorded if cell.response.error is None]
+            if not cells and need not in ("tags", "references"):
                 continue
             lacking = {
                 "tags": not query.tags,
@@ -115,41 +134,63 @@ class Replay:
                 "rewards": all(np.isnan(cell.reward) for cell in cells),
                 "truths": all(np.isnan(cell.quality) for cell in cells),
             }
-            if lacking[name]:
+            if lacking[need]:
                 return i
         return None
 
-    def of_all(self, who: Estimator) -> tuple[list[Floats], Fee]:
-        """n rows (k,) of what an estimator expects of every query, computed once, and what it takes for one query."""
-        known = self.known.get(id(who))
-        if known is None:
-            started = time.perf_counter()
-            values = who.estimate(self.recorded.queries)
-            fee = Fee(who.name, who.fee, (time.perf_counter() - started) / max(1, len(values)))
-            known = self.known[id(who)] = (who, list(values), fee)
-        return known[1], known[2]
+    def estimates(self, estimator: Estimator) -> tuple[list[Floats], Fee]:
+        """Estimate all queries at once; later calls with the same estimator object are answered from the cache.
 
-    def scores(self, who: Scorer, candidate: str, sample: int) -> tuple[dict[int, float], float]:
-        """Row → score of every recorded response with this sample number, computed once; and seconds per response."""
-        key = id(who), candidate, sample
-        if key not in self.scored:
-            cells = [
+        Returns:
+            n rows (k,) of estimates, and the fee and seconds per query.
+        """
+        if id(estimator) not in self.estimate_cache:
+            started = time.perf_counter()
+            values = estimator.estimate(self.table.queries)
+            fee = Fee(estimator.name, estimator.fee, (time.perf_counter() - started) / max(1, len(values)))
+            self.estimate_cache[id(estimator)] = estimator, list(values), fee
+        _, rows, fee = self.estimate_cache[id(estimator)]
+        return rows, fee
+
+    def scores(self, scorer: Scorer, candidate: str, sample: int) -> tuple[dict[int, float], float]:
+        """Score a candidate's recorded responses at once; later calls are answered from the cache.
+
+        Args:
+            scorer: one object is one scorer.
+            candidate: name of the candidate.
+            sample: only responses with this sample number.
+
+        Returns:
+            Row → score, and seconds per response.
+        """
+        key = id(scorer), candidate, sample
+        if key not in self.score_cache:
+            responses = [
                 (i, cell.response)
-                for i, of in enumerate(self.recorded.cells)
-                for cell in of.get(candidate, ())
+                for i, row in enumerate(self.table.cells)
+                for cell in row.get(candidate, ())
                 if cell.response.sample == sample
             ]
             started = time.perf_counter()
-            values = who.score([self.recorded.queries[i] for i, _ in cells], [response for _, response in cells])
-            each = (time.perf_counter() - started) / max(1, len(cells))
-            self.scored[key] = who, {i: float(v) for (i, _), v in zip(cells, values, strict=True)}, each
-        _, found, each = self.scored[key]
-        return found, each
+            queries = [self.table.queries[i] for i, _ in responses]
+            values = scorer.score(queries, [response for _, response in responses])
+            seconds = (time.perf_counter() - started) / max(1, len(responses))
+            by_row = {i: float(value) for (i, _), value in zip(responses, values, strict=True)}
+            self.score_cache[key] = scorer, by_row, seconds
+        _, by_row, seconds = self.score_cache[key]
+        return by_row, seconds
 
 
 @dataclass(slots=True)
 class ReplayedAsk:
-    """One row of the table, asked by one selector."""
+    """Implement `Ask` for one selector on one row of a recorded table.
+
+    Attributes:
+        replay: the table, and the caches that all rows share.
+        row: index of the query.
+        ledger: the calls and fees so far.
+        taken: candidate → number of samples that were asked for.
+    """
 
     replay: Replay
     row: int
@@ -158,27 +199,43 @@ class ReplayedAsk:
 
     @property
     def pool(self) -> Pool:
-        return self.replay.recorded.pool
+        """Return the candidates of the table, in column order."""
+        return self.replay.table.pool
 
     @property
     def _cells(self) -> Mapping[str, tuple[Cell, ...]]:
-        return self.replay.recorded.cells[self.row]
+        return self.replay.table.cells[self.row]
 
     def price(self, candidate: str) -> float:
-        return self.replay.recorded.prices[candidate]
+        """Return the candidate's mean recorded cost per call in US dollars; NaN when it is unknown."""
+        return self.replay.table.prices[candidate]
 
     async def __call__(self, candidate: str, samples: int = 1, text: str | None = None) -> list[Response]:
-        found = self._take(candidate, samples, text)
-        self.ledger.rounds.append(found)
-        return found
+        """Take the candidate's next recorded samples, as one round.
 
-    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
-        found = [self._take(want.candidate, want.samples, want.text) for want in wants]
-        self.ledger.rounds.append([response for part in found for response in part])
-        return found
+        Args:
+            candidate: name of the candidate.
+            samples: how many; those that are not recorded come back as failed calls.
+            text: must be None: recorded responses answer the query's own text.
+
+        Raises:
+            ConfigError: `text` is not None.
+        """
+        responses = self._take(candidate, samples, text)
+        self.ledger.rounds.append(responses)
+        return responses
+
+    async def ask_many(self, requests: Sequence[SampleRequest]) -> list[list[Response]]:
+        """Take the samples of several requests, as one round.
+
+        Raises:
+            ConfigError: a request has a text of its own.
+        """
+        parts = [self._take(request.candidate, request.samples, request.text) for request in requests]
+        self.ledger.rounds.append([response for part in parts for response in part])
+        return parts
 
     def _take(self, candidate: str, samples: int, text: str | None) -> list[Response]:
-        """The next samples; one that is not recorded is a failed call."""
         if text is not None:
             raise ConfigError(
                 expected="live candidates for messages of a selector's own", found="recorded responses",
@@ -189,44 +246,52 @@ class ReplayedAsk:
         cells = self._cells.get(candidate, ())[start : start + samples]
         if len(cells) == samples:
             return [cell.response for cell in cells]
-        query = self.replay.recorded.queries[self.row]
+        query = self.replay.table.queries[self.row]
         absent = range(start + len(cells), start + samples)
-        lost = [Response(query.id, candidate, i, "", error="not recorded") for i in absent]
-        return [cell.response for cell in cells] + lost
+        failed = [Response(query.id, candidate, i, "", error="not recorded") for i in absent]
+        return [cell.response for cell in cells] + failed
 
     async def reward(self, responses: Sequence[Response], fee: float = 0.0) -> Floats:
+        """Look up (k,) recorded rewards; NaN where none is recorded. Charges `fee` per response without error."""
         self.ledger.fees.append(Fee("rewarder", fee * sum(response.error is None for response in responses)))
         return np.array([self._reward(response) for response in responses])
 
     def _reward(self, response: Response) -> float:
-        of = self._cells.get(response.candidate, ())
-        return next((cell.reward for cell in of if cell.response.sample == response.sample), float("nan"))
+        cells = self._cells.get(response.candidate, ())
+        return next((cell.reward for cell in cells if cell.response.sample == response.sample), float("nan"))
 
     async def truth(self) -> Floats:
-        first = [self._cells.get(name, ()) for name in self.pool.names]
-        return np.array([cells[0].quality if cells else np.nan for cells in first])
+        """Return (m,) qualities of the candidates' first responses; NaN where not recorded. Not charged."""
+        samples = [self._cells.get(name, ()) for name in self.pool.names]
+        return np.array([cells[0].quality if cells else np.nan for cells in samples])
 
     async def estimate(self, estimator: Estimator) -> Floats:
-        rows, fee = self.replay.of_all(estimator)
+        """Return (k,) the estimator's row for this query, and charge its fee."""
+        rows, fee = self.replay.estimates(estimator)
         self.ledger.fees.append(fee)
         return rows[self.row]
 
     async def score(self, scorer: Scorer, responses: Sequence[Response]) -> Floats:
-        values, answered, seconds = [], 0, 0.0
+        """Return (k,) scores, NaN for failed responses, and charge the scorer's fee per scored response."""
+        values, scored, seconds = [], 0, 0.0
         for response in responses:
             value = float("nan")
             if response.error is None:
-                of_candidate, each = self.replay.scores(scorer, response.candidate, response.sample)
-                value = of_candidate[self.row]
-                answered += value == value
-                seconds += each
+                by_row, seconds_each = self.replay.scores(scorer, response.candidate, response.sample)
+                value = by_row[self.row]
+                scored += not math.isnan(value)
+                seconds += seconds_each
             values.append(value)
-        self.ledger.fees.append(Fee(scorer.name, scorer.fee * answered, seconds))
+        self.ledger.fees.append(Fee(scorer.name, scorer.fee * scored, seconds))
         return np.array(values)
 
 
-def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never waits for anything, without an event loop."""
+def run_synchronously(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits, without an event loop.
+
+    Raises:
+        RuntimeError: the coroutine waited for something.
+    """
     try:
         coroutine.send(None)
     except StopIteration as stop:

@@ -1,4 +1,4 @@
-"""Selections on queries that training never saw → the numbers of a report, beside honest baselines.
+"""Measure a router beside baselines on queries that training never saw, and summarise the outcome for a report.
 
 Every method is a preference over candidates, and its choice is the most preferred candidate *with a recorded reward*,
 so that all methods answer the same queries also where cells are missing. Where the table has a `truth` beside the
@@ -17,28 +17,29 @@ from numpy.typing import NDArray
 
 from zooter.data.types import Floats, Ints, Labels, Rewards, Tags
 from zooter.metrics import baselines, routing
-from zooter.metrics.per_tag import by_tag, finite_or_none
-from zooter.training.labels import TagPrior, align, tag_reward_means
+from zooter.metrics.per_tag import finite_or_none, per_tag_report
+from zooter.training.labels import TagPrior
+from zooter.training.tag_means import align_tags, tag_reward_means
 
 METHODS = ("routed", "random", "best_single", "per_tag_best", "knn", "oracle")
-RANKING = "ranking"  # reward-model ranking: ask all, take the best rewarded; only where a truth says how good that is
+RANKING = "ranking"  # reward-model ranking: ask all, return the best rewarded; measured only where there is a truth
 
 
 @dataclass(frozen=True)
 class RouterOutcome:
-    """What each method got on some test queries.
+    """What each method obtained on n test queries with m candidates.
 
     Attributes:
         rewards: method → (n,) reward, or truth, of its choice; the mean over observed candidates for `random`.
-        choices: (n,) the router's columns.
-        probs: (n, m) the router's probabilities over the observed candidates.
-        uncalibrated: (n, m) the same before temperature scaling: on the scale of the labels.
+        choices: (n,) column of the router's choice.
+        probs: (n, m) the router's probabilities, renormalised over the observed candidates.
+        uncalibrated: (n, m) the same before temperature scaling.
         labels: (n, m) unsmoothed labels.
-        best: (n, m) 1 at the candidates with the best reward, shared among them.
+        best: (n, m) 1 at the candidate with the best reward, shared equally among ties.
         test: (n, m) what methods are measured by: the test rewards, or their truth.
-        tags: (n, t).
-        best_single: the name of the candidate with the best mean reward, or truth, on the training part.
-        k: the number of neighbours chosen for kNN.
+        tags: (n, t) tags of the test queries.
+        best_single: name of the candidate with the best mean reward, or truth, on the training part; one per fold.
+        neighbours: number of neighbours chosen for kNN; one per fold.
     """
 
     rewards: dict[str, Floats]
@@ -50,10 +51,10 @@ class RouterOutcome:
     test: Rewards
     tags: Tags
     best_single: tuple[str, ...]
-    k: tuple[int, ...]
+    neighbours: tuple[int, ...]
 
 
-def router_outcome(
+def evaluate_router(
     probs: Floats,
     prior: TagPrior,
     embeddings: tuple[NDArray[np.float32], NDArray[np.float32]],
@@ -63,75 +64,93 @@ def router_outcome(
     others: Mapping[str, Floats] | None = None,
     uncalibrated: Floats | None = None,
 ) -> RouterOutcome:
-    """What the router and the baselines get on the test queries; pairs are (training, test).
+    """Measure the router and the baselines on the test queries; pairs are (training, test).
 
     Args:
         probs: (n, m) the router's probabilities on the test queries.
-        prior: of the training queries.
-        truth: what methods are measured by, when that is not the rewards that they learn from; at least one a row.
-        others: further methods' preferences (n, m).
-        uncalibrated: (n, m) the probabilities before temperature scaling; None if they never were scaled.
+        prior: fitted on the training queries.
+        embeddings: (n_train, d) and (n, d), for kNN.
+        rewards: (n_train, m) and (n, m); at least one observed reward in each test row.
+        tags: of the same queries.
+        truth: what methods are measured by, when that is not the rewards that they learn from; at least one observed
+            value a row. None measures by rewards.
+        others: further methods' names → their preferences (n, m).
+        uncalibrated: (n, m) probabilities before temperature scaling; None if they never were scaled.
     """
     train, test = rewards[0], (truth or rewards)[1]
     n, observed = len(test.values), test.observed
-    # The hardest single model to beat is the one that the truth shows to be best, which only a verifier knows.
+    # The strongest baseline is the candidate that the truth shows to be best, which a deployment would not know.
     order = baselines.rank_by_mean_reward((truth or rewards)[0])
-    neighbours = baselines.NearestNeighbours.fit(embeddings[0], train)
+    knn = baselines.NearestNeighbours.fit(embeddings[0], train)
     preferences = {
         "routed": probs,
         **(others or {}),
         **({} if truth is None else {RANKING: np.nan_to_num(rewards[1].values, nan=-np.inf)}),
         "best_single": baselines.preference_from_order(order, n),
-        "per_tag_best": _tag_means(train, tags, prior),
-        "knn": neighbours.predict(embeddings[1]),
+        "per_tag_best": _tag_preferences(train, tags),
+        "knn": knn.predict(embeddings[1]),
         "oracle": np.nan_to_num(test.values, nan=-np.inf),
     }
-    choices = {name: routing.choose(preference, observed, order) for name, preference in preferences.items()}
-    got = {name: test.values[np.arange(n), chosen] for name, chosen in choices.items()}
-    got["random"] = np.nanmean(test.values, axis=1)
+    choices = {name: routing.best_candidates(preference, observed, order) for name, preference in preferences.items()}
+    obtained = {name: test.values[np.arange(n), columns] for name, columns in choices.items()}
+    obtained["random"] = np.nanmean(test.values, axis=1)
     rewarded = rewards[1].observed
     return RouterOutcome(
-        rewards={name: got[name] for name in (*METHODS, *(name for name in got if name not in METHODS))},
+        rewards={name: obtained[name] for name in (*METHODS, *(name for name in obtained if name not in METHODS))},
         choices=choices["routed"],
-        probs=_masked(probs, rewarded),
-        uncalibrated=_masked(probs if uncalibrated is None else uncalibrated, rewarded),
-        labels=prior.own(rewards[1]),
+        probs=_renormalise(probs, rewarded),
+        uncalibrated=_renormalise(probs if uncalibrated is None else uncalibrated, rewarded),
+        labels=prior.own_labels(rewards[1]),
         best=routing.best_shares(rewards[1]),
         test=test,
         tags=tags[1],
         best_single=(test.candidates[order[0]],),
-        k=(neighbours.k,),
+        neighbours=(knn.k,),
     )
 
 
-def _masked(probs: Floats, observed: NDArray[np.bool_]) -> Floats:
-    """Probabilities given that the choice is among the observed candidates; even where they have no mass at all."""
+def _renormalise(probs: Floats, observed: NDArray[np.bool_]) -> Floats:
+    """Restrict probabilities to the observed candidates; uniform over these where they have no mass at all."""
     masked = np.where(observed, probs, 0.0)
     total = masked.sum(axis=1, keepdims=True)
-    even = observed / observed.sum(axis=1, keepdims=True)
-    return np.asarray(np.divide(masked, total, out=even, where=total > 0))
+    uniform = observed / observed.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(masked, total, out=uniform, where=total > 0))
+
+
+def _tag_preferences(train: Rewards, tags: tuple[Tags, Tags]) -> Floats:
+    """Average training rewards (n, m) over each test query's true tags, which a router does not have."""
+    tag_means = np.nan_to_num(tag_reward_means(train, tags[0]))
+    membership = align_tags(tags[1], tags[0].names)
+    count = membership.sum(axis=1)[:, None]
+    mean = (membership @ tag_means) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan_to_num(train.column_means()))
 
 
 def concatenate_outcomes(outcomes: Sequence[RouterOutcome]) -> RouterOutcome:
-    """The outcomes of all folds as one; tags are aligned by name, for folds may have different clusters."""
+    """Concatenate the outcomes of all folds; tags are aligned by name, since folds may have different clusters."""
     first = outcomes[0]
-    names = tuple(sorted({name for o in outcomes for name in o.tags.names}))
+    names = tuple(sorted({name for outcome in outcomes for name in outcome.tags.names}))
     return RouterOutcome(
-        rewards={name: np.concatenate([o.rewards[name] for o in outcomes]) for name in first.rewards},
-        choices=np.concatenate([o.choices for o in outcomes]),
-        probs=np.concatenate([o.probs for o in outcomes]),
-        uncalibrated=np.concatenate([o.uncalibrated for o in outcomes]),
-        labels=Labels(np.concatenate([o.labels.values for o in outcomes]), first.labels.candidates),
-        best=Labels(np.concatenate([o.best.values for o in outcomes]), first.labels.candidates),
-        test=Rewards(np.concatenate([o.test.values for o in outcomes]), first.test.candidates),
-        tags=Tags(sp.vstack([align(o.tags, names) for o in outcomes], format="csr"), names),
-        best_single=tuple(name for o in outcomes for name in o.best_single),
-        k=tuple(k for o in outcomes for k in o.k),
+        rewards={name: np.concatenate([outcome.rewards[name] for outcome in outcomes]) for name in first.rewards},
+        choices=np.concatenate([outcome.choices for outcome in outcomes]),
+        probs=np.concatenate([outcome.probs for outcome in outcomes]),
+        uncalibrated=np.concatenate([outcome.uncalibrated for outcome in outcomes]),
+        labels=Labels(np.concatenate([outcome.labels.values for outcome in outcomes]), first.labels.candidates),
+        best=Labels(np.concatenate([outcome.best.values for outcome in outcomes]), first.labels.candidates),
+        test=Rewards(np.concatenate([outcome.test.values for outcome in outcomes]), first.test.candidates),
+        tags=Tags(sp.vstack([align_tags(outcome.tags, names) for outcome in outcomes], format="csr"), names),
+        best_single=tuple(name for outcome in outcomes for name in outcome.best_single),
+        neighbours=tuple(count for outcome in outcomes for count in outcome.neighbours),
     )
 
 
 def summarise(outcome: RouterOutcome) -> dict[str, Any]:
-    """All numbers of the report's `test` section, ready for JSON; intervals are 95 % paired bootstrap."""
+    """Compute the numbers of a report's `test` section.
+
+    Returns:
+        Values that are ready for JSON, with None for what is undefined. Intervals are 95 % paired bootstrap over
+        queries; task ranks and uplift are ZOOTER's (§4.1), over tags.
+    """
     names = tuple(outcome.rewards)
     statistics = partial(_statistics, names)
     columns = np.stack([outcome.rewards[name] for name in names])
@@ -140,74 +159,62 @@ def summarise(outcome: RouterOutcome) -> dict[str, Any]:
     point = statistics(*means)
     interval = [[finite_or_none(a), finite_or_none(b)] for a, b in zip(low, high, strict=True)]
     gap, over_single, over_knn = len(names), len(names) + 1, len(names) + 2
-    of_tags = by_tag(outcome.rewards, outcome.test, outcome.tags)
-    for ranks in (of_tags["mean_task_rank"], of_tags["uplift"]):
+    by_tag = per_tag_report(outcome.rewards, outcome.test, outcome.tags)
+    for ranks in (by_tag["mean_task_rank"], by_tag["uplift"]):
         for bound in ("random", "oracle"):
             del ranks[bound]
+    best_single, oracle = means[names.index("best_single")], means[names.index("oracle")]
     return {
         "queries": len(outcome.choices),
         **{name: finite_or_none(mean) for name, mean in zip(names, means, strict=True)},
         "best_single_name": Counter(outcome.best_single).most_common(1)[0][0],
-        "knn_neighbours": list(outcome.k),
+        "knn_neighbours": list(outcome.neighbours),
         "intervals": dict(zip(names, interval, strict=False)),
         "gap_closed": finite_or_none(point[gap]),
         "gap_closed_ci": interval[gap],
         "over_best_single": {"mean": finite_or_none(point[over_single]), "ci": interval[over_single]},
         "over_knn": {"mean": finite_or_none(point[over_knn]), "ci": interval[over_knn]},
         "gap_closed_by": {
-            name: finite_or_none(
-                routing.gap_closed(mean, means[names.index("best_single")], means[names.index("oracle")])
-            )
+            name: finite_or_none(routing.gap_closed(mean, best_single, oracle))
             for name, mean in zip(names, means, strict=True)
         },
-        **of_tags,
+        **by_tag,
         "candidates": {
             name: {"reward": finite_or_none(reward), "share": float(np.mean(outcome.choices == j))}
-            for j, (name, reward) in enumerate(
-                zip(outcome.test.candidates, outcome.test.column_means(), strict=True)
-            )
+            for j, (name, reward) in enumerate(zip(outcome.test.candidates, outcome.test.column_means(), strict=True))
         },
         "missing_cells": int((~outcome.test.observed).sum()),
-        "calibration": _calibration(outcome),
-        "entropy": _entropy(outcome),
+        "calibration": _summarise_calibration(outcome),
+        "entropy": _summarise_entropy(outcome),
     }
 
 
-def _tag_means(train: Rewards, tags: tuple[Tags, Tags], prior: TagPrior) -> Floats:
-    """(n, m): mean training reward of each candidate over a test query's tags, which a router does not know."""
-    of_tag = np.nan_to_num(tag_reward_means(train, tags[0]))
-    membership = align(tags[1], tags[0].names)
-    count = membership.sum(axis=1)[:, None]
-    mean = (membership @ of_tag) / np.maximum(count, 1)
-    return np.where(count > 0, mean, np.nan_to_num(train.column_means()))
-
-
 def _statistics(names: tuple[str, ...], *means: Floats) -> Floats:
-    """The methods' means, the share of the gap closed, and the router's lead over the best single model and kNN."""
-    of = dict(zip(names, means, strict=True))
+    """Stack the methods' means, the share of the gap closed, and the router's lead over best single and kNN."""
+    mean = dict(zip(names, means, strict=True))
     return np.stack(
         [
             *means,
-            routing.gap_closed(of["routed"], of["best_single"], of["oracle"]),
-            np.asarray(of["routed"] - of["best_single"]),
-            np.asarray(of["routed"] - of["knn"]),
+            routing.gap_closed(mean["routed"], mean["best_single"], mean["oracle"]),
+            np.asarray(mean["routed"] - mean["best_single"]),
+            np.asarray(mean["routed"] - mean["knn"]),
         ]
     )
 
 
-def _calibration(outcome: RouterOutcome) -> dict[str, Any]:
-    found = routing.calibration_curve(outcome.probs, outcome.best)
+def _summarise_calibration(outcome: RouterOutcome) -> dict[str, Any]:
+    curve = routing.calibration_curve(outcome.probs, outcome.best)
     return {
-        "error": found.error,
+        "error": curve.error,
         "error_before": routing.calibration_curve(outcome.uncalibrated, outcome.best).error,
-        "probability": found.probability.tolist(),
-        "label": found.label.tolist(),
-        "cells": found.cells.tolist(),
+        "probability": curve.probability.tolist(),
+        "label": curve.label.tolist(),
+        "cells": curve.cells.tolist(),
     }
 
 
-def _entropy(outcome: RouterOutcome, bins: int = 8) -> dict[str, Any]:
-    """Entropy of the unsmoothed label against the reward of the best response and of the routed one (ZOOTER Fig. 3)."""
+def _summarise_entropy(outcome: RouterOutcome, bins: int = 8) -> dict[str, Any]:
+    """Relate the entropy of unsmoothed labels to rewards, in bins of equal count (ZOOTER Fig. 3)."""
     bits = routing.entropy(outcome.labels.values)
     parts = [part for part in np.array_split(np.argsort(bits, kind="stable"), bins) if len(part)]
     series = {name: outcome.rewards[name] for name in ("oracle", "routed", "random")}

@@ -1,4 +1,4 @@
-"""The report of a run: JSON for programs, Markdown for a browser, a table for the terminal, and the export's card."""
+"""Write the report of a run as JSON and Markdown, a table for the terminal, and the README of an export."""
 
 import json
 import math
@@ -24,25 +24,34 @@ TITLES = {
 
 
 def write(report: dict[str, Any], folder: Path, plots: list[Path]) -> None:
-    """Write `report.json` and `report.md`, each whole or not at all; what is not finite becomes null in JSON."""
-    write_atomically(folder / "report.json", json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n")
+    """Write `report.json` and `report.md` atomically.
+
+    Args:
+        report: with the sections `test` (of `router_metrics.summarise`), `data` and `settings`; values that are not
+            finite become null in JSON.
+        folder: of the run.
+        plots: files to show in the Markdown, in `folder / "plots"`.
+    """
+    write_atomically(
+        folder / "report.json", json.dumps(_replace_non_finite(report), indent=2, ensure_ascii=False) + "\n"
+    )
     write_atomically(folder / "report.md", markdown(report, plots))
 
 
 def table(report: dict[str, Any]) -> Table:
-    """The comparison as a terminal table."""
+    """Format the comparison of methods as a terminal table, the best first."""
     test = report["test"]
-    shown = Table(title=f"{test['queries']:,} queries that training never saw", box=SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("method", no_wrap=True)
+    view = Table(title=f"{test['queries']:,} queries that training never saw", box=SIMPLE_HEAD, pad_edge=False)
+    view.add_column("method", no_wrap=True)
     for heading in ("reward", "95 % interval", "gap closed", "rank", "uplift"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for row in _rows(test):
-        shown.add_row(*row, style="bold" if row[0] == TITLES["routed"] else "")
-    return shown
+        view.add_column(heading, justify="right", no_wrap=True)
+    for row in _method_rows(test):
+        view.add_row(*row, style="bold" if row[0] == TITLES["routed"] else "")
+    return view
 
 
 def markdown(report: dict[str, Any], plots: list[Path]) -> str:
-    """The whole report as a page; pictures are linked relative to it."""
+    """Format the whole report as a Markdown page; plots are linked relative to it."""
     test = report["test"]
     heading = ("method", "mean reward", "95 % interval", "gap closed", "mean task rank", "% uplift")
     tag_heading = ("tag", "queries", "routed", "best single", "best per tag", "oracle")
@@ -58,9 +67,9 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
     lines = [
         "# Report",
         "",
-        escape_markdown(sentence(test)),
+        escape_markdown(describe_result(test)),
         "",
-        *markdown_table(heading, _rows(test)),
+        *markdown_table(heading, _method_rows(test)),
         "",
         *_notes(report),
         "",
@@ -88,10 +97,14 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sentence(test: dict[str, Any]) -> str:
-    """The result in words; nothing is called better when the interval of the difference covers 0."""
+def describe_result(test: dict[str, Any]) -> str:
+    """Compare the router with the best single model and with kNN, in one sentence each.
+
+    Args:
+        test: the report's `test` section.
+    """
     return " ".join(
-        f"Routing is {verdict(test[key]['ci'])} {name} (difference {test[key]['mean']:+.4f}, "
+        f"Routing is {describe_difference(test[key]['ci'])} {name} (difference {test[key]['mean']:+.4f}, "
         f"95 % interval {format_interval(test[key]['ci'])})."
         for key, name in (
             ("over_best_single", f"the best single model, {test['best_single_name']}"),
@@ -100,9 +113,10 @@ def sentence(test: dict[str, Any]) -> str:
     )
 
 
-def card(report: dict[str, Any]) -> str:
-    """The README of an export."""
+def model_card(report: dict[str, Any]) -> str:
+    """Write the README of an export (a model card) from a run's report."""
     test, settings, data = report["test"], report["settings"], report["data"]
+    interval = format_interval(test["gap_closed_ci"], percent=True)
     candidates = "\n".join(f"- {escape_markdown(name)}" for name in test["candidates"])
     return f"""# Router
 
@@ -113,13 +127,13 @@ Chooses one of {len(test["candidates"])} language models for a query, from the t
 Made by distilling smoothed rewards (ZOOTER, arXiv 2311.08692) of {data["queries"]:,} queries. Measured on
 {test["queries"]:,} queries that training never saw: mean reward {format_number(test["routed"])}, best single model
 {format_number(test["best_single"])} ({escape_markdown(test["best_single_name"])}), oracle
-{format_number(test["oracle"])}; share of the gap closed {format_percent(test["gap_closed"])}, 95 % interval {format_interval(test["gap_closed_ci"], percent=True)}.
+{format_number(test["oracle"])}; share of the gap closed {format_percent(test["gap_closed"])}, 95 % interval {interval}.
 
 ```python
-from zooter.router.onnx_router import Router  # zooter.router.torch_router without an `onnx` folder
+from zooter.router.loading import load_router
 
-choices = Router.load("this folder").route(["a query"])
-choices.names(), choices.probs
+choices = load_router("this folder").route(["a query"])
+choices.chosen_candidates(), choices.probs
 ```
 
 Labels: {json.dumps(settings["label"], ensure_ascii=False)}
@@ -129,15 +143,15 @@ be worse than always taking the best single model; compare `reference.json` with
 """
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _rows(test: dict[str, Any]) -> list[tuple[str, ...]]:
+def _method_rows(test: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name in sorted(test["intervals"], key=lambda name: -float(test[name])):
         rank, uplift = test["mean_task_rank"].get(name), test["uplift"].get(name)
@@ -157,11 +171,12 @@ def _rows(test: dict[str, Any]) -> list[tuple[str, ...]]:
 def _notes(report: dict[str, Any]) -> list[str]:
     test, data = report["test"], report["data"]
     spearman = test["entropy"]["spearman"]
+    neighbours = " or ".join(map(str, sorted(set(test["knn_neighbours"]))))
     return [
         f"- Share of the best-single→oracle gap closed: {format_percent(test['gap_closed'])}, 95 % interval "
         f"{format_interval(test['gap_closed_ci'], percent=True)} (paired bootstrap over queries).",
         "- Best single and best per tag are chosen on training queries; best per tag is told the tags of test queries.",
-        f"- kNN averages the rewards of {_numbers(test['knn_neighbours'])} neighbours, chosen on training queries.",
+        f"- kNN averages the rewards of {neighbours} neighbours, chosen on training queries.",
         "- Mean task rank: 1 + how many single candidates have a higher mean reward, averaged over tags; ties share "
         "the better rank. % uplift: share of tags in which no single candidate is better.",
         f"- Calibration error {test['calibration']['error']:.3f} ({test['calibration']['error_before']:.3f} before "
@@ -174,8 +189,15 @@ def _notes(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def verdict(ci: list[float | None]) -> str:
-    """What the interval of a difference allows to say."""
+def describe_difference(ci: list[float | None]) -> str:
+    """Describe a difference by its interval.
+
+    Args:
+        ci: both ends; None where undefined.
+
+    Returns:
+        "better than" or "worse than" only if the interval excludes 0.
+    """
     low, high = ci
     if low is not None and low > 0:
         return "better than"
@@ -183,31 +205,27 @@ def verdict(ci: list[float | None]) -> str:
 
 
 def markdown_table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A Markdown table; all but the first column to the right."""
+    """Format a Markdown table with escaped cells; all columns but the first are right-aligned."""
     escaped = [[escape_markdown(cell) for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(heading) - 1)]
     return ["| " + " | ".join(cells) + " |" for cells in [heading, rule, *escaped]]
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line: names of candidates and tags come from anywhere."""
+    """Escape text so that Markdown shows it as it is, on one line: names of candidates and tags may be anything."""
     return re.sub(r"([\\`*<|\[\]])", r"\\\1", " ".join(text.split()))
 
 
-def _numbers(values: list[int]) -> str:
-    return " or ".join(map(str, sorted(set(values))))
-
-
 def format_number(value: float | None) -> str:
-    """Three places; a dash for what is not defined."""
+    """Format with three decimals; None becomes a dash."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def format_percent(value: float | None) -> str:
-    """One place; a dash for what is not defined."""
+    """Format as a percentage with one decimal; None becomes a dash."""
     return "–" if value is None else f"{value:.1%}"
 
 
 def format_interval(ci: list[float | None], percent: bool = False) -> str:
-    """Both ends."""
+    """Format both ends of an interval, as numbers or as percentages; None becomes a dash."""
     return "…".join("–" if end is None else f"{end:.1%}" if percent else f"{end:.3f}" for end in ci)

@@ -1,4 +1,4 @@
-"""The report of a comparison: JSON for programs, Markdown with pictures for a browser, a table for the terminal."""
+"""Write the report of a comparison of selectors as JSON and Markdown with plots, and a table for the terminal."""
 
 import json
 from collections.abc import Sequence
@@ -14,31 +14,35 @@ from zooter.evaluation import router_plots, router_report, selector_plots
 HEADING = ("selector", "quality", "95 % interval", "gap closed", "$/1,000", "samples")
 
 
-def write(found: dict[str, Any], folder: Path) -> None:
-    """Write `report.json`, `report.md` and `plots/`, each file whole or not at all."""
+def write(report: dict[str, Any], folder: Path) -> None:
+    """Write `report.json`, `report.md` and `plots/` into a folder, each file atomically.
+
+    Args:
+        report: of the comparison; every number is finite or None.
+        folder: of the run.
+    """
     plots = [
         router_plots.save_figure(figure, folder / "plots" / f"{name}.png")
-        for name, figure in selector_plots.selector_plots(found).items()
+        for name, figure in selector_plots.draw_plots(report).items()
     ]
-    write_atomically(folder / "report.json", json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    write_atomically(folder / "report.md", markdown(found, plots))
+    write_atomically(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomically(folder / "report.md", markdown(report, plots))
 
 
-def table(found: dict[str, Any]) -> Table:
-    """The comparison as a terminal table, the best first."""
-    title = f"{found['queries']:,} queries that no selector has seen"
-    shown = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
-    shown.add_column(HEADING[0], no_wrap=True)
+def table(report: dict[str, Any]) -> Table:
+    """Format the comparison as a terminal table, the best first."""
+    view = Table(title=f"{report['queries']:,} queries that no selector has seen", box=SIMPLE_HEAD, pad_edge=False)
+    view.add_column(HEADING[0], no_wrap=True)
     for heading in HEADING[1:]:
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for row in rows(found):
-        shown.add_row(*row)
-    return shown
+        view.add_column(heading, justify="right", no_wrap=True)
+    for row in selector_rows(report):
+        view.add_row(*row)
+    return view
 
 
-def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row of texts per selector, the best quality first."""
-    selectors = found["selectors"]
+def selector_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Format one row per selector under `HEADING`, the best quality first."""
+    selectors = report["selectors"]
     order = sorted(selectors, key=lambda name: -float(selectors[name]["quality"]["mean"]))
     return [
         (
@@ -46,85 +50,90 @@ def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
             router_report.format_number(selectors[name]["quality"]["mean"]),
             router_report.format_interval(selectors[name]["quality"]["ci"]),
             router_report.format_percent(selectors[name]["gap_closed"]["mean"]),
-            dollars(selectors[name]["cost"]["mean"]),
+            format_dollars(selectors[name]["cost"]["mean"]),
             f"{selectors[name]['samples']:.2f}",
         )
         for name in order
     ]
 
 
-def sentences(found: dict[str, Any]) -> list[str]:
-    """Each selector against the best single candidate; nothing is called better when the interval covers 0."""
-    told = []
-    for name, numbers in found["selectors"].items():
+def describe_selectors(report: dict[str, Any]) -> list[str]:
+    """Compare each selector with the best single candidate, in one sentence each."""
+    sentences = []
+    for name, numbers in report["selectors"].items():
         if name not in ("best_single", "oracle"):
             over = numbers["over_best_single"]
-            told.append(
-                f"{name} is {router_report.verdict(over['ci'])} the best single candidate, {found['best_single']} "
+            sentences.append(
+                f"{name} is {router_report.describe_difference(over['ci'])} the best single candidate, "
+                f"{report['best_single']} "
                 f"({over['mean']:+.4f}, 95 % interval {router_report.format_interval(over['ci'])})."
             )
-    return told
+    return sentences
 
 
-def markdown(found: dict[str, Any], plots: Sequence[Path]) -> str:
-    """The whole report as a page; pictures are linked relative to it."""
+def markdown(report: dict[str, Any], plots: Sequence[Path]) -> str:
+    """Format the whole report as a Markdown page; plots are linked relative to it."""
     lines = [
         "# Selectors compared",
         "",
-        f"{found['queries']:,} test queries; what learns has learned from {found['trained_on']:,} others.",
+        f"{report['queries']:,} test queries; what learns has learned from {report['trained_on']:,} others.",
         "",
-        *router_report.markdown_table(HEADING, rows(found)),
+        *router_report.markdown_table(HEADING, selector_rows(report)),
         "",
-        *[f"- {router_report.escape_markdown(sentence)}" for sentence in sentences(found)],
-        *[f"- {router_report.escape_markdown(note)}." for note in found["notes"]],
+        *[f"- {router_report.escape_markdown(sentence)}" for sentence in describe_selectors(report)],
+        *[f"- {router_report.escape_markdown(note)}." for note in report["notes"]],
         "",
         *[f"![{path.stem}](plots/{path.name})" for path in plots],
         "",
-        *_curves(found),
-        *_ledger(found),
-        *_savings(found),
-        *_agreement(found),
-        *_tags(found),
+        *_curves_section(report),
+        *_ledger_section(report),
+        *_savings_section(report),
+        *_agreement_section(report),
+        *_tags_section(report),
         "## Settings",
         "",
         "```json",
-        json.dumps(found["settings"], indent=2, ensure_ascii=False),
+        json.dumps(report["settings"], indent=2, ensure_ascii=False),
         "```",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _curves(found: dict[str, Any]) -> list[str]:
-    """Area, AIQ, APGR and CPT of every selector with a knob."""
-    if not found["curves"]:
+def _curves_section(report: dict[str, Any]) -> list[str]:
+    if not report["curves"]:
         return []
     heading = ("selector", "area under budgets", "AIQ", "APGR", "CPT 20 %", "CPT 50 %", "CPT 80 %")
     body = [
-        (name, *(_with_interval(of[key]) for key in ("area", "aiq", "apgr")), *map(_share, of["cpt"].values()))
-        for name, of in found["curves"].items()
+        (
+            name,
+            *(_format_with_interval(curve[key]) for key in ("area", "aiq", "apgr")),
+            *(router_report.format_percent(value["mean"]) for value in curve["cpt"].values()),
+        )
+        for name, curve in report["curves"].items()
     ]
-    zero = found["candidates"]["aiq"]
+    zero_router = router_report.format_number(report["candidates"]["aiq"])
     return [
         "## Quality against price",
         "",
         *router_report.markdown_table(heading, body),
         "",
-        f"- AIQ of the zero router, the best mixtures of single candidates: {router_report.format_number(zero)}.",
-        f"- APGR and CPT take {router_report.escape_markdown(found['weak'])} for weak and "
-        f"{router_report.escape_markdown(found['strong'])} for strong.",
+        f"- AIQ of the zero router, the best mixtures of single candidates: {zero_router}.",
+        f"- APGR and CPT take {router_report.escape_markdown(report['weak'])} for weak and "
+        f"{router_report.escape_markdown(report['strong'])} for strong.",
         "- Area: 100 budgets, 3 orders of the stream (Margin Sampling). AIQ: RouterBench. APGR, CPT: RouteLLM.",
         "",
     ]
 
 
-def _ledger(found: dict[str, Any]) -> list[str]:
-    selectors = found["selectors"]
-    names = list(found["candidates"]["singles"])
+def _ledger_section(report: dict[str, Any]) -> list[str]:
+    names = list(report["candidates"]["singles"])
     heading = (
         "calls per query",
         *names,
         "tokens in",
         "tokens out",
+        "rounds",
+        "seconds",
         "fees $ / 1,000",
         "failed",
         "rank",
@@ -134,65 +143,63 @@ def _ledger(found: dict[str, Any]) -> list[str]:
     body = [
         (
             name,
-            *(f"{of['calls'][candidate]:.2f}" for candidate in names),
-            *(f"{count:.0f}" for count in of["tokens"]),
-            f"{of['rounds']:.2f}",
-            f"{of['seconds']:.3f}",
-            dollars(of["fees"]),
-            str(of["failed"]),
-            f"{of['mean_task_rank']:.2f}",
-            f"{of['uplift']:.0%}",
-            router_report.format_number(of["arena"]["mean"]),
+            *(f"{numbers['calls'][candidate]:.2f}" for candidate in names),
+            *(f"{count:.0f}" for count in numbers["tokens"]),
+            f"{numbers['rounds']:.2f}",
+            f"{numbers['seconds']:.3f}",
+            format_dollars(numbers["fees"]),
+            str(numbers["failed"]),
+            f"{numbers['mean_task_rank']:.2f}",
+            f"{numbers['uplift']:.0%}",
+            router_report.format_number(numbers["arena"]["mean"]),
         )
-        for name, of in selectors.items()
+        for name, numbers in report["selectors"].items()
     ]
     return ["## Ledger", "", *router_report.markdown_table(heading, body), ""]
 
 
-def _savings(found: dict[str, Any]) -> list[str]:
-    if not found["savings"]:
+def _savings_section(report: dict[str, Any]) -> list[str]:
+    if not report["savings"]:
         return []
     body = [
         (
             name,
-            f"{of['samples']:.2f}",
-            f"{router_report.format_percent(of['mean'])} ({router_report.format_interval(of['ci'], percent=True)})",
+            f"{saving['samples']:.2f}",
+            f"{router_report.format_percent(saving['mean'])} "
+            f"({router_report.format_interval(saving['ci'], percent=True)})",
         )
-        for name, of in found["savings"].items()
+        for name, saving in report["savings"].items()
     ]
     heading = ("selector", "samples", "saved")
     return ["## Samples saved against self-consistency", "", *router_report.markdown_table(heading, body), ""]
 
 
-def _agreement(found: dict[str, Any]) -> list[str]:
-    if not found["agreement"]:
+def _agreement_section(report: dict[str, Any]) -> list[str]:
+    if not report["agreement"]:
         return []
     heading = ("candidate", "queries", "Pearson of answer entropy and quality")
-    body = [(name, str(of["queries"]), _with_interval(of["pearson"])) for name, of in found["agreement"].items()]
+    body = [
+        (name, str(series["queries"]), _format_with_interval(series["pearson"]))
+        for name, series in report["agreement"].items()
+    ]
     return ["## Agreement and accuracy", "", *router_report.markdown_table(heading, body), ""]
 
 
-def _tags(found: dict[str, Any]) -> list[str]:
-    names = list(found["selectors"])
+def _tags_section(report: dict[str, Any]) -> list[str]:
+    names = list(report["selectors"])
     body = [
         (row["tag"], str(row["queries"]), *(router_report.format_number(row[name]) for name in names))
-        for row in found["tags"]
+        for row in report["tags"]
     ]
     return ["## Tags", "", *router_report.markdown_table(("tag", "queries", *names), body), ""]
 
 
-def dollars(cost: float | None) -> str:
-    """US dollars per thousand queries from dollars per query."""
+def format_dollars(cost: float | None) -> str:
+    """Format US dollars per query as dollars per thousand queries; None becomes a dash."""
     return "–" if cost is None else f"{1000 * cost:.3g}"
 
 
-def _with_interval(value: dict[str, Any] | None) -> str:
-    return (
-        "–"
-        if value is None or value["mean"] is None
-        else f"{value['mean']:.3f} ({router_report.format_interval(value['ci'])})"
-    )
-
-
-def _share(value: dict[str, Any]) -> str:
-    return router_report.format_percent(value["mean"])
+def _format_with_interval(value: dict[str, Any] | None) -> str:
+    if value is None or value["mean"] is None:
+        return "–"
+    return f"{value['mean']:.3f} ({router_report.format_interval(value['ci'])})"

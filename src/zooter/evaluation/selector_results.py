@@ -1,4 +1,4 @@
-"""Many decisions of one selector as arrays: what they were worth, and what they cost."""
+"""Collect the selections of one selector into arrays, and write those of all selectors as Parquet."""
 
 import io
 import json
@@ -39,16 +39,16 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SelectorResults:
-    """What a selector did on n queries.
+    """Results of a selector on n queries with m candidates.
 
     Attributes:
-        quality: (n,) of the returned response; 0 where none was returned.
-        cost: (n,) US dollars with the fees of what decided; NaN where a call's cost is not known.
-        fees: (n,) the part of it that is not candidates'.
-        calls: (n, m) responses asked of each candidate, failed ones too.
-        tokens: (n, 2) input and output tokens, as far as known.
-        rounds: (n,) calls one after the other.
-        seconds: (n,) as a user waits.
+        quality: (n,) quality of the returned response; 0 where none was returned.
+        cost: (n,) US dollars, fees included; NaN where a call's cost is unknown.
+        fees: (n,) US dollars of `cost` that went to rewarders, scorers and estimators.
+        calls: (n, m) responses asked of each candidate, failed ones included.
+        tokens: (n, 2) input and output tokens, as far as recorded.
+        rounds: (n,) calls one after the other; calls at the same time are one round.
+        seconds: (n,) latency as a user sees it.
         failed: (n,) calls that failed.
         chosen: (n,) column of the returned response's candidate; -1 for none.
     """
@@ -65,24 +65,25 @@ class SelectorResults:
 
     @property
     def samples(self) -> Ints:
-        """(n,) responses asked of all candidates together."""
+        """Sum the calls of all candidates: (n,)."""
         return np.asarray(self.calls.sum(axis=1))
 
 
-def selector_results(decided: Sequence[RecordedSelection], quality: Floats, names: Sequence[str]) -> SelectorResults:
-    """Arrays of n decisions, in their order.
+def collect_results(selections: Sequence[RecordedSelection], quality: Floats, names: Sequence[str]) -> SelectorResults:
+    """Collect n selections into arrays, in their order.
 
     Args:
-        quality: (n,) what each returned response is worth.
-        names: the candidates in column order.
+        selections: of one selector.
+        quality: (n,) quality of each returned response.
+        names: the candidates, in column order.
     """
     column = {name: j for j, name in enumerate(names)}
-    calls = np.zeros((len(decided), len(names)), dtype=np.int64)
-    for i, one in enumerate(decided):
-        for name, count in one.ledger.calls.items():
+    calls = np.zeros((len(selections), len(names)), dtype=np.int64)
+    for i, recorded in enumerate(selections):
+        for name, count in recorded.ledger.calls.items():
             calls[i, column[name]] = count
-    ledgers = [one.ledger for one in decided]
-    responses = [one.selection.response for one in decided]
+    ledgers = [recorded.ledger for recorded in selections]
+    responses = [recorded.selection.response for recorded in selections]
     return SelectorResults(
         quality=quality,
         cost=np.array([ledger.cost for ledger in ledgers]),
@@ -96,35 +97,42 @@ def selector_results(decided: Sequence[RecordedSelection], quality: Floats, name
     )
 
 
-def write(
-    path: Path, decided: Mapping[str, Sequence[RecordedSelection]], accounts: Mapping[str, SelectorResults]
+def write_decisions(
+    path: Path, selections: Mapping[str, Sequence[RecordedSelection]], results: Mapping[str, SelectorResults]
 ) -> None:
-    """Every decision of every selector as one Parquet row, from which all its numbers can be recomputed."""
+    """Write every selection of every selector as a Parquet row, from which all its numbers can be recomputed.
+
+    Args:
+        path: replaced atomically; its columns are `SCHEMA`.
+        selections: selector → its n selections.
+        results: selector → the same selections as arrays.
+    """
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, SCHEMA) as writer:
-        for name, of in decided.items():
-            writer.write_table(_rows(name, of, accounts[name]))
+        for name, recorded in selections.items():
+            writer.write_table(_to_table(name, recorded, results[name]))
     write_atomically(path, buffer.getvalue())
 
 
-def _rows(name: str, decided: Sequence[RecordedSelection], found: SelectorResults) -> pa.Table:
-    responses = [one.selection.response for one in decided]
+def _to_table(name: str, selections: Sequence[RecordedSelection], results: SelectorResults) -> pa.Table:
+    responses = [recorded.selection.response for recorded in selections]
+    confidences = [recorded.selection.confidence for recorded in selections]
     columns = [
-        [name] * len(decided),
-        [one.query.id for one in decided],
-        [one.query.text for one in decided],
+        [name] * len(selections),
+        [recorded.query.id for recorded in selections],
+        [recorded.query.text for recorded in selections],
         [None if response is None else response.candidate for response in responses],
         [None if response is None else response.sample for response in responses],
-        found.quality.tolist(),
-        [None if (given := one.selection.confidence) is None else float(given) for one in decided],
-        [one.selection.why for one in decided],
-        [json.dumps(dict(one.ledger.calls), ensure_ascii=False) for one in decided],
-        found.rounds.tolist(),
-        *found.tokens.T.tolist(),
-        [None if np.isnan(cost) else cost for cost in found.cost.tolist()],
-        found.fees.tolist(),
-        found.seconds.tolist(),
-        found.failed.tolist(),
+        results.quality.tolist(),
+        [None if confidence is None else float(confidence) for confidence in confidences],
+        [recorded.selection.why for recorded in selections],
+        [json.dumps(dict(recorded.ledger.calls), ensure_ascii=False) for recorded in selections],
+        results.rounds.tolist(),
+        *results.tokens.T.tolist(),
+        [None if np.isnan(cost) else cost for cost in results.cost.tolist()],
+        results.fees.tolist(),
+        results.seconds.tolist(),
+        results.failed.tolist(),
     ]
     return pa.Table.from_arrays(
         [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA

@@ -1,4 +1,4 @@
-"""What a trained router has to beat: preferences over candidates that need no training of ours."""
+"""Baselines that a trained router has to beat: the candidates' overall order, and nearest neighbours."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,22 +9,37 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from zooter.data.types import Floats, Ints, Rewards
-from zooter.metrics.routing import choose
+from zooter.metrics.routing import best_candidates
 
-NEIGHBOURS = (1, 3, 5, 10, 20, 40, 80, 160)
-# Exact search is quadratic; this many training queries, an even draw of them, are searched at most.
-MOST_REFERENCES = 10_000
-# The number of neighbours is chosen on this many training queries at most.
-MOST_TUNING = 2_000
+NEIGHBOUR_COUNTS = (1, 3, 5, 10, 20, 40, 80, 160)
+# Exact search takes quadratic time, so larger training sets are subsampled to this many queries.
+MAX_REFERENCES = 10_000
+# Number of training queries on which k is tuned.
+MAX_TUNING_QUERIES = 2_000
 
 
 def rank_by_mean_reward(rewards: Rewards) -> Ints:
-    """The m columns, the candidate with the best mean reward first; the earlier column on a tie."""
+    """Sort the candidates by their mean reward.
+
+    Args:
+        rewards: (n, m) rewards.
+
+    Returns:
+        (m,) columns, the best candidate first and those without rewards last; on a tie, the earlier column first.
+    """
     return np.argsort(-np.nan_to_num(rewards.column_means(), nan=-np.inf), kind="stable")
 
 
 def preference_from_order(order: Ints, n: int) -> Floats:
-    """(n, m) the same preference for every query: the first column of `order` most."""
+    """Convert an order of the candidates to the same preference for every query.
+
+    Args:
+        order: (m,) columns, the most preferred one first.
+        n: number of queries.
+
+    Returns:
+        (n, m) preferences; larger is preferred.
+    """
     preference = np.empty(len(order))
     preference[order] = -np.arange(len(order))
     return np.tile(preference, (n, 1))
@@ -32,10 +47,13 @@ def preference_from_order(order: Ints, n: int) -> Floats:
 
 @dataclass(frozen=True)
 class NearestNeighbours:
-    """kNN regression: a candidate's predicted reward is its mean over the k training queries of largest cosine.
+    """kNN regression: predict a candidate's reward by its mean over the k training queries of largest cosine.
 
     Attributes:
-        k: tuned on the training queries alone, each predicted from the others.
+        embeddings: (n, d) embeddings of the training queries, normalised to unit length.
+        rewards: (n, m) their rewards.
+        fallback: (m,) prediction for a candidate without a reward among the k neighbours: its overall mean.
+        k: number of neighbours.
     """
 
     embeddings: NDArray[np.float32]
@@ -45,26 +63,41 @@ class NearestNeighbours:
 
     @classmethod
     def fit(cls, embeddings: NDArray[np.float32], rewards: Rewards, seed: int = 0) -> "NearestNeighbours":
-        """Choose k by the mean reward of the selections on training queries, with the query itself left out."""
+        """Store the training queries and tune k by leave-one-out selection on them.
+
+        The tuned k has the largest mean reward of the selected candidates, each query being predicted from the others.
+
+        Args:
+            embeddings: (n, d) embeddings of the training queries.
+            rewards: (n, m) their rewards.
+            seed: of the random subsets, if there are more than MAX_REFERENCES or MAX_TUNING_QUERIES queries.
+        """
         rng = np.random.default_rng(seed)
-        if len(embeddings) > MOST_REFERENCES:
-            kept = np.sort(rng.choice(len(embeddings), MOST_REFERENCES, replace=False))
-            embeddings, rewards = embeddings[kept], rewards.take(kept)
+        if len(embeddings) > MAX_REFERENCES:
+            subset = np.sort(rng.choice(len(embeddings), MAX_REFERENCES, replace=False))
+            embeddings, rewards = embeddings[subset], rewards.take(subset)
         fallback = np.nan_to_num(rewards.column_means())
-        queries = rng.permutation(len(embeddings))[:MOST_TUNING]
-        held, order = rewards.take(queries), rank_by_mean_reward(rewards)
-        best, best_reward = 1, -np.inf
+        queries = rng.permutation(len(embeddings))[:MAX_TUNING_QUERIES]
+        tuning_rewards, order = rewards.take(queries), rank_by_mean_reward(rewards)
+        best_k, best_reward = 1, -np.inf
         for k, predicted in _predictions(normalize(embeddings), rewards, fallback, embeddings[queries], own=queries):
-            chosen = choose(predicted, held.observed, order)
-            reward = float(held.values[np.arange(len(held.values)), chosen].mean())
+            columns = best_candidates(predicted, tuning_rewards.observed, order)
+            reward = float(tuning_rewards.values[np.arange(len(columns)), columns].mean())
             if reward > best_reward:
-                best, best_reward = k, reward
-        return cls(normalize(embeddings), rewards, fallback, best)
+                best_k, best_reward = k, reward
+        return cls(normalize(embeddings), rewards, fallback, best_k)
 
     def predict(self, embeddings: NDArray[np.float32]) -> Floats:
-        """(n, m) predicted rewards."""
-        only = _predictions(self.embeddings, self.rewards, self.fallback, embeddings, ks=(self.k,))
-        return next(only)[1]
+        """Predict each candidate's reward.
+
+        Args:
+            embeddings: (q, d) embeddings of the queries.
+
+        Returns:
+            (q, m) predicted rewards.
+        """
+        predictions = _predictions(self.embeddings, self.rewards, self.fallback, embeddings, ks=(self.k,))
+        return next(predictions)[1]
 
 
 def _predictions(
@@ -72,12 +105,21 @@ def _predictions(
     rewards: Rewards,
     fallback: Floats,
     embeddings: NDArray[np.float32],
-    ks: tuple[int, ...] = NEIGHBOURS,
+    ks: tuple[int, ...] = NEIGHBOUR_COUNTS,
     own: Ints | None = None,
 ) -> Iterator[tuple[int, Floats]]:
-    """(k, predicted rewards) for each k that the references allow; `own` are the references that queries are."""
-    most = len(references) - (own is not None)
-    usable = [k for k in ks if k <= most] or [max(1, most)]
+    """Yield (k, predicted rewards) for each k that the number of references allows.
+
+    Args:
+        references: (n, d) embeddings of unit length.
+        rewards: (n, m) their rewards.
+        fallback: (m,) prediction for a candidate without a reward among the neighbours.
+        embeddings: (q, d) embeddings of the queries.
+        ks: the numbers of neighbours to try.
+        own: (q,) the reference that each query itself is, to be left out; None if queries are not among them.
+    """
+    max_k = len(references) - (own is not None)
+    usable = [k for k in ks if k <= max_k] or [max(1, max_k)]
     # On the unit sphere the Euclidean order, which the search uses, is the cosine order.
     search = NearestNeighbors(n_neighbors=min(max(usable) + (own is not None), len(references)), algorithm="brute")
     near = search.fit(references).kneighbors(normalize(embeddings), return_distance=False)
@@ -89,7 +131,7 @@ def _predictions(
     for k in usable:
         totals = np.zeros((len(embeddings), rewards.values.shape[1]))
         counts = np.zeros_like(totals)
-        for column in near[:, :k].T:
-            totals += np.nan_to_num(rewards.values[column])
-            counts += rewards.observed[column]
+        for neighbours in near[:, :k].T:
+            totals += np.nan_to_num(rewards.values[neighbours])
+            counts += rewards.observed[neighbours]
         yield k, np.where(counts > 0, totals / np.maximum(counts, 1), fallback)

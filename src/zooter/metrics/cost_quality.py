@@ -1,111 +1,152 @@
-"""Quality against price: the numbers that sum up a curve of settings. Pure NumPy; every function names its source.
+"""Summary numbers of a selector's cost-quality curve. Pure NumPy; each function names its source.
 
-A point of a curve is one setting of a selector: what it pays per query on average, and the mean quality it gets. Price
-and quality are arrays of equal length, in any order unless said otherwise.
+A point of a curve is one setting of a selector: its mean price per query and the mean quality it reaches. Prices and
+qualities are arrays of equal length, in any order unless stated otherwise.
 """
 
 import numpy as np
 
 from zooter.data.types import Floats
 
-BUDGETS = 100  # Margin Sampling's grid
+GRID_SIZE = 100  # Margin Sampling's number of budgets
 
 
-def budgets(low: float, high: float, count: int = BUDGETS) -> Floats:
-    """(count,) mean prices per query, evenly spaced from the cheap candidate's to the dear one's (Margin Sampling)."""
+def budget_grid(low: float, high: float, count: int = GRID_SIZE) -> Floats:
+    """Space budgets evenly between two prices, as Margin Sampling does (arXiv 2405.02134).
+
+    Args:
+        low: the cheap candidate's mean price per query, c_s.
+        high: the expensive candidate's mean price per query, c_l.
+        count: number of budgets.
+
+    Returns:
+        (count,) budgets per query, ascending, both ends included.
+    """
     return np.linspace(low, high, count)
 
 
-def budget_area(allowed: Floats, quality: Floats) -> float:
-    """Area under quality by budget, divided by the range of budgets: a mean quality over all budgets.
+def budget_area(budgets: Floats, quality: Floats) -> float:
+    """Compute the area under quality by budget, divided by the range of budgets: a mean quality over all budgets.
 
     Margin Sampling's score (arXiv 2405.02134; the authors' `plots.py`): trapezoids under accuracy(b), divided by
-    c_l − c_s. The authors overwrite the last point with the dear candidate's accuracy; here it is what was measured.
+    c_l − c_s. The authors replace the last point by the expensive candidate's accuracy; here it is the measured one.
 
     Args:
-        allowed: (p,) budgets, increasing, from c_s to c_l.
-        quality: (p,) mean quality under each; (p, r) for r resamples gives (r,).
+        budgets: (p,) ascending, from c_s to c_l.
+        quality: (p,) mean quality under each budget; (p, r) for r resamples gives (r,) areas.
 
     Returns:
-        NaN where the budgets have no range.
+        A quality; NaN if the budgets have no range.
     """
-    width = allowed[-1] - allowed[0]
-    return np.trapezoid(quality, allowed, axis=0) / width if width > 0 else quality[0] * np.nan
+    width = budgets[-1] - budgets[0]
+    return np.trapezoid(quality, budgets, axis=0) / width if width > 0 else quality[0] * np.nan
 
 
-def recovered(share: Floats, quality: Floats, weak: float, strong: float) -> tuple[Floats, Floats]:
-    """RouteLLM's curve (arXiv 2406.18665 §2.2): share of strong calls → performance gap recovered, in order of share.
+def pgr_curve(share: Floats, quality: Floats, weak: float, strong: float) -> tuple[Floats, Floats]:
+    """Compute RouteLLM's curve: performance gap recovered by share of strong calls (arXiv 2406.18665 §2.2).
 
     PGR = (quality − weak) / (strong − weak). Always weak (0, 0) and always strong (1, 1) are settings of every router
-    and are added. All of it is NaN when the strong candidate is not better.
+    and are added to the curve.
+
+    Args:
+        share: (p,) share of calls that go to the strong candidate, in [0, 1].
+        quality: (p,) mean quality.
+        weak: mean quality of the weak candidate.
+        strong: mean quality of the strong candidate.
+
+    Returns:
+        (p + 2,) shares, ascending, and the PGR at each; the PGR is NaN if the strong candidate is not better.
     """
     gap = strong - weak if strong > weak else np.nan
     share = np.concatenate([[0.0], share, [1.0]])
-    gained = np.concatenate([[0.0], (np.asarray(quality) - weak) / gap, [1.0]])
-    order = np.lexsort((gained, share))
-    return share[order], gained[order]
+    pgr = np.concatenate([[0.0], (np.asarray(quality) - weak) / gap, [1.0]])
+    order = np.lexsort((pgr, share))
+    return share[order], pgr[order]
 
 
 def apgr(share: Floats, quality: Floats, weak: float, strong: float) -> float:
-    """Average performance gap recovered: ∫ PGR over the share of strong calls from 0 to 1 (RouteLLM §2.2), trapezoids.
+    """Compute the average performance gap recovered: ∫ PGR over the share of strong calls (RouteLLM §2.2).
 
-    0.5 is the random router. The paper averages PGR at ten shares, which is the same integral with a coarser rule.
+    Integrated by trapezoids. The paper averages PGR at ten shares, which is the same integral by a coarser rule.
+
+    Args:
+        share: (p,) share of calls that go to the strong candidate, in [0, 1].
+        quality: (p,) mean quality.
+        weak: mean quality of the weak candidate.
+        strong: mean quality of the strong candidate.
+
+    Returns:
+        The average; 0.5 for the random router, NaN if the strong candidate is not better.
     """
-    share, gained = recovered(share, quality, weak, strong)
-    return float(np.trapezoid(gained, share))
+    share, pgr = pgr_curve(share, quality, weak, strong)
+    return float(np.trapezoid(pgr, share))
 
 
 def cpt(share: Floats, quality: Floats, weak: float, strong: float, target: float) -> float:
-    """Call-performance threshold: the smallest share of strong calls with PGR ≥ target (RouteLLM §2.2, CPT(x %)).
+    """Compute the call-performance threshold: the smallest share of strong calls with PGR ≥ target (RouteLLM §2.2).
 
-    Neighbouring settings are joined by lines, for one can mix them. The authors' code reads the share off by
-    interpolating over quality, which is wrong where quality falls as the share grows; this takes the first crossing.
+    Neighbouring settings are joined by lines, because they can be mixed. The authors' code interpolates the share over
+    quality, which is wrong if quality falls as the share grows; here the first crossing counts.
 
     Args:
-        target: in [0, 1], such as 0.5 for CPT(50 %).
+        share: (p,) share of calls that go to the strong candidate, in [0, 1].
+        quality: (p,) mean quality.
+        weak: mean quality of the weak candidate.
+        strong: mean quality of the strong candidate.
+        target: PGR in [0, 1], such as 0.5 for CPT(50 %).
 
     Returns:
-        A share in [0, 1]; NaN when the strong candidate is not better.
+        A share in [0, 1]; NaN if the strong candidate is not better.
     """
-    share, gained = recovered(share, quality, weak, strong)
-    if np.isnan(gained).any():
+    share, pgr = pgr_curve(share, quality, weak, strong)
+    if np.isnan(pgr).any():
         return float("nan")
-    first = int(np.argmax(gained >= target))  # always strong reaches every target of at most 1
-    if first == 0 or gained[first] == gained[first - 1]:
+    first = int(np.argmax(pgr >= target))  # always strong reaches every target of at most 1
+    if first == 0 or pgr[first] == pgr[first - 1]:
         return float(share[first])
-    part = (target - gained[first - 1]) / (gained[first] - gained[first - 1])
-    return float(share[first - 1] + part * (share[first] - share[first - 1]))
+    fraction = (target - pgr[first - 1]) / (pgr[first] - pgr[first - 1])
+    return float(share[first - 1] + fraction * (share[first] - share[first - 1]))
 
 
 def hull(price: Floats, quality: Floats) -> tuple[Floats, Floats]:
-    """Prices and qualities of the non-decreasing convex hull's corners, in order of price (RouterBench §4, AIQ).
+    """Compute the non-decreasing convex hull of a curve (RouterBench §4): the best that random mixtures reach.
 
-    The best that mixing settings at random reaches at each price, never falling: the upper hull (Andrew's monotone
-    chain), then the largest quality so far. One or two points are a hull too, at which the authors' code fails.
+    The upper convex hull (Andrew's monotone chain), then the running maximum of quality. The authors' code fails for
+    fewer than three points; here one or two points have a hull too.
+
+    Args:
+        price: (p,) mean prices, p ≥ 1.
+        quality: (p,) mean qualities.
+
+    Returns:
+        Prices of the hull's corners, strictly ascending, and their qualities, non-decreasing.
     """
     order = np.lexsort((-np.asarray(quality), price))
     corners: list[tuple[float, float]] = []
     for c, q in zip(np.asarray(price)[order].tolist(), np.asarray(quality)[order].tolist(), strict=True):
         if corners and c == corners[-1][0]:
-            continue  # the better one of an equal price came first
-        while len(corners) > 1 and _below(corners[-2], corners[-1], (c, q)):
+            continue  # of equal prices, the better quality came first
+        while len(corners) > 1 and _on_or_below(corners[-2], corners[-1], (c, q)):
             corners.pop()
         corners.append((c, q))
-    found = np.array(corners)
-    return found[:, 0], np.maximum.accumulate(found[:, 1])
+    points = np.array(corners)
+    return points[:, 0], np.maximum.accumulate(points[:, 1])
 
 
 def aiq(price: Floats, quality: Floats, low: float, high: float) -> float:
-    """Average improvement in quality: the mean over prices low…high of the non-decreasing hull (RouterBench §4).
+    """Compute the average improvement in quality: the mean of the hull over prices low…high (RouterBench §4).
 
-    Right of its dearest point a selector keeps its best quality; left of its cheapest point it has none and counts as
-    0, as in the authors' code. The zero router, which every router has to beat, is the `aiq` of the single candidates.
+    Beyond its most expensive point a selector keeps its best quality; below its cheapest point it counts as 0, as in
+    the authors' code. The zero router, which every router has to beat, is the AIQ of the single candidates.
 
     Args:
-        low, high: the same for all compared selectors, such as the cheapest and the dearest candidate's price.
+        price: (p,) mean prices.
+        quality: (p,) mean qualities.
+        low: lower end, the same for all compared selectors, such as the cheapest candidate's price.
+        high: upper end, such as the most expensive candidate's price.
 
     Returns:
-        NaN where the range is empty.
+        A mean quality; NaN if the range is empty.
     """
     if not high > low:
         return float("nan")
@@ -114,10 +155,10 @@ def aiq(price: Floats, quality: Floats, low: float, high: float) -> float:
     if start >= high:
         return 0.0
     inner = prices[(prices > start) & (prices < high)]
-    at = np.concatenate([[start], inner, [high]])
-    return float(np.trapezoid(np.interp(at, prices, qualities), at) / (high - low))
+    grid = np.concatenate([[start], inner, [high]])
+    return float(np.trapezoid(np.interp(grid, prices, qualities), grid) / (high - low))
 
 
-def _below(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    """Whether b is on or below the line from a to c; prices grow from a to c."""
+def _on_or_below(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+    """Whether b is on or below the line from a to c, for a[0] < b[0] < c[0]."""
     return (b[1] - a[1]) * (c[0] - a[0]) <= (c[1] - a[1]) * (b[0] - a[0])

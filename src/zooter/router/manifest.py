@@ -1,4 +1,4 @@
-"""The list of an export's files with their hashes, and the check that nothing is missing, changed or foreign."""
+"""The manifest of an export: its files with their hashes, and the check that none is missing or changed."""
 
 import json
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from zooter.errors import ExportError
 FILE = "manifest.json"
 FORMAT = 1
 
-# What is where in an export.
+# Paths within an export.
 CARD = "README.md"
 POOL = "pool.json"
 REFERENCE = "reference.json"
 REFERENCE_EMBEDDINGS = "reference.safetensors"
 HEAD = "head.safetensors"
 ENCODER = "encoder"
-ONNX = "onnx"  # all that serving reads, but for the pool and the reference
+ONNX = "onnx"  # serving reads this folder, the pool and the reference
 WEIGHTS = {"float32": f"{ONNX}/float32.onnx", "int8": f"{ONNX}/int8.onnx"}
 TOKENIZER = f"{ONNX}/tokenizer.json"
 PARITY = f"{ONNX}/parity.json"
@@ -28,25 +28,34 @@ MARGIN = "margin.json"  # a cascade's calibrated thresholds
 
 
 def write(folder: Path, facts: dict[str, Any]) -> None:
-    """Write `manifest.json`: the facts, and size and SHA-256 of every other file in the folder."""
+    """Write `manifest.json`: the facts, and the SHA-256 of every other file in the folder.
+
+    Args:
+        folder: the export.
+        facts: JSON; the keys "format" and "files" are the manifest's own.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
     files = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
     write_json(folder / FILE, {"format": FORMAT, **facts, "files": files})
 
 
 def facts(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest says beside the files' hashes, to seal a changed export with."""
+    """Select what a manifest holds beside its format and the files' hashes, to write a changed export with."""
     return {key: value for key, value in manifest.items() if key not in ("format", "files")}
 
 
 def verify(folder: Path, parts: Sequence[str] | None = None) -> dict[str, Any]:
-    """The manifest of an export whose files are all there and unchanged.
+    """Read an export's manifest and check its files against it.
 
     Args:
-        parts: files and folders of it to check, for those who read no others; None is all.
+        folder: the export.
+        parts: files and folders of it to check; None checks all.
+
+    Returns:
+        The manifest, with "format" and "files".
 
     Raises:
-        ExportError: it is not an export, its format is newer, or a file is missing or changed.
+        ExportError: it is not an export, its format is another, or a file is missing or changed.
     """
     manifest = read_json(folder / FILE, folder)
     if manifest.get("format") != FORMAT:
@@ -57,23 +66,27 @@ def verify(folder: Path, parts: Sequence[str] | None = None) -> dict[str, Any]:
         )
     files = manifest.get("files")
     if not isinstance(files, dict):
-        raise _broken(folder, f"no list of files in {FILE}")
+        raise _damaged(folder, f"no list of files in {FILE}")
     for name, expected in files.items():
         if parts is not None and not {name, name.partition("/")[0]} & set(parts):
             continue
         path = folder / name
         if not path.is_file():
-            raise _broken(folder, f"{name} is missing")
+            raise _damaged(folder, f"{name} is missing")
         if sha256(path) != expected:
-            raise _broken(folder, f"{name} has changed since it was exported")
+            raise _damaged(folder, f"{name} has changed since it was exported")
     return manifest
 
 
 def read_json(path: Path, folder: Path) -> dict[str, Any]:
-    """One JSON object of an export.
+    """Read a JSON object of an export.
+
+    Args:
+        path: the file.
+        folder: the export, for messages.
 
     Raises:
-        ExportError: the file is not there or is not JSON.
+        ExportError: the file is missing or is not a JSON object.
     """
     if not path.is_file():
         raise ExportError(
@@ -84,15 +97,15 @@ def read_json(path: Path, folder: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise _broken(folder, f"{path.name} is not a JSON object ({error})") from error
+        raise _damaged(folder, f"{path.name} is not a JSON object ({error})") from error
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """One JSON object for an export, readable for people too."""
+    """Write a JSON object, indented, as UTF-8."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _broken(folder: Path, found: str) -> ExportError:
+def _damaged(folder: Path, reason: str) -> ExportError:
     return ExportError(
-        expected=f"a whole, unchanged export in {folder}", found=found, do="copy it again or export again"
+        expected=f"a whole, unchanged export in {folder}", found=reason, do="copy it again or export again"
     )

@@ -1,6 +1,6 @@
-"""A router as an ONNX graph in float32, of standard operators alone: its encoder traced, its head written out.
+"""A router as an ONNX graph in float32, of standard operators alone: a traced encoder and a head built node by node.
 
-Tracing takes seconds, and all routers on one encoder have the same one: only the head is new in each.
+Tracing takes seconds, and all routers with one encoder share its graph: only the head differs.
 """
 
 import contextlib
@@ -23,23 +23,28 @@ INPUTS = ["input_ids", "attention_mask"]
 
 
 class PooledEncoder(nn.Module):
-    """(n, l) token ids and their (n, l) mask → (n, e) embeddings."""
+    """A transformers encoder followed by `mean_pool`."""
 
     def __init__(self, backbone: nn.Module, layers: tuple[int, ...]) -> None:
+        """Pool the hidden states of these layers of `backbone`."""
         super().__init__()
         self.backbone, self.layers = backbone, layers
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Compute embeddings (n, e) of token ids (n, l) under a mask (n, l)."""
         return mean_pool(self.backbone, input_ids, attention_mask, self.layers)
 
 
 def trace_encoder(encoder: Encoder) -> ir.Model:
-    """The encoder's graph, with a dynamic number of texts and of tokens.
+    """Trace an encoder into a graph, with a dynamic number of texts and of tokens.
+
+    Returns:
+        A model with the inputs `INPUTS` (n, l) and the output `embeddings` (n, e).
 
     Raises:
-        ExportError: the encoder does things that ONNX cannot say.
+        ExportError: the encoder cannot be exported to ONNX.
     """
-    reads = PooledEncoder(encoder.backbone("eager").requires_grad_(False), encoder.layers).eval()
+    pooled = PooledEncoder(encoder.backbone("eager").requires_grad_(False), encoder.layers).eval()
     ids = torch.full((2, 16), 5)
     mask = torch.ones_like(ids)
     mask[1, 10:] = 0
@@ -48,12 +53,12 @@ def trace_encoder(encoder: Encoder) -> ir.Model:
     try:
         with silence_exporter(), torch.inference_mode():
             program = torch.onnx.export(
-                reads, (ids, mask), dynamo=True, verbose=False, external_data=False,
+                pooled, (ids, mask), dynamo=True, verbose=False, external_data=False,
                 input_names=INPUTS, output_names=["embeddings"], dynamic_shapes=shapes,
             )  # fmt: skip
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError) as error:
         raise ExportError(
-            expected=f"an encoder that ONNX can say, in {encoder.model}",
+            expected=f"an encoder that can be exported to ONNX, in {encoder.model}",
             found=str(error).splitlines()[0],
             do="set export.onnx=false; the export routes with torch then",
         ) from error
@@ -62,68 +67,93 @@ def trace_encoder(encoder: Encoder) -> ir.Model:
 
 
 def attach_head(model: ir.Model, head: Head) -> ir.Model:
-    """An encoder's graph, changed into that of a router: with `head` behind it, as `Head.expected` has it.
+    """Append a head to an encoder's graph, by the formula of `zooter.router.net`.
 
-    Its third input is `surface` (n, SIZE). It gives `logits` (n, m), whose softmax gives the probabilities; `rewards`
-    (n, m), those expected; and `tags` (n, t), the probabilities of the tags of the first view.
+    The router's graph has a third input, the text features `surface` (n, `TEXT_FEATURES`), and three outputs: `logits`
+    (n, m), whose softmax is the probabilities, `rewards` (n, m), the expected ones, and `tags` (n, t), probabilities of
+    the tags of the first set.
+
+    Args:
+        model: from `trace_encoder`; changed in place.
+        head: its features are the encoder's embeddings, then text features.
+
+    Returns:
+        `model`.
     """
-    looks = ir.Value(name="surface", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["texts", TEXT_FEATURES]))
-    model.graph.inputs.append(looks)
+    surface = ir.Value(name="surface", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["texts", TEXT_FEATURES]))
+    model.graph.inputs.append(surface)
     nodes, clip = GraphBuilder(model.graph), torch.tensor(CLIP)
     add, linear = nodes.add, nodes.linear
-    read = add("Concat", model.graph.outputs.pop(), looks, axis=-1)
-    z = add("Clip", add("Div", add("Sub", read, head.mean), head.scale), -clip, clip)
-    probable = [add("Softmax", linear(classifier, z), axis=-1) for classifier in head.classifiers]
-    of_views = [add("MatMul", tags, rewards) for tags, rewards in zip(probable, head.rewards, strict=True)]
-    of_tags = add("Mean", *of_views) if of_views else nodes.constant(head.overall)
+    features = add("Concat", model.graph.outputs.pop(), surface, axis=-1)
+    z = add("Clip", add("Div", add("Sub", features, head.mean), head.scale), -clip, clip)
+    tag_probs = [add("Softmax", linear(classifier, z), axis=-1) for classifier in head.classifiers]
+    by_set = [add("MatMul", probs, rewards) for probs, rewards in zip(tag_probs, head.rewards, strict=True)]
+    tag_rewards = add("Mean", *by_set) if by_set else nodes.constant(head.overall)
     residual = add("Gemm", z, head.residual, transB=1)
     if len(head.shares):
-        residual = add("Mul", residual, add("MatMul", probable[0], head.shares[:, None]))
+        residual = add("Mul", residual, add("MatMul", tag_probs[0], head.shares[:, None]))
     first, _, _, last = head.correction  # linear, GELU, dropout, linear
     correction = linear(last, add("Gelu", linear(first, z)))
-    moved = add("Sub", correction, add("ReduceMean", correction, torch.tensor([-1])))
-    moved = add("Mul", moved, head.temperature)
-    rewards = add("Add", add("Add", of_tags, residual), moved, name="rewards")
+    centred = add("Sub", correction, add("ReduceMean", correction, torch.tensor([-1])))
+    scaled = add("Mul", centred, head.temperature)
+    rewards = add("Add", add("Add", tag_rewards, residual), scaled, name="rewards")
     logits = add("Div", rewards, head.calibration, name="logits")
-    none = torch.tensor([0])
-    tags = add("Identity", probable[0], name="tags") if probable else add("Slice", z, none, none, none + 1, name="tags")
+    zero = torch.tensor([0])
+    if tag_probs:
+        tags = add("Identity", tag_probs[0], name="tags")
+    else:
+        tags = add("Slice", z, zero, zero, zero + 1, name="tags")  # (n, 0)
     model.graph.outputs.extend([logits, rewards, tags])
     return model
 
 
 @dataclass(frozen=True)
 class GraphBuilder:
-    """Adds to a graph: nodes in the order of their work, and constants."""
+    """Append nodes and constants to a graph.
+
+    Attributes:
+        graph: nodes are appended in the order of the calls, which is the order of computation.
+    """
 
     graph: ir.Graph
 
-    def add(self, kind: str, *inputs: ir.Value | Tensor, name: str | None = None, **how: float) -> ir.Value:
-        """What a node of a standard kind gives, of values and of constants."""
+    def add(self, kind: str, *inputs: ir.Value | Tensor, name: str | None = None, **attributes: float) -> ir.Value:
+        """Append a node of a standard operator.
+
+        Args:
+            kind: the operator, "MatMul" say.
+            inputs: values of the graph; tensors become constants.
+            name: of the output; None numbers it.
+            attributes: of the operator.
+
+        Returns:
+            The node's first output, float32.
+        """
         values = [self.constant(value) if isinstance(value, Tensor) else value for value in inputs]
-        node = ir.node(kind, values, attributes=how)
-        found = node.outputs[0]
-        found.name, found.type = name or f"head.{kind}.{len(self.graph)}", ir.TensorType(ir.DataType.FLOAT)
+        node = ir.node(kind, values, attributes=attributes)
+        output = node.outputs[0]
+        output.name, output.type = name or f"head.{kind}.{len(self.graph)}", ir.TensorType(ir.DataType.FLOAT)
         self.graph.append(node)
-        return found
+        return output
 
     def linear(self, layer: nn.Module, x: ir.Value) -> ir.Value:
-        """What a torch layer of that kind gives."""
+        """Append a linear layer of torch, with bias, applied to x (n, d)."""
         assert isinstance(layer, nn.Linear)
         return self.add("Gemm", x, layer.weight, layer.bias, transB=1)
 
     def constant(self, value: Tensor) -> ir.Value:
-        """A tensor in the graph."""
+        """Add a tensor to the graph's initialisers."""
         array = value.detach().cpu().numpy()
         tensor = ir.tensor(array, name=f"head.{len(self.graph.initializers)}")
         kind, shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
-        made = ir.Value(name=tensor.name, const_value=tensor, type=kind, shape=shape)
-        self.graph.register_initializer(made)
-        return made
+        constant = ir.Value(name=tensor.name, const_value=tensor, type=kind, shape=shape)
+        self.graph.register_initializer(constant)
+        return constant
 
 
 @contextlib.contextmanager
 def silence_exporter() -> Iterator[None]:
-    """Exporters report their steps to standard output and the log, and packages that they do without as warnings."""
+    """Suppress standard output, log messages and warnings, which exporters fill with their progress."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,6 +1,6 @@
-"""The exported router without torch: texts → probabilities over the pool, by ONNX Runtime.
+"""An export computed by ONNX Runtime, without torch: texts → probabilities over the pool.
 
-Start-up and memory count here: nothing heavier than NumPy, ONNX Runtime and the tokenizer is imported.
+Start-up time and memory matter here: nothing heavier than NumPy, ONNX Runtime and the tokenizer is imported.
 """
 
 from collections.abc import Sequence
@@ -17,25 +17,29 @@ from zooter.data.pool import Candidate, Pool
 from zooter.data.types import Floats, RouterOutput
 from zooter.errors import ConfigError, ExportError
 from zooter.router import manifest
+from zooter.router.protocol import Router
 from zooter.router.text_features import text_features
-from zooter.router.token_batches import length_batches, refuse_blank, well_formed
+from zooter.router.token_batches import length_batches, reject_blank, replace_surrogates
 
 PRECISIONS = ("auto", "int8", "float32")
 OUTPUTS = ["logits", "rewards", "tags"]
-SLOWER = "SkipLayerNormFusion"  # one operator for a sum and a layer norm: three times slower than both on a CPU
+# One operator for a sum and a layer norm: three times slower than both on a CPU.
+SLOW_OPTIMIZER = "SkipLayerNormFusion"
 BATCH_TOKENS = 2_048  # padded; larger batches gain no time on a CPU and cost memory
 
 
 @dataclass(frozen=True)
-class OnnxRouter:
-    """A loaded export; safe to share between threads.
+class OnnxRouter(Router):
+    """An export that ONNX Runtime computes on the CPU; threads may share it.
 
     Attributes:
-        pool: the candidates, in column order, with their prices.
-        facts: what the manifest says: label settings, versions, the data's hash, the report's main figures.
+        pool: the m candidates, in column order, with their prices.
+        facts: the manifest: label settings, versions, hashes of files and data, the report's main figures.
         folder: the export.
-        tag_names: (t,) the tags whose probabilities `look` gives.
+        tag_names: (t,) names of the tags whose probabilities `route_with_tags` returns.
         precision: of the weights in use, "int8" or "float32".
+        session: of ONNX Runtime, on the CPU.
+        tokenizer: cuts texts at the encoder's length and does not pad.
     """
 
     pool: Pool
@@ -47,16 +51,17 @@ class OnnxRouter:
     tokenizer: Tokenizer
 
     @classmethod
-    def load(cls, folder: str | Path, threads: int = 1, precision: str = "auto") -> "OnnxRouter":
+    def from_export(cls, folder: str | Path, threads: int = 1, precision: str = "auto") -> "OnnxRouter":
         """Load an export after checking the hash of every file that is read.
 
         Args:
-            threads: of the CPU, for one call of `route`; calls from several threads add up.
-            precision: "int8", "float32", or "auto": int8 where the export found that it chooses as float32 does.
+            folder: the export.
+            threads: CPU threads of one call of `route`; concurrent calls add up.
+            precision: "int8", "float32", or "auto": int8 where the export measured that it makes the same choices.
 
         Raises:
             ExportError: the export is incomplete or changed, or has no ONNX form.
-            ConfigError: threads or precision cannot be used.
+            ConfigError: `threads` or `precision` is out of range.
         """
         if threads < 1 or precision not in PRECISIONS:
             raise ConfigError(
@@ -65,66 +70,80 @@ class OnnxRouter:
                 do="correct them",
             )
         folder = Path(folder)
-        _refuse_without_onnx(folder)
+        _require_onnx(folder)
         facts = manifest.verify(folder, (manifest.POOL, manifest.REFERENCE, manifest.PARITY, manifest.TOKENIZER))
-        about = manifest.read_json(folder / manifest.PARITY, folder)
+        parity = manifest.read_json(folder / manifest.PARITY, folder)
         rows = manifest.read_json(folder / manifest.POOL, folder)["candidates"]
         pool = Pool(tuple(Candidate(row["name"], row["price"]) for row in rows))
-        if about["pool"] != pool.digest():
+        if parity["pool"] != pool.digest():
             raise ExportError(
                 expected=f"weights for the pool {list(pool.names)}",
                 found="weights that were trained for another pool or another order of it",
                 do="export again; all files of an export come from one run",
             )
-        precision = about["default"] if precision == "auto" else precision
+        precision = parity["default"] if precision == "auto" else precision
         manifest.verify(folder, [manifest.WEIGHTS[precision]])
         tokenizer = Tokenizer.from_file(str(folder / manifest.TOKENIZER))
-        session = _session(folder / manifest.WEIGHTS[precision], threads)
-        return cls(pool, facts, folder, tuple(about["tags"]), precision, session, tokenizer)
+        session = _start_session(folder / manifest.WEIGHTS[precision], threads)
+        return cls(pool, facts, folder, tuple(parity["tags"]), precision, session, tokenizer)
 
     def route(self, texts: Sequence[str]) -> RouterOutput:
-        """Probabilities of being the best candidate and expected rewards, each (n, m), for n texts.
+        """Predict candidates for texts.
+
+        Args:
+            texts: n queries.
+
+        Returns:
+            Probabilities of being the best candidate, in [0, 1], and expected rewards, each (n, m).
 
         Raises:
-            RecordsError: a text is empty, so that there is nothing to decide by.
+            RecordsError: a text is empty or white space.
         """
-        return self.look(texts)[0]
+        return self.route_with_tags(texts)[0]
 
-    def look(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
-        """What `route` says of n texts, and the probabilities (n, t) of the tags in `tag_names`.
+    def route_with_tags(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
+        """Predict candidates and tags for texts.
+
+        Args:
+            texts: n queries.
+
+        Returns:
+            The result of `route`, and tag probabilities (n, t) in the order of `tag_names`; rows sum to 1.
 
         Raises:
-            RecordsError: a text is empty.
+            RecordsError: a text is empty or white space.
         """
-        refuse_blank(texts)
+        reject_blank(texts)
         m, t = len(self.pool.names), len(self.tag_names)
         logits, rewards, tags = (np.empty((len(texts), width)) for width in (m, m, t))
-        looks = text_features(texts)
-        ids = [self.tokenizer.encode(well_formed(text)).ids for text in texts]
+        surface = text_features(texts)
+        ids = [self.tokenizer.encode(replace_surrogates(text)).ids for text in texts]
         for rows in length_batches([len(row) for row in ids], BATCH_TOKENS):
-            logits[rows], rewards[rows], tags[rows] = self._run([ids[i] for i in rows], looks[rows])
+            logits[rows], rewards[rows], tags[rows] = self._run([ids[i] for i in rows], surface[rows])
         return RouterOutput(_softmax(logits), self.pool.names, rewards), tags
 
-    def _run(self, ids: list[list[int]], looks: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        tokens = np.zeros((len(ids), max(1, *map(len, ids))), dtype=np.int64)  # what is masked can be any token
+    def _run(self, ids: list[list[int]], surface: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Compute logits (b, m), rewards (b, m) and tag probabilities (b, t) of one batch."""
+        tokens = np.zeros((len(ids), max(1, *map(len, ids))), dtype=np.int64)  # masked tokens can have any value
         mask = np.zeros_like(tokens)
         for i, row in enumerate(ids):
             tokens[i, : len(row)], mask[i, : len(row)] = row, 1
-        found: list[NDArray[np.float32]] = self.session.run(
-            OUTPUTS, {"input_ids": tokens, "attention_mask": mask, "surface": looks}
+        outputs: list[NDArray[np.float32]] = self.session.run(
+            OUTPUTS, {"input_ids": tokens, "attention_mask": mask, "surface": surface}
         )
-        return found
+        return outputs
 
 
-def _session(path: Path, threads: int) -> Any:
+def _start_session(path: Path, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the CPU to others
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=[SLOWER])
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads release the CPU
+    providers = ["CPUExecutionProvider"]
+    return ort.InferenceSession(str(path), options, providers=providers, disabled_optimizers=[SLOW_OPTIMIZER])
 
 
-def _refuse_without_onnx(folder: Path) -> None:
+def _require_onnx(folder: Path) -> None:
     if (folder / manifest.FILE).is_file() and not (folder / manifest.PARITY).is_file():
         raise ExportError(
             expected=f"an export with an ONNX form in {folder}",
@@ -134,5 +153,5 @@ def _refuse_without_onnx(folder: Path) -> None:
 
 
 def _softmax(logits: Floats) -> Floats:
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    return raised / raised.sum(axis=1, keepdims=True)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -1,6 +1,6 @@
-"""What a query looks like rather than what it says: lengths, digits, symbols, shape of the text. Pure Python and NumPy.
+"""Features of a query's form rather than its meaning: lengths, digits, symbols, layout. Pure Python and NumPy.
 
-An encoder's mean over tokens loses length and layout, and these tell tasks apart. Every feature is bounded or a
+The mean over tokens in an encoder loses length and layout, which tell tasks apart. Every feature is bounded or the
 logarithm of a count, so that a text of a megabyte is no outlier.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CHARACTERS = 20_000  # characters of a query that are looked at
+MAX_CHARACTERS = 20_000  # characters of a query that are read
 
 _PATTERNS = {
     "digits": re.compile(r"\d"),
@@ -21,33 +21,41 @@ _PATTERNS = {
     "brackets": re.compile(r"[{}\[\]()<>]"),
     "options": re.compile(r"\b[A-J][.)] "),
 }
-_WORDS = ("\n", "$", "\\", ",", "?", '"', "'", "_", ":", ". ")
+_SYMBOLS = ("\n", "$", "\\", ",", "?", '"', "'", "_", ":", ". ")
 _CODE = ("def ", "```", ">>>", "return ", "import ", "class ", "#include", "function ", "SELECT ")
 TEXT_FEATURES = 29
+"""Number of features of a text."""
 
 
 def text_features(texts: Sequence[str]) -> NDArray[np.float32]:
-    """(n, SIZE) features of n texts."""
-    rows = [_row(text[:MAX_CHARACTERS]) for text in texts]
+    """Compute the features of texts, each independently of the others.
+
+    Args:
+        texts: n queries; empty ones are allowed.
+
+    Returns:
+        (n, `TEXT_FEATURES`), finite.
+    """
+    rows = [_features(text[:MAX_CHARACTERS]) for text in texts]
     return np.asarray(rows, dtype=np.float32).reshape(len(texts), TEXT_FEATURES)
 
 
-def _row(text: str) -> list[float]:
+def _features(text: str) -> list[float]:
     words = text.split()
-    characters, count = max(len(text), 1), max(len(words), 1)
-    found = {name: len(pattern.findall(text)) for name, pattern in _PATTERNS.items()}
+    characters, word_count = max(len(text), 1), max(len(words), 1)
+    counts = {name: len(pattern.findall(text)) for name, pattern in _PATTERNS.items()}
     ending = text.rstrip()[-1:]
     return [
         np.log1p(len(text)),
         np.log1p(len(words)),
-        min(characters / count, 50.0),
-        len(set(words)) / count,
-        10.0 * found["digits"] / characters,
-        10.0 * found["capitals"] / characters,
-        10.0 * found["punctuation"] / characters,
-        text.count(",") / count,
-        *(np.log1p(found[name]) for name in ("numbers", "operators", "brackets", "options")),
-        *(np.log1p(text.count(word)) for word in _WORDS),
+        min(characters / word_count, 50.0),
+        len(set(words)) / word_count,
+        10.0 * counts["digits"] / characters,
+        10.0 * counts["capitals"] / characters,
+        10.0 * counts["punctuation"] / characters,
+        text.count(",") / word_count,
+        *(np.log1p(counts[name]) for name in ("numbers", "operators", "brackets", "options")),
+        *(np.log1p(text.count(symbol)) for symbol in _SYMBOLS),
         float(ending == "?"),
         float(ending == "."),
         float(text[:1].isupper()),

@@ -1,15 +1,15 @@
-"""What training and serving do alike with texts before a net reads them. Pure Python."""
+"""Checks and batching of texts, the same in training and serving; pure Python."""
 
 from collections.abc import Iterator, Sequence
 
 from zooter.errors import RecordsError
 
 
-def refuse_blank(texts: Sequence[str]) -> None:
-    """Raise where there is nothing to decide by.
+def reject_blank(texts: Sequence[str]) -> None:
+    """Raise where a text has nothing to decide by.
 
     Raises:
-        RecordsError: a text is empty or white space alone.
+        RecordsError: a text is empty or white space; the message names its row, counted from 1.
     """
     blank = next((i for i, text in enumerate(texts) if not text.strip()), None)
     if blank is not None:
@@ -18,16 +18,24 @@ def refuse_blank(texts: Sequence[str]) -> None:
         )
 
 
-def well_formed(text: str) -> str:
-    """The text with `?` for lone surrogates, which JSON can carry and no tokenizer takes."""
+def replace_surrogates(text: str) -> str:
+    """Replace lone surrogates with `?`: JSON can carry them, and tokenizers reject them."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def length_batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Row numbers, shortest rows first, in batches of at most `most` padded tokens or one row."""
+def length_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Batch rows of similar length, shortest first.
+
+    Args:
+        lengths: tokens of each row.
+        max_tokens: padded tokens of a batch at most; a longer row makes a batch of its own.
+
+    Yields:
+        Row numbers of one batch.
+    """
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[i] > most:
+        if batch and (len(batch) + 1) * lengths[i] > max_tokens:
             yield batch
             batch = []
         batch.append(i)

@@ -1,4 +1,4 @@
-"""The exported thing: texts → probabilities over the pool. Needs the export's folder and nothing else."""
+"""An export computed by torch: texts → probabilities over the pool."""
 
 import json
 from collections.abc import Sequence
@@ -19,26 +19,37 @@ from zooter.router import manifest
 from zooter.router.encoder import Encoder
 from zooter.router.manifest import ENCODER, HEAD, POOL
 from zooter.router.net import Head, encoder_and_text_features
-from zooter.router.token_batches import refuse_blank
+from zooter.router.protocol import Router
+from zooter.router.token_batches import reject_blank
 
 
 @dataclass(frozen=True)
-class TorchRouter:
-    """A loaded export.
+class TorchRouter(Router):
+    """An export that torch computes; its encoder and head can be used on their own.
 
     Attributes:
-        pool: the candidates, in column order, with their prices.
-        facts: what the manifest says: label settings, versions, the data's hash, the report's main figures.
+        pool: the m candidates, in column order, with their prices.
+        encoder: the export's copy of the encoder; computes embeddings on the device given to `load`.
+        head: the export's head, in evaluation mode on the CPU.
+        facts: the manifest: label settings, versions, hashes of files and data, the report's main figures.
+        folder: the export.
+        tag_names: (t,) names of the head's tags; "tag 1", "tag 2", … where the manifest does not name all of them.
     """
 
     pool: Pool
     encoder: Encoder
     head: Head
     facts: dict[str, Any]
+    folder: Path
+    tag_names: tuple[str, ...]
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto") -> "TorchRouter":
+    def from_export(cls, folder: str | Path, device: str = "auto") -> "TorchRouter":
         """Load an export after checking every file's hash and that the weights belong to its pool.
+
+        Args:
+            folder: the export.
+            device: where embeddings are computed: "cpu", "cuda", or "auto" (a GPU where there is one).
 
         Raises:
             ExportError: the export is incomplete, changed, or its weights belong to another pool.
@@ -48,46 +59,81 @@ class TorchRouter:
         rows = manifest.read_json(folder / POOL, folder)["candidates"]
         pool = Pool(tuple(Candidate(row["name"], row["price"]) for row in rows))
         head = _load_head(folder, pool)
-        told = facts["encoder"]
-        encoder = Encoder(str(folder / ENCODER), None, told["max_length"], tuple(told["layers"]), device=device)
-        return cls(pool, encoder, head, facts)
+        config = facts["encoder"]
+        encoder = Encoder(str(folder / ENCODER), None, config["max_length"], tuple(config["layers"]), device=device)
+        return cls(pool, encoder, head, facts, folder, _tag_names(head, facts))
 
-    @torch.inference_mode()
     def route(self, texts: Sequence[str]) -> RouterOutput:
-        """Probabilities of being the best candidate and expected rewards, each (n, m), for n texts.
+        """Predict candidates for texts.
+
+        Args:
+            texts: n queries.
+
+        Returns:
+            Probabilities of being the best candidate, in [0, 1], and expected rewards, each (n, m).
 
         Raises:
-            RecordsError: a text is empty, so that there is nothing to decide by.
+            RecordsError: a text is empty or white space.
         """
-        refuse_blank(texts)
+        return self.route_with_tags(texts)[0]
+
+    def route_with_tags(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
+        """Predict candidates and tags for texts.
+
+        Args:
+            texts: n queries.
+
+        Returns:
+            The result of `route`, and tag probabilities (n, t) in the order of `tag_names`; rows sum to 1.
+
+        Raises:
+            RecordsError: a text is empty or white space.
+        """
+        reject_blank(texts)
         if not texts:
-            nothing = np.empty((0, len(self.pool.names)))
-            return RouterOutput(nothing, self.pool.names, nothing)
-        return self.look(texts, self.encoder.embed(texts))[0]
+            empty = np.empty((0, len(self.pool.names)))
+            return RouterOutput(empty, self.pool.names, empty), np.empty((0, len(self.tag_names)))
+        return self.route_embedded(texts, self.encoder.embed(texts))
 
     @torch.inference_mode()
-    def look(self, texts: Sequence[str], embeddings: NDArray[np.float32]) -> tuple[RouterOutput, Floats]:
-        """What `route` says of n texts with embeddings (n, e), and the probabilities (n, t) of the tags it knows."""
-        read = encoder_and_text_features(embeddings, texts)
-        expected = self.head.expected(read).double()
-        probs = (expected / self.head.calibration.double()).softmax(dim=-1)
-        return RouterOutput(probs.numpy(), self.pool.names, expected.numpy()), self.head.tags(read).double().numpy()
+    def route_embedded(self, texts: Sequence[str], embeddings: NDArray[np.float32]) -> tuple[RouterOutput, Floats]:
+        """Predict candidates and tags for texts whose embeddings are at hand.
+
+        Args:
+            texts: n queries, for the text features.
+            embeddings: (n, e) of the same queries, by `encoder`.
+
+        Returns:
+            As `route_with_tags`.
+        """
+        features = encoder_and_text_features(embeddings, texts)
+        rewards = self.head.expected_rewards(features).double()
+        probs = (rewards / self.head.calibration.double()).softmax(dim=-1)
+        tags = self.head.tag_probabilities(features).double()
+        return RouterOutput(probs.numpy(), self.pool.names, rewards.numpy()), tags.numpy()
 
 
 def _load_head(folder: Path, pool: Pool) -> Head:
+    """Read `head.safetensors` and check that it was trained for `pool`."""
     try:
         with safe_open(folder / HEAD, framework="pt") as file:
-            facts = file.metadata() or {}
-        if facts.get("pool") != pool.digest():
+            metadata = file.metadata() or {}
+        if metadata.get("pool") != pool.digest():
             raise ExportError(
                 expected=f"weights for the pool {list(pool.names)}",
                 found="weights that were trained for another pool or another order of it",
                 do="export again; pool.json and head.safetensors come from one run",
             )
-        head = Head(**json.loads(facts["shape"]))
+        head = Head.from_shape(json.loads(metadata["shape"]))
         head.load_state_dict(load_file(folder / HEAD))
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise ExportError(
             expected=f"the weights of a head in {folder / HEAD}", found=str(error), do="export again"
         ) from error
     return head.eval()
+
+
+def _tag_names(head: Head, facts: dict[str, Any]) -> tuple[str, ...]:
+    count = len(head.rewards[0]) if len(head.rewards) else 0
+    names = facts.get("tags", [])
+    return tuple(names) if len(names) == count else tuple(f"tag {j + 1}" for j in range(count))

@@ -1,22 +1,23 @@
-"""Whether a query goes on to the next, dearer tier: a share of the queries, under a budget that is never exceeded.
+"""Decide whether a query escalates to the next, dearer tier: by a quantile of past scores, within a budget.
 
-The rule of Margin Sampling (Ramírez, Birch & Titov, COLM 2024), as the authors' code has it (guillemram97/margin_llms,
+The rule of Margin Sampling (Ramírez, Birch & Titov, COLM 2024), as in the authors' code (guillemram97/margin_llms,
 `make_cascade` and `make_hybrid`), for any score of which a low one means "unsure", and for two tiers or more. With R
-dollars left and k queries to come, this one among them, and c the mean prices of one call of the first and last tier:
+dollars left, k queries left, this one included, and c_first, c_last the mean prices of one call of the first and last
+tier, each query takes these steps:
 
-1. R < c_first: nobody is asked.
-2. R ≤ k · c_first: the first tier alone; its score is remembered.
+1. R < c_first: no candidate is asked.
+2. R ≤ k · c_first: the first tier alone; its score joins the past scores.
 3. R ≥ k · c_last, and the last tier is better: the last tier at once, without the first.
-4. Otherwise the first tier; its score s is remembered among all past ones A, and with |A| > warm-up the query goes on
-   if s < A[⌊|A| · share⌋] (A sorted; share 1 passes everything on) and R pays for the next tier.
+4. Otherwise the first tier; its score s joins the past scores A, and with |A| > warm-up the query escalates if
+   s < A[⌊|A| · rate⌋] (A sorted; rate 1 escalates everything) and R pays for the next tier.
 
-The paper speaks of a warm-up of 10 queries, the code has 20. A query that is routed (`route`) is judged before anybody
-is asked, goes to the last tier if s ≤ threshold, and pays for the chosen tier alone.
+The paper has a warm-up of 10 queries, the code one of 20. Routing (`BudgetState.route`) decides before any candidate is
+asked: the last tier if s ≤ threshold, else the first, and only the chosen tier is paid for.
 """
 
 import math
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,36 +25,37 @@ import numpy as np
 from zooter.data.types import Floats
 from zooter.errors import ConfigError
 
-SLACK = 1e-9  # relative, so that N · c dollars last for N calls in floating point too
+RELATIVE_TOLERANCE = 1e-9  # so that N · c dollars pay for N calls in floating point too
 
 
 @dataclass(frozen=True)
 class EscalationThreshold:
-    """Settings of the rule, for every selector that has tiers.
+    """Settings of the escalation rule, for every selector with tiers.
 
     Attributes:
-        share: of the queries at each tier, how many go on; what a budget allows takes its place where there is one.
-        warm_up: scores to be seen before any query goes on, at each tier.
-        running: the threshold follows the stream. False holds those in `fixed`, for serving.
-        fixed: one threshold per tier but the last; None until they are fitted (`fitted`) or given.
+        escalation_rate: fraction of each tier's queries that escalate, in [0, 1]; a budget takes its place.
+        warm_up: scores of a tier to be seen before any of its queries escalates.
+        online_threshold: the threshold is a quantile of the stream's past scores. False uses `fixed`, for serving.
+        fixed: one threshold per tier but the last; None until fitted (`fit_fixed`) or set.
     """
 
-    share: float = 0.5
+    escalation_rate: float = 0.5
     warm_up: int = 10
-    running: bool = True
+    online_threshold: bool = True
     fixed: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.fixed is not None:
             object.__setattr__(self, "fixed", tuple(self.fixed))  # YAML has lists
-        if not 0.0 <= self.share <= 1.0:
+        if not 0.0 <= self.escalation_rate <= 1.0:
             raise ConfigError(
-                expected="threshold.share between 0 and 1", found=str(self.share), do="set the share that may go on"
-            )
+                expected="threshold.escalation_rate between 0 and 1", found=str(self.escalation_rate),
+                do="set the fraction of queries that may escalate",
+            )  # fmt: skip
         if self.warm_up < 0:
             raise ConfigError(expected="threshold.warm_up of 0 or more", found=str(self.warm_up), do="set 10, say")
 
-    def stream(
+    def start_stream(
         self,
         prices: Sequence[float],
         budget: float | None = None,
@@ -61,174 +63,218 @@ class EscalationThreshold:
         means: Sequence[float] | None = None,
         routing: bool = False,
     ) -> "BudgetState":
-        """The start of a stream of queries.
+        """Start the state of one stream of queries.
 
         Args:
-            prices: US dollars of one call of each tier on average; they may be NaN without a budget.
-            budget: US dollars per query on average.
-            queries: how many the stream has. The guards hold the budget only where both are told.
-            means: the tiers' mean rewards on training rows, where known.
+            prices: (tiers,) US dollars of one call of each tier on average; may be NaN without a budget.
+            budget: US dollars per query on average; None leaves `escalation_rate` as it is.
+            queries: length of the stream. The budget is a hard limit only where both are set.
+            means: (tiers,) mean training rewards; None where they are not known.
+            routing: whether a query is sent to one tier before any is asked.
 
         Raises:
             ConfigError: a budget without prices, or fixed thresholds that are missing or too few.
         """
-        share = self.share
+        rate = self.escalation_rate
         if budget is not None:
             if any(math.isnan(price) for price in prices):
                 raise ConfigError(
-                    expected="the price of a call of every tier, for a budget",
-                    found=f"{list(prices)}",
+                    expected="the price of a call of every tier, for a budget", found=f"{list(prices)}",
                     do="give the candidates prices, fit the selector on recorded costs, or leave the budget out",
-                )
-            share = share_for(budget, prices, means, routing)
-        if not self.running and len(self.fixed or ()) != len(prices) - 1:
+                )  # fmt: skip
+            rate = escalation_rate_for(budget, prices, means, routing)
+        if not self.online_threshold and len(self.fixed or ()) != len(prices) - 1:
             raise ConfigError(
-                expected=f"{len(prices) - 1} fixed thresholds for {len(prices)} tiers",
-                found=f"{self.fixed}",
-                do="fit the selector, give threshold.fixed=[…], or set threshold.running=true",
-            )
-        money = None if budget is None or queries is None else budget * queries
-        better = means is None or means[-1] > means[0]
+                expected=f"{len(prices) - 1} fixed thresholds for {len(prices)} tiers", found=f"{self.fixed}",
+                do="fit the selector, give threshold.fixed=[…], or set threshold.online_threshold=true",
+            )  # fmt: skip
         return BudgetState(
-            tuple(prices), share, self.warm_up, None if self.running else self.fixed, money, queries, better
+            prices=tuple(prices),
+            escalation_rate=rate,
+            warm_up=self.warm_up,
+            fixed=None if self.online_threshold else self.fixed,
+            budget_left=None if budget is None or queries is None else budget * queries,
+            queries=queries,
+            last_is_better=means is None or means[-1] > means[0],
         )
 
-    def fitted(self, scores: Floats) -> "EscalationThreshold":
-        """With fixed thresholds that pass on `share` of these rows at each tier.
+    def fit_fixed(self, scores: Floats) -> "EscalationThreshold":
+        """Fit fixed thresholds that escalate `escalation_rate` of these rows at each tier.
 
         Args:
-            scores: (n, tiers - 1) of validation rows; NaN, not known, goes on.
+            scores: (n, tiers − 1) scores of validation rows; NaN (not known) escalates.
         """
-        fixed, here = [], np.ones(len(scores), dtype=bool)
+        fixed, reaches_tier = [], np.ones(len(scores), dtype=bool)
         for column in scores.T:
-            known = np.sort(column[here & ~np.isnan(column)])
-            fixed.append(quantile(known.tolist(), self.share) if len(known) else -math.inf)
-            here &= np.isnan(column) | (column < fixed[-1])
-        return replace(self, running=False, fixed=tuple(fixed))
+            ordered = np.sort(column[reaches_tier & ~np.isnan(column)])
+            fixed.append(quantile(ordered.tolist(), self.escalation_rate) if len(ordered) else -math.inf)
+            reaches_tier &= np.isnan(column) | (column < fixed[-1])
+        return replace(self, online_threshold=False, fixed=tuple(fixed))
 
 
 @dataclass(slots=True)
 class BudgetState:
-    """The state of one stream. Selectors ask it and do what it says; it calls nobody.
+    """Past scores and budget of one stream of queries. It asks no candidate: selectors do as it decides.
 
     Attributes:
-        prices: US dollars of one call, tier after tier.
-        share, warm_up: see `EscalationThreshold`.
-        fixed: thresholds that hold; None has them run.
-        money: dollars left for the whole stream; None has no end.
-        queries: how many the stream has.
-        last_is_better: than the first tier, so that it is worth its money.
+        prices: (tiers,) US dollars of one call.
+        escalation_rate, warm_up: see `EscalationThreshold`.
+        fixed: (tiers − 1,) thresholds; None takes quantiles of the past scores.
+        budget_left: US dollars left for the whole stream; None is no limit.
+        queries: length of the stream; None where it is not known.
+        last_is_better: whether the last tier has a larger mean reward than the first.
+        queries_started: queries of the stream so far.
+        past_scores: per tier, in ascending order.
     """
 
     prices: tuple[float, ...]
-    share: float
+    escalation_rate: float
     warm_up: int = 10
     fixed: tuple[float, ...] | None = None
-    money: float | None = None
+    budget_left: float | None = None
     queries: int | None = None
     last_is_better: bool = True
-    begun: int = 0
-    past: list[list[float]] = field(init=False)
+    queries_started: int = 0
+    past_scores: list[list[float]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.past = [[] for _ in self.prices]
+        self.past_scores = [[] for _ in self.prices]
 
-    def turn(self) -> "CascadeStep":
-        """The next query's way through the tiers; its first call is paid for."""
-        first, free = self._guarded()
-        turn = CascadeStep(self, first, free)
+    def step(self) -> "CascadeStep":
+        """Start the next query's way through the cascade, and pay for its first call."""
+        first, may_escalate = self._apply_guards()
         if first is not None:
             self.pay(first)
-        return turn
+        return CascadeStep(self, first, may_escalate)
 
     def route(self, score: float) -> int | None:
-        """The tier that the next query is sent to, the first or the last; None where no money is left."""
-        first, free = self._guarded()
-        if first == 0:
-            unsure = score <= self.threshold(0, score)  # never for a NaN
-            if free and unsure and self.can_pay(len(self.prices) - 1):
-                first = len(self.prices) - 1
-        if first is not None:
-            self.pay(first)
-        return first
+        """Choose the next query's tier before any is asked, and pay for it.
 
-    def threshold(self, tier: int, score: float) -> float:
-        """The threshold of a tier, after remembering this score; NaN scores are not remembered."""
+        Args:
+            score: NaN (not known) stays with the first tier.
+
+        Returns:
+            The first tier (0) or the last; None where the budget pays for no call.
+        """
+        tier, may_escalate = self._apply_guards()
+        if tier == 0:
+            is_unsure = score <= self.update_threshold(0, score)
+            if may_escalate and is_unsure and self.can_afford(len(self.prices) - 1):
+                tier = len(self.prices) - 1
+        if tier is not None:
+            self.pay(tier)
+        return tier
+
+    def update_threshold(self, tier: int, score: float) -> float:
+        """Add a score to the past ones, unless it is NaN, and return the tier's threshold."""
         if self.fixed is not None:
             return self.fixed[tier]
-        past = self.past[tier]
+        past = self.past_scores[tier]
         if score == score:
             insort(past, score)
-        return quantile(past, self.share) if len(past) > self.warm_up else -math.inf
+        return quantile(past, self.escalation_rate) if len(past) > self.warm_up else -math.inf
 
-    def can_pay(self, tier: int) -> bool:
-        """Whether the money suffices for one call of a tier."""
-        return self.money is None or self.money >= self.prices[tier] * (1 - SLACK)
+    def can_afford(self, tier: int) -> bool:
+        """Return whether the budget pays for one call of a tier."""
+        return self.budget_left is None or self.budget_left >= self.prices[tier] * (1 - RELATIVE_TOLERANCE)
 
     def pay(self, tier: int) -> None:
-        """Take one call's mean price."""
-        if self.money is not None:
-            self.money -= self.prices[tier]
+        """Subtract the mean price of one call of a tier from the budget."""
+        if self.budget_left is not None:
+            self.budget_left -= self.prices[tier]
 
     def settle(self, tier: int, cost: float | None) -> None:
-        """Correct what was paid for a call by what it did cost; None, as of a failed call, is nothing."""
-        if self.money is not None:
-            self.money += self.prices[tier] - (cost or 0.0)
+        """Replace the mean price paid for a call by its cost in US dollars; None (a failed call) is free."""
+        if self.budget_left is not None:
+            self.budget_left += self.prices[tier] - (cost or 0.0)
 
-    def _guarded(self) -> tuple[int | None, bool]:
-        """Where the next query starts, and whether it may go on from there (steps 1 to 3)."""
-        number, self.begun = self.begun, self.begun + 1
-        if self.money is None or self.queries is None:
+    def _apply_guards(self) -> tuple[int | None, bool]:
+        """Steps 1 to 3: the tier to ask first, None for no tier, and whether the query may escalate from it."""
+        position = self.queries_started
+        self.queries_started += 1
+        if self.budget_left is None or self.queries is None:
             return 0, True
-        to_come = max(1, self.queries - number)
-        if not self.can_pay(0):
+        queries_left = max(1, self.queries - position)
+        if not self.can_afford(0):
             return None, False
-        if self.money <= to_come * self.prices[0] * (1 + SLACK):
+        if self.budget_left <= queries_left * self.prices[0] * (1 + RELATIVE_TOLERANCE):
             return 0, False
-        if self.last_is_better and self.money >= to_come * self.prices[-1] * (1 - SLACK):
+        if self.last_is_better and self.budget_left >= queries_left * self.prices[-1] * (1 - RELATIVE_TOLERANCE):
             return len(self.prices) - 1, False
         return 0, True
 
 
 @dataclass(slots=True)
 class CascadeStep:
-    """One query's way through the tiers.
+    """One query's way through the tiers of a cascade.
 
     Attributes:
-        first: the tier to ask first; None where there is no money for any.
-        free: whether the query may go on.
+        state: of the query's stream.
+        first: the tier to ask first; None where the budget pays for no call.
+        may_escalate: whether the query may go beyond it.
     """
 
-    stream: BudgetState
+    state: BudgetState
     first: int | None
-    free: bool
+    may_escalate: bool
 
     def escalates(self, tier: int, score: float) -> bool:
-        """Whether the next tier is asked too, and paid for; with a NaN, not known, as with the lowest score."""
-        threshold = self.stream.threshold(tier, score)
-        return self.free and not score >= threshold and self.pays(tier + 1)
+        """Step 4: return whether the next tier is asked too, and pay for it. A NaN score counts as the lowest."""
+        threshold = self.state.update_threshold(tier, score)
+        return self.may_escalate and not score >= threshold and self.pay_if_affordable(tier + 1)
 
-    def pays(self, tier: int) -> bool:
-        """Pay for a call of a tier, if it exists and the money suffices."""
-        if tier >= len(self.stream.prices) or not self.stream.can_pay(tier):
+    def pay_if_affordable(self, tier: int) -> bool:
+        """Pay for a call of a tier if there is one and the budget suffices; return whether it was paid."""
+        if tier >= len(self.state.prices) or not self.state.can_afford(tier):
             return False
-        self.stream.pay(tier)
+        self.state.pay(tier)
         return True
 
 
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which `share` of the sorted values lie; infinity for all of them."""
-    place = int(len(ordered) * share)
+@dataclass(slots=True)
+class StreamState:
+    """What a selector remembers from query to query of one stream.
+
+    A frozen selector holds it in a field with `init=False`, so that each copy made by `dataclasses.replace` starts a
+    new stream.
+
+    Attributes:
+        tiers: past scores and budget of the selector's tiers; None before the first query.
+    """
+
+    tiers: BudgetState | None = None
+
+    def get_or_start(self, start: Callable[[], BudgetState]) -> BudgetState:
+        """Return the state of the tiers, which the first call starts."""
+        if self.tiers is None:
+            self.tiers = start()
+        return self.tiers
+
+
+def quantile(ordered: Sequence[float], rate: float) -> float:
+    """Return the value below which the fraction `rate` of the sorted values lies; infinity for all of them."""
+    place = int(len(ordered) * rate)
     return ordered[place] if place < len(ordered) else math.inf
 
 
-def share_for(
+def escalation_rate_for(
     budget: float, prices: Sequence[float], means: Sequence[float] | None = None, routing: bool = False
 ) -> float:
-    """The share p that spends a budget per query: c₁ + p c₂ + p² c₃ + … = budget; routed, (1 - p) c_first + p c_last.
+    """Compute the escalation rate p that spends a budget.
+
+    A cascade spends c₁ + p c₂ + p² c₃ + … = b, routing (1 − p) c₁ + p c_last = b, with c the prices.
 
     Where the last tier is no better or no dearer than the first, there is nothing to buy, and p is the authors'
-    min((1 - mean reward of the first) / 2, 0.6) (`utils_method.py`), for rewards between 0 and 1.
+    min((1 − mean reward of the first) / 2, 0.6) (`utils_method.py`), for rewards in [0, 1].
+
+    Args:
+        budget: b, US dollars per query on average.
+        prices: (tiers,) US dollars of one call.
+        means: (tiers,) mean rewards; None where they are not known.
+        routing: whether only the chosen tier is asked.
+
+    Returns:
+        p in [0, 1].
     """
     first, last = prices[0], prices[-1]
     if last <= first or (means is not None and means[-1] <= means[0]):
@@ -239,6 +285,6 @@ def share_for(
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        dearer = sum(price * middle**i for i, price in enumerate(prices)) > budget
-        low, high = (low, middle) if dearer else (middle, high)
+        exceeds_budget = sum(price * middle**i for i, price in enumerate(prices)) > budget
+        low, high = (low, middle) if exceeds_budget else (middle, high)
     return round(low, 12)

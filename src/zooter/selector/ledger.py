@@ -1,4 +1,4 @@
-"""What a selection cost: every call of every round, and the fees of what decided."""
+"""Costs of a selection: every call of every round, and the fees of routers, scorers and reward models."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,11 +8,12 @@ from zooter.data.types import Response
 
 @dataclass(frozen=True, slots=True)
 class Fee:
-    """What was paid beside the candidates: to a router, a scorer, a reward model.
+    """Fee of a router, a scorer or a reward model.
 
     Attributes:
+        name: of what was paid for.
         cost: US dollars.
-        seconds: of one query's share, where many were computed together.
+        seconds: taken; of a batch, this query's part.
     """
 
     name: str
@@ -22,11 +23,11 @@ class Fee:
 
 @dataclass(slots=True)
 class Ledger:
-    """The account of one query.
+    """Calls and fees of one query.
 
     Attributes:
-        rounds: what each round of calls brought, in order; calls of one round ran side by side. Failed calls are in.
-        fees: for everything that is not a candidate's response.
+        rounds: responses of each round of calls, in order; calls of one round ran side by side. Includes failed calls.
+        fees: of everything that is not a candidate's response.
     """
 
     rounds: list[list[Response]] = field(default_factory=list)
@@ -34,28 +35,28 @@ class Ledger:
 
     @property
     def calls(self) -> Counter[str]:
-        """Candidate → how many responses it was asked for."""
-        return Counter(response.candidate for part in self.rounds for response in part)
+        """Candidate → number of responses that were asked of it."""
+        return Counter(response.candidate for responses in self.rounds for response in responses)
 
     @property
     def failed(self) -> int:
-        """How many calls failed."""
-        return sum(response.error is not None for part in self.rounds for response in part)
+        """Number of failed calls."""
+        return sum(response.error is not None for responses in self.rounds for response in responses)
 
     @property
     def tokens(self) -> tuple[int, int]:
-        """Input and output tokens, as far as they are known."""
-        asked = [response for part in self.rounds for response in part]
-        return sum(r.input_tokens or 0 for r in asked), sum(r.output_tokens or 0 for r in asked)
+        """Input and output tokens; unknown numbers count 0."""
+        calls = [response for responses in self.rounds for response in responses]
+        return sum(call.input_tokens or 0 for call in calls), sum(call.output_tokens or 0 for call in calls)
 
     @property
     def cost(self) -> float:
-        """US dollars; NaN where an answered call's cost is not known. A failed call of unknown cost is free."""
+        """US dollars; NaN where the cost of a successful call is not known. A failed call of unknown cost is free."""
         total = 0.0
         for fee in self.fees:
             total += fee.cost
-        for part in self.rounds:
-            for response in part:
+        for responses in self.rounds:
+            for response in responses:
                 if response.cost is not None:
                     total += response.cost
                 elif response.error is None:
@@ -64,6 +65,6 @@ class Ledger:
 
     @property
     def seconds(self) -> float:
-        """As a user waits: the longest call of each round, and every fee's share; unknown times count 0."""
-        waited = sum(max((response.seconds or 0.0 for response in part), default=0.0) for part in self.rounds)
-        return waited + sum(fee.seconds for fee in self.fees)
+        """Latency for the user: the longest call of each round, and all fees; unknown times count 0."""
+        calls = sum(max((response.seconds or 0.0 for response in responses), default=0.0) for responses in self.rounds)
+        return calls + sum(fee.seconds for fee in self.fees)

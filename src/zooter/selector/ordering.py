@@ -1,4 +1,4 @@
-"""In which order candidates are asked, where nobody has said."""
+"""Default orders of candidates: by mean reward, by price, and by expected reward minus weighted price."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,22 +9,21 @@ from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats
 from zooter.errors import ConfigError, RecordsError
 
-PRICE_WEIGHT_COUNT = tuple(
-    np.geomspace(30.0, 0.01, 15).tolist()
-)  # in rewards' range per range of prices, the thriftiest first
+# Price weights in units of (range of rewards / range of prices), the cheapest choices first.
+PRICE_WEIGHT_FACTORS = tuple(np.geomspace(30.0, 0.01, 15).tolist())
 
 
 def mean_rewards(recorded: ResponseTable) -> dict[str, float]:
-    """Candidate → its mean reward; NaN where it has none."""
+    """Map each candidate to its mean reward; NaN where it has none."""
     rewards = recorded.rewards()
     return dict(zip(rewards.candidates, rewards.column_means().tolist(), strict=True))
 
 
-def strong_first(means: Mapping[str, float]) -> tuple[str, ...]:
-    """The best on average first; the earlier one on a tie.
+def rank_by_mean_reward(means: Mapping[str, float]) -> tuple[str, ...]:
+    """Sort candidates by mean reward, the best first; the earlier one on a tie, NaN last.
 
     Raises:
-        RecordsError: nobody has a reward.
+        RecordsError: no candidate has a reward.
     """
     if all(mean != mean for mean in means.values()):
         raise RecordsError(
@@ -36,20 +35,31 @@ def strong_first(means: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def choose_two_tiers(pool: Pool, prices: Mapping[str, float], means: Mapping[str, float]) -> tuple[str, ...]:
-    """The cheapest candidate, and of the others the best on average; the earlier column on ties."""
+    """Choose the cheapest candidate, and the one of the others with the best mean reward; the earlier one on ties.
+
+    Args:
+        pool: all candidates.
+        prices: candidate → US dollars of one call; NaN counts as the dearest.
+        means: candidate → mean reward.
+
+    Returns:
+        Two names, or one where the pool has one.
+    """
     cheapest = min(pool.names, key=lambda name: np.nan_to_num(prices[name], nan=np.inf))
-    return (cheapest, *[name for name in strong_first(means) if name != cheapest][:1])
+    return (cheapest, *[name for name in rank_by_mean_reward(means) if name != cheapest][:1])
 
 
 def rank_by_utility(names: Sequence[str], expected: Floats, prices: Floats, price_weight: float) -> list[str]:
-    """By expected reward minus price weight × price, the best first; the earlier column on a tie.
+    """Sort candidates by expected reward − price weight × price, the best first; the earlier one on a tie.
 
     Args:
-        expected: (m,) NaN comes last.
-        prices: (m,) US dollars of one call; looked at only with a weight above 0.
+        names: m candidates.
+        expected: (m,) rewards; NaN comes last.
+        prices: (m,) US dollars of one call; used only with a weight above 0.
+        price_weight: rewards per US dollar.
 
     Raises:
-        ConfigError: prices are weighed and one is not known.
+        ConfigError: the weight is above 0 and a price is not known.
     """
     if price_weight and np.isnan(prices).any():
         raise ConfigError(
@@ -57,15 +67,16 @@ def rank_by_utility(names: Sequence[str], expected: Floats, prices: Floats, pric
             found=f"none of {[name for name, price in zip(names, prices, strict=True) if price != price]}",
             do="record costs, give the candidates prices, or set price_weight=0",
         )
-    worth = expected - price_weight * prices if price_weight else expected
-    return [names[j] for j in np.argsort(-np.nan_to_num(worth, nan=-np.inf), kind="stable")]
+    utility = expected - price_weight * prices if price_weight else expected
+    return [names[j] for j in np.argsort(-np.nan_to_num(utility, nan=-np.inf), kind="stable")]
 
 
-def price_weights(recorded: ResponseTable) -> list[float]:
-    """Price weights that are worth trying, from the cheapest choices to the dearest: the last one ignores prices."""
+def price_weight_grid(recorded: ResponseTable) -> list[float]:
+    """Return price weights to try, from the cheapest choices to the dearest; the last one, 0, ignores prices."""
     prices = np.array(list(recorded.prices.values()))
     rewards = recorded.rewards().values
     if not len(rewards) or np.isnan(prices).all() or np.nanmax(prices) <= np.nanmin(prices):
         return [0.0]
-    unit = np.nanmax(rewards) - np.nanmin(rewards)
-    return [weight * float(unit / (np.nanmax(prices) - np.nanmin(prices))) for weight in PRICE_WEIGHT_COUNT] + [0.0]
+    reward_range = np.nanmax(rewards) - np.nanmin(rewards)
+    unit = float(reward_range / (np.nanmax(prices) - np.nanmin(prices)))
+    return [factor * unit for factor in PRICE_WEIGHT_FACTORS] + [0.0]

@@ -1,6 +1,6 @@
-"""What every selector does: decides whose response is returned, asking for as few as it can.
+"""Protocols of selectors, which decide whose response is returned and ask as few candidates as they can.
 
-A selector sees the world through `Ask` alone, so the same code runs on recorded responses
+A selector reaches candidates through `Ask` alone, so the same code runs on recorded responses
 (`zooter.evaluation.replay`), on live candidates (`zooter.evaluation.live`) and behind the server.
 """
 
@@ -17,11 +17,12 @@ from zooter.selector.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """Responses to ask a candidate for.
+    """Request for responses of one candidate.
 
     Attributes:
-        samples: how many; numbers go on from those that this query has already asked of the candidate.
-        text: what the candidate is told in place of the query's own text, for debates.
+        candidate: a name in the pool.
+        samples: how many; sample numbers continue those that this query has already asked of the candidate.
+        text: sent to the candidate in place of the query's own text, for debates; None sends the query.
     """
 
     candidate: str
@@ -31,12 +32,12 @@ class SampleRequest:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a selector decided for one query.
+    """A selector's decision for one query.
 
     Attributes:
-        response: what is returned, with whose it is; None when every call failed.
-        confidence: the number that it was decided by (a margin, an agreement, a probability), larger is surer.
-        why: in a few words, for people.
+        response: the response that is returned; None when every call failed.
+        confidence: the number that decided (a margin, an agreement, a probability), larger is surer; None without one.
+        why: the reason in a few words, for people.
     """
 
     response: Response | None
@@ -46,7 +47,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class RecordedSelection:
-    """A selector's decision on one query, and its account."""
+    """A selector's decision for one query, with its costs.
+
+    Attributes:
+        query: the query.
+        selection: the decision.
+        ledger: every call and fee of it.
+    """
 
     query: Query
     selection: Selection
@@ -55,15 +62,19 @@ class RecordedSelection:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a selector cannot do without, so that a table that lacks it is refused before anything runs.
+    """Requirements of a selector, so that a table that lacks them is refused before anything runs.
 
     Attributes:
         samples: recorded responses of each candidate that it asks.
-        texts, margins, rewards, tags, references: of responses and queries.
-        first_tokens: the likeliest first tokens of a response with their log-probabilities.
-        truths: what is never known in production: for the oracle.
+        texts: of responses.
+        margins: of responses.
+        first_tokens: the most likely first tokens of a response with their log-probabilities.
+        rewards: of responses.
+        tags: of queries.
+        references: of queries.
+        truths: true quality of responses, never known in production: for the oracle.
         live: messages of its own, so that no recorded response can serve.
-        candidates: whose samples, texts, margins and first tokens; None for all of the pool.
+        candidates: whose samples, texts, margins and first tokens are required; None for all of the pool.
     """
 
     samples: int = 1
@@ -79,96 +90,113 @@ class Needs:
 
 
 class Estimator(Protocol):
-    """Says from queries alone what is to be expected of each candidate. One object is one estimator.
-
-    Attributes:
-        fee: US dollars per query.
-    """
+    """Predict from queries alone what to expect of each candidate. Estimators are compared by identity."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the fee in the ledger."""
+        ...
 
     @property
-    def fee(self) -> float: ...
+    def fee(self) -> float:
+        """US dollars per query."""
+        ...
 
     def estimate(self, queries: Sequence[Query]) -> Floats:
-        """(n, k) numbers; what the k columns are is the estimator's own, for most the pool's candidates."""
+        """Return (n, k) estimates; most estimators have one column per candidate of the pool."""
         ...
 
 
 class Scorer(Protocol):
-    """Says how good an answer to a query looks, by both. One object is one scorer."""
+    """Score answers from query and answer. Scorers are compared by identity."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the fee in the ledger."""
+        ...
 
     @property
-    def fee(self) -> float: ...
+    def fee(self) -> float:
+        """US dollars per answer."""
+        ...
 
     def score(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
-        """(n,) scores, larger is better."""
+        """Return the scores (n,) of responses to queries; larger is better."""
         ...
 
 
 class Ask(Protocol):
-    """What a selector may ask about the query that it selects for. Each call of it is one round in the ledger."""
+    """Ask candidates about one query. Each call is one round in the ledger."""
 
     @property
     def pool(self) -> Pool:
-        """The candidates that can be asked, in column order."""
+        """Candidates that can be asked, in column order."""
         ...
 
     def price(self, candidate: str) -> float:
-        """US dollars that one call of the candidate costs on average; NaN when it is not known."""
+        """Return the US dollars that one call of the candidate costs on average; NaN when it is not known."""
         ...
 
     async def __call__(self, candidate: str, samples: int = 1, text: str | None = None) -> list[Response]:
-        """`samples` responses of one candidate; those whose call failed have `error`."""
+        """Ask one candidate.
+
+        Args:
+            candidate: a name in the pool.
+            samples: how many responses.
+            text: sent in place of the query's own text; None sends the query.
+
+        Returns:
+            `samples` responses; those of failed calls have an `error`.
+        """
         ...
 
-    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
-        """What several wants bring, side by side in one round."""
+    async def ask_many(self, requests: Sequence[SampleRequest]) -> list[list[Response]]:
+        """Make several requests side by side in one round; return the responses of each."""
         ...
 
     async def reward(self, responses: Sequence[Response], fee: float = 0.0) -> Floats:
-        """(k,) the rewarder's rewards; NaN for a failed response or one without a reward.
+        """Return the rewarder's rewards (k,); NaN for a failed response or one without a reward.
 
         Args:
+            responses: to this query.
             fee: US dollars that the rewarder costs per response that did not fail.
         """
         ...
 
     async def truth(self) -> Floats:
-        """(m,) how good each candidate's first response really is; NaN where that is not recorded.
+        """Return the true quality (m,) of each candidate's first response; NaN where it is not recorded.
 
         Raises:
-            ConfigError: nobody knows, as is the case in production.
+            ConfigError: it is not known, as in production.
         """
         ...
 
     async def estimate(self, estimator: Estimator) -> Floats:
-        """(k,) what the estimator expects of this query."""
+        """Return the estimator's estimates (k,) for this query, and charge its fee."""
         ...
 
     async def score(self, scorer: Scorer, responses: Sequence[Response]) -> Floats:
-        """(k,) scores; NaN for failed responses."""
+        """Return the scores (k,) of responses, and charge the scorer's fee; NaN for failed responses."""
         ...
 
 
 class Selector(Protocol):
-    """Decides whose response a query is answered with.
+    """Decide whose response a query is answered with.
 
-    A selector that keeps a history (a running threshold) starts a new one with each copy that `dataclasses.replace`
-    makes of it.
+    A selector that remembers its stream (an online threshold) starts a new one with each copy that
+    `dataclasses.replace` makes of it.
     """
 
     @property
     def needs(self) -> Needs:
-        """What it cannot do without."""
+        """What recorded rows or a server must have."""
         ...
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        """Never raises for a failed call: the next candidate in order is asked, and the failure is in the ledger."""
+        """Select a response to the query.
+
+        Does not raise for a failed call: the next candidate in order is asked, and the failure is in the ledger.
+        """
         ...
 
 
@@ -177,7 +205,7 @@ class Fittable(Protocol):
     """A selector that has to see rewards before it can select."""
 
     def fit(self, training: ResponseTable, validation: ResponseTable) -> Self:
-        """A copy that is fitted on training rows, with thresholds, orders and weights chosen on validation rows."""
+        """Return a copy fitted on training rows, with thresholds, orders and weights chosen on validation rows."""
         ...
 
 
@@ -185,8 +213,8 @@ class Fittable(Protocol):
 class HasOperatingPoints(Protocol):
     """A selector with a setting that trades quality for price."""
 
-    def settings(self, validation: ResponseTable) -> Sequence[Self]:
-        """Copies from the cheapest to the dearest setting; what they cost is measured, not promised."""
+    def operating_points(self, validation: ResponseTable) -> Sequence[Self]:
+        """Return copies from the cheapest to the dearest setting; their costs are to be measured."""
         ...
 
 
@@ -194,31 +222,37 @@ class HasOperatingPoints(Protocol):
 class Budgetable(Protocol):
     """A selector that keeps to a budget over a stream of queries.
 
-    One that decides each query by itself may say so with an attribute `remembers` that is False: then no order of the
-    stream changes anything, and evaluations try one.
+    One that decides each query by itself may have an attribute `depends_on_order` that is False: evaluations then try
+    one order of the stream.
     """
 
-    def at(self, budget: float, queries: int) -> Self:
-        """A copy for a stream of so many queries, at US dollars per query on average."""
+    def with_budget(self, budget: float, queries: int) -> Self:
+        """Return a copy for a stream of so many queries, at US dollars per query on average."""
         ...
 
 
-def refuse_unknown(who: str, names: Sequence[str], pool: Pool, least: int = 1) -> None:
-    """Refuse an order that is too short, names that are not in the pool, and names given twice.
+def check_candidates(selector: str, names: Sequence[str], pool: Pool, minimum: int = 1) -> None:
+    """Check an order of candidates.
+
+    Args:
+        selector: its name, for the message.
+        names: the order.
+        pool: candidates that can be asked.
+        minimum: candidates that the order has to have.
 
     Raises:
-        ConfigError: what the pool has, and what was found.
+        ConfigError: the order is too short, or has a name twice or one that is not in the pool.
     """
-    if len(names) < least or not set(names) <= set(pool.names) or len(set(names)) < len(names):
+    if len(names) < minimum or not set(names) <= set(pool.names) or len(set(names)) < len(names):
         raise ConfigError(
-            expected=f"{least} or more different candidates among {list(pool.names)} for selector {who}",
+            expected=f"{minimum} or more different candidates among {list(pool.names)} for selector {selector}",
             found=f"{list(names)}",
             do="correct selector.order, or fit the selector on recorded rewards",
         )
 
 
 async def first_response(ask: Ask, order: Sequence[str]) -> Response | None:
-    """The response of the first candidate in `order` whose call does not fail; None when all do."""
+    """Return the response of the first candidate in `order` whose call does not fail; None when all fail."""
     for candidate in order:
         response = (await ask(candidate))[0]
         if response.error is None:

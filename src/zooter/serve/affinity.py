@@ -1,4 +1,4 @@
-"""Which candidate a conversation has been with, so that it can stay: switching loses the provider's prompt cache."""
+"""Session affinity: keep a conversation with its candidate, because a switch loses the provider's prompt cache."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -9,45 +9,60 @@ from zooter.data.types import Floats
 
 @dataclass
 class SessionAffinity:
-    """Conversation → candidate, for as many conversations as there is room for; the longest unused is forgotten."""
+    """Least-recently-used map from conversation to the candidate that answered it.
 
-    room: int
-    _kept: OrderedDict[bytes, str] = field(default_factory=OrderedDict, init=False)
+    Attributes:
+        max_sessions: number of conversations remembered.
+    """
 
-    def recall(self, key: bytes) -> str | None:
-        """Who answered this conversation last."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+    max_sessions: int
+    _candidates: OrderedDict[bytes, str] = field(default_factory=OrderedDict, init=False)
 
-    def keep(self, key: bytes, candidate: str) -> None:
-        """Note who answered."""
-        self._kept[key] = candidate
-        self._kept.move_to_end(key)
-        if len(self._kept) > self.room:
-            self._kept.popitem(last=False)
+    def get(self, key: bytes) -> str | None:
+        """Return the candidate that last answered a conversation; None if it is not remembered."""
+        if key in self._candidates:
+            self._candidates.move_to_end(key)
+        return self._candidates.get(key)
+
+    def set(self, key: bytes, candidate: str) -> None:
+        """Remember the candidate that answered a conversation."""
+        self._candidates[key] = candidate
+        self._candidates.move_to_end(key)
+        if len(self._candidates) > self.max_sessions:
+            self._candidates.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._candidates)
 
 
-def stay(probs: Floats, before: int | None, sure: float) -> int:
-    """The column to choose of probs (m,): the one before, unless another's probability is larger by `sure`."""
+def stay_or_switch(probs: Floats, previous: int | None, switch_margin: float) -> int:
+    """Choose a column of probs.
+
+    Args:
+        probs: (m,) probabilities over candidates.
+        previous: column chosen in the conversation so far; None for a new conversation.
+        switch_margin: difference of probabilities from which another column replaces the previous one.
+    """
     best = int(probs.argmax())
-    if before is None or probs[best] - probs[before] >= sure:
+    if previous is None or probs[best] - probs[previous] >= switch_margin:
         return best
-    return before
+    return previous
 
 
-def replay(probs: Floats, sure: float) -> int:
-    """The column that a conversation is with after its turns' probs (k, m), each of which may stay or switch."""
+def replay(probs: Floats, switch_margin: float) -> int:
+    """Choose a column for the last turn of a conversation by deciding all its turns again.
+
+    Args:
+        probs: (k, m) probabilities over candidates for each of k ≥ 1 turns.
+        switch_margin: as of `stay_or_switch`.
+    """
     column: int | None = None
     for row in probs:
-        column = stay(row, column, sure)
+        column = stay_or_switch(row, column, switch_margin)
     assert column is not None
     return column
 
 
-def turns(texts: Sequence[str], most: int) -> list[str]:
-    """The first text and the newest ones, `most` in all."""
-    return list(texts) if len(texts) <= most else [texts[0], *texts[len(texts) - most + 1 :]][:most]
+def select_turns(texts: Sequence[str], max_turns: int) -> list[str]:
+    """Return the first text and the newest ones, at most `max_turns` in all."""
+    return list(texts) if len(texts) <= max_turns else [texts[0], *texts[len(texts) - max_turns + 1 :]][:max_turns]

@@ -1,4 +1,4 @@
-"""The application: what is answered under which path."""
+"""The ASGI application: its routes, and what it holds from startup to shutdown."""
 
 import asyncio
 import signal
@@ -24,91 +24,117 @@ from zooter.serve.http.errors import ApiError
 from zooter.serve.http.middleware import Middleware
 from zooter.serve.metrics import Metrics
 from zooter.serve.reload import Reloader
-from zooter.serve.service import Load, LoadedExport, Service
+from zooter.serve.service import LoadedExport, RouterLoader, Service
 from zooter.serve.settings import ServeSettings
 from zooter.serve.upstream import client
 from zooter.serve.upstream.circuit_breaker import RetryBudget
 from zooter.serve.upstream.failover import Failover
 
-NEAREST_TAGS = 5
+MAX_TAGS = 5  # tags that a decision lists
 
 
 @dataclass
 class Application:
-    """Everything that answers, from startup to shutdown."""
+    """State of the server from startup to shutdown.
+
+    Attributes:
+        settings: settings of the server.
+        load: reads the router of an export.
+        export: the first export to serve.
+        metrics: metrics of the server.
+        reloader: holds the current service; set at startup.
+        chat: handler of chat requests; set at startup.
+        ready: whether startup is over and shutdown has not begun.
+    """
 
     settings: ServeSettings
-    load: Load
-    found: LoadedExport
-    account: Metrics = field(default_factory=Metrics)
-    keeper: Reloader = field(init=False)
+    load: RouterLoader
+    export: LoadedExport
+    metrics: Metrics = field(default_factory=Metrics)
+    reloader: Reloader = field(init=False)
     chat: ChatHandler = field(init=False)
     ready: bool = field(default=False, init=False)
 
     @property
     def service(self) -> Service:
-        """What answers now."""
-        return self.keeper.current
+        """The service that answers new requests."""
+        return self.reloader.current
 
     @asynccontextmanager
-    async def living(self, app: FastAPI) -> AsyncIterator[None]:
-        """Open clients and logs, watch for new exports, and close everything in the end."""
-        settings = self.settings
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Open the HTTP session and the decision log, watch for new exports, and close all of it at shutdown."""
         async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(client.session(settings))
-            self.keeper = Reloader(settings, self.account, session, self.load)
-            self.keeper.take(self.found)
-            decisions = None
-            if settings.decisions is not None:
-                decisions = DecisionLog(
-                    settings.decisions, settings.decisions_rows, settings.decisions_seconds, settings.decisions_bytes
-                )
-                stack.push_async_callback(decisions.close)
-            chooser = DecisionPolicy(settings, self.account, SessionAffinity(settings.conversations))
-            relay = Failover(RetryBudget(settings.retry_share, settings.retry_reserve), self.account, settings.tries)
-            self.chat = ChatHandler(settings, self.account, chooser, relay, decisions)
-            watching = [asyncio.create_task(self.keeper.watch(settings.watch))] if settings.watch else []
+            await self._start(stack)
+            tasks = []
+            if self.settings.watch:
+                tasks.append(asyncio.create_task(self.reloader.watch(self.settings.watch)))
             if threading.current_thread() is threading.main_thread():
                 loop = asyncio.get_running_loop()
-                loop.add_signal_handler(signal.SIGHUP, lambda: watching.append(loop.create_task(self._hang_up())))
+                loop.add_signal_handler(signal.SIGHUP, lambda: tasks.append(loop.create_task(self._reload())))
             self.ready = True
             try:
                 yield
             finally:
                 self.ready = False
-                for task in watching:
+                for task in tasks:
                     task.cancel()
                     with suppress(asyncio.CancelledError):
                         await task
 
-    async def _hang_up(self) -> None:
-        await self.keeper.reload()
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self.settings
+        session = await stack.enter_async_context(client.open_session(settings))
+        self.reloader = Reloader(settings, self.metrics, session, self.load)
+        self.reloader.activate(self.export)
+        decision_log = None
+        if settings.decisions is not None:
+            decision_log = DecisionLog(
+                settings.decisions, settings.decisions_rows, settings.decisions_seconds, settings.decisions_bytes
+            )
+            stack.push_async_callback(decision_log.close)
+        policy = DecisionPolicy(settings, self.metrics, SessionAffinity(settings.conversations))
+        budget = RetryBudget(settings.retry_share, settings.retry_reserve)
+        failover = Failover(budget, self.metrics, settings.max_attempts)
+        self.chat = ChatHandler(settings, self.metrics, policy, failover, decision_log)
+
+    async def _reload(self) -> None:
+        await self.reloader.reload()
 
     async def route(self, body: bytes) -> dict[str, Any]:
-        """The decision for a query or a conversation, and what it rests on."""
+        """Decide for a query or a conversation without asking a candidate.
+
+        Args:
+            body: body of a request to `/route`.
+
+        Returns:
+            The decision as JSON values; see `decision_json`.
+
+        Raises:
+            ApiError: 400, the body cannot be used.
+        """
         chat = chat_request.parse_route_request(body)
-        decision = await self.chat.chooser.choose(chat, self.service, b"")
+        decision = await self.chat.policy.decide(chat, self.service, b"")
         return decision_json(decision, self.service)
 
-    def models(self) -> dict[str, Any]:
-        """What can be asked for as `model`."""
+    def list_models(self) -> dict[str, Any]:
+        """List what clients can ask for as `model`, in OpenAI's form."""
         names = [ROUTED, *(f"{ROUTED}:{name}" for name in self.service.selectors), *self.service.upstreams]
         return {
             "object": "list",
             "data": [{"id": name, "object": "model", "created": 0, "owned_by": "zooter"} for name in names],
         }
 
-    def metrics(self) -> bytes:
-        """Counts, with the candidates' states as they are now."""
-        for name, one in self.service.upstreams.items():
-            self.account.out.labels(name).set(one.breaker.out)
-        return self.account.text()
+    def render_metrics(self) -> bytes:
+        """Return all metrics in Prometheus's text format, with the current states of circuit breakers."""
+        for name, upstream in self.service.upstreams.items():
+            self.metrics.open_breakers.labels(name).set(upstream.breaker.is_open)
+        return self.metrics.render()
 
 
 def decision_json(decision: RoutingDecision, service: Service) -> dict[str, Any]:
-    """A decision as JSON."""
+    """Return a decision as JSON values, with the candidates' prices and the most probable tags."""
     prices = {candidate.name: candidate.mean_price() for candidate in service.pool.candidates}
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "candidate": decision.order[0],
         "price": prices[decision.order[0]],
         "why": decision.why,
@@ -118,76 +144,87 @@ def decision_json(decision: RoutingDecision, service: Service) -> dict[str, Any]
         "decision_ms": round(decision.seconds * 1e3, 2),
     }
     if decision.probs is not None:
-        found["probabilities"] = dict(zip(service.pool.names, decision.probs.tolist(), strict=True))
+        values["probabilities"] = dict(zip(service.pool.names, decision.probs.tolist(), strict=True))
     if decision.tags is not None:
-        near = np.argsort(-decision.tags, kind="stable")[:NEAREST_TAGS]
-        found["tags"] = {service.router.tag_names[t]: float(decision.tags[t]) for t in near}
-    return found
+        top_tags = np.argsort(-decision.tags, kind="stable")[:MAX_TAGS]
+        values["tags"] = {service.router.tag_names[t]: float(decision.tags[t]) for t in top_tags}
+    return values
 
 
-class _Refused(Response):
-    def __init__(self, refusal: ApiError) -> None:
+class _ErrorResponse(Response):
+    def __init__(self, error: ApiError) -> None:
         self.background = None
-        self._refusal = refusal
+        self._error = error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await auth.send_error(self._refusal, receive, send)
+        await auth.send_error(self._error, receive, send)
 
 
-def build_app(settings: ServeSettings, load: Load, found: LoadedExport | None = None) -> Middleware:
-    """The whole application.
+def build_app(settings: ServeSettings, load: RouterLoader, export: LoadedExport | None = None) -> Middleware:
+    """Build the whole ASGI application.
 
     Args:
+        settings: settings of the server.
         load: reads the router of an export.
-        found: what has been read already; read now unless given.
+        export: the export to serve; None reads the one of the settings.
 
     Raises:
         ZooterError: the export, the pool file or a setting cannot be used.
     """
-    server = Application(settings, load, found or service.load_export(settings, load))
+    server = Application(settings, load, export or service.load_export(settings, load))
     app = FastAPI(
-        title="zooter", lifespan=server.living, redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None
+        title="zooter",
+        lifespan=server.lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
     )
-    _add_routes(app, server)
-    text, headers = page.read_page()
-    app.add_api_route("/", lambda: HTMLResponse(text, headers=headers), include_in_schema=False)
-    app.add_exception_handler(ApiError, _refusal)
-    app.add_exception_handler(404, _nothing_there)
-    app.add_exception_handler(405, _nothing_there)
-    log = None if settings.access_log is None else AccessLog(settings.access_log)
+    _add_api_routes(app, server)
+    _add_status_routes(app, server)
+    html, headers = page.read_page()
+    app.add_api_route("/", lambda: HTMLResponse(html, headers=headers), include_in_schema=False)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(404, _not_found)
+    app.add_exception_handler(405, _not_found)
+    access_log = None if settings.access_log is None else AccessLog(settings.access_log)
 
-    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
-        # Past FastAPI: the way through it takes an eighth of the event loop's time for such a request.
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        # Past FastAPI: its routing takes an eighth of the event loop's time for such a request.
         if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", openapi.CHAT_PATH):
-            await server.chat.answer(scope, receive, send, server.service)
+            await server.chat.handle(scope, receive, send, server.service)
         else:
             await app(scope, receive, send)
 
-    return Middleware(inside, settings, server.account, auth.read_keys(settings), log)
+    return Middleware(dispatch, settings, server.metrics, auth.read_keys(settings), access_log)
 
 
-def _add_routes(app: FastAPI, server: Application) -> None:
-    async def body(request: Request) -> bytes:
-        return await auth.read_body(dict(request.scope["headers"]), request.receive, server.settings)
-
+def _add_api_routes(app: FastAPI, server: Application) -> None:
     @app.post("/route", response_model=None, openapi_extra=openapi.ROUTE)
     async def route(request: Request) -> Response:
-        return JSONResponse(await server.route(await body(request)))
+        body = await auth.read_body(dict(request.scope["headers"]), request.receive, server.settings)
+        return JSONResponse(await server.route(body))
 
     @app.get("/v1/models", response_model=None)
     async def models() -> Response:
-        return JSONResponse(server.models())
+        return JSONResponse(server.list_models())
 
     @app.get("/v1/models/{name:path}", response_model=None)
     async def model(name: str) -> Response:
-        found = [one for one in server.models()["data"] if one["id"] == name]
-        if not found:
+        matches = [entry for entry in server.list_models()["data"] if entry["id"] == name]
+        if not matches:
             raise ApiError(404, f"no model {name[:100]!r}", "invalid_request_error", "model_not_found", "model")
-        return JSONResponse(found[0])
+        return JSONResponse(matches[0])
 
+    @app.api_route("/v1/embeddings", methods=["GET", "POST"], response_model=None, include_in_schema=False)
+    async def embeddings() -> Response:
+        raise ApiError(404, openapi.NO_EMBEDDINGS, "invalid_request_error", "not_offered")
+
+
+def _add_status_routes(app: FastAPI, server: Application) -> None:
     @app.get("/metrics", response_model=None)
     async def metrics() -> Response:
-        return Response(server.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(server.render_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/healthz", response_model=None)
     async def healthz() -> Response:
@@ -200,19 +237,13 @@ def _add_routes(app: FastAPI, server: Application) -> None:
     @app.get("/openapi.json", response_model=None, include_in_schema=False)
     async def schema() -> Response:
         document = app.openapi()
-        return JSONResponse(
-            document | {"paths": {openapi.CHAT_PATH: {"post": openapi.CHAT}, **document["paths"]}}
-        )
-
-    @app.api_route("/v1/embeddings", methods=["GET", "POST"], response_model=None, include_in_schema=False)
-    async def embeddings() -> Response:
-        raise ApiError(404, openapi.NO_EMBEDDINGS, "invalid_request_error", "not_offered")
+        return JSONResponse(document | {"paths": {openapi.CHAT_PATH: {"post": openapi.CHAT}, **document["paths"]}})
 
 
-async def _refusal(request: Request, error: Any) -> Response:
-    return _Refused(error)
+async def _api_error(request: Request, error: Any) -> Response:
+    return _ErrorResponse(error)
 
 
-async def _nothing_there(request: Request, error: Any) -> Response:
-    words = f"{request.method} is not answered under {request.url.path[:100]}"
-    return _Refused(ApiError(error.status_code, words, "invalid_request_error", "not_found"))
+async def _not_found(request: Request, error: Any) -> Response:
+    message = f"{request.method} is not answered under {request.url.path[:100]}"
+    return _ErrorResponse(ApiError(error.status_code, message, "invalid_request_error", "not_found"))

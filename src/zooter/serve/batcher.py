@@ -1,170 +1,142 @@
-"""Decisions off the event loop: texts that wait while the network is at work go through it together; a deadline."""
+"""Run a router off the event loop: batches of the texts that wait while it is busy, and a deadline for each request."""
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from zooter.data.pool import Pool
-from zooter.data.types import Floats, RouterOutput
+from zooter.data.types import Floats
+from zooter.router.protocol import Router
 
-QUEUE_PER_TEXT = 8  # waiting requests, for one more text in a batch
+REQUESTS_PER_TEXT = 8  # requests in the queue for each further text of a batch
+SMOOTHING = 0.25  # weight of the newest batch in the average time per text
 Output = tuple[Floats, Floats]
 """Probabilities of k texts over candidates (k, m) and over tags (k, t)."""
 
 
-class Router(Protocol):
-    """What the server needs of a loaded export."""
-
-    @property
-    def pool(self) -> Pool:
-        """The candidates, in column order."""
-        ...
-
-    @property
-    def folder(self) -> Path:
-        """The export."""
-        ...
-
-    @property
-    def tag_names(self) -> tuple[str, ...]:
-        """The tags whose probabilities `look` gives."""
-        ...
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the export's manifest says."""
-        ...
-
-    def route(self, texts: Sequence[str]) -> RouterOutput:
-        """Choices of n texts."""
-        ...
-
-    def look(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
-        """Choices of n texts, and the probabilities (n, t) of the tags that the export knows."""
-        ...
-
-
 class NoDecisionError(Exception):
-    """There is no decision; the message is one word for metrics: "deadline", "failed" or "crowded"."""
+    """The router gave no decision; the message is one word for metrics: "deadline", "failed" or "crowded"."""
 
 
 @dataclass(eq=False)
-class _Job:
+class _Request:
     texts: Sequence[str]
-    answer: asyncio.Future[Output]
-    until: float  # the loop's time
-    alone: bool = False
+    result: asyncio.Future[Output]
+    deadline: float  # the loop's time
+    alone: bool = False  # whether it goes in a batch of its own
 
 
 @dataclass
 class RouterBatcher:
-    """Micro-batches for one router: nobody waits for company, but who comes while it works goes in the next batch.
+    """Micro-batches for one router: a batch starts at once, and requests that arrive while it runs form the next.
 
-    A batch is no larger than what is done before its first deadline, by the time that texts have taken lately; and who
-    cannot be served in time is passed over, so that under too much load as many decisions as possible are in time
-    instead of all of them late.
+    A batch is no larger than what can be done before its first deadline, by the average time of recent texts. Requests
+    that cannot be done in time are dropped, so that under overload as many decisions as possible are in time instead of
+    all of them late.
 
     Attributes:
-        batch: most texts in one go.
-        waiting: most requests that wait; one more is refused at once.
-        deadline: seconds from being asked.
-        threads: batches at a time.
+        router: the router.
+        batch: maximum number of texts in a batch.
+        max_queue: maximum number of requests in the queue; further ones are refused at once.
+        deadline: seconds from a request to its result.
+        threads: number of batches that run at the same time.
     """
 
     router: Router
     batch: int
-    waiting: int
+    max_queue: int
     deadline: float
     threads: int = 1
-    _queue: deque[_Job] = field(default_factory=deque, init=False)
-    _busy: int = field(default=0, init=False)  # batches at work
-    _each: float = field(default=0.0, init=False)  # seconds of a text, averaged over the latest batches
+    _queue: deque[_Request] = field(default_factory=deque, init=False)
+    _running: int = field(default=0, init=False)  # number of batches that run
+    _seconds_per_text: float = field(default=0.0, init=False)  # average over recent batches
     _pool: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(self.threads, "decide")
 
-    async def look(self, texts: Sequence[str]) -> Output:
-        """What the router says of k texts.
+    async def route_with_tags(self, texts: Sequence[str]) -> Output:
+        """Predict candidates and tags for texts.
+
+        Args:
+            texts: k texts.
+
+        Returns:
+            Probabilities over candidates (k, m) and over tags (k, t).
 
         Raises:
-            NoDecisionError: it fails, is too late, or too many wait already.
+            NoDecisionError: the router fails, misses the deadline, or the queue is full.
         """
-        if len(self._queue) >= self.waiting:
-            self._forget_the_late()
-        if len(self._queue) >= self.waiting:
+        if len(self._queue) >= self.max_queue:
+            self._drop_done()
+        if len(self._queue) >= self.max_queue:
             raise NoDecisionError("crowded")
         loop = asyncio.get_running_loop()
-        asked = _Job(texts, loop.create_future(), loop.time() + self.deadline)
-        self._queue.append(asked)
-        self._start()
+        request = _Request(texts, loop.create_future(), loop.time() + self.deadline)
+        self._queue.append(request)
+        self._start_batches()
         try:
             async with asyncio.timeout(self.deadline):
-                return await asked.answer
+                return await request.result
         except TimeoutError as error:
             raise NoDecisionError("deadline") from error
 
-    def close(self) -> None:
-        """Take no more work; what the network is at goes on to its end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def _drop_done(self) -> None:
+        self._queue = deque(request for request in self._queue if not request.result.done())
 
-    def _forget_the_late(self) -> None:
-        self._queue = deque(asked for asked in self._queue if not asked.answer.done())
+    def _start_batches(self) -> None:
+        while self._running < self.threads and (batch := self._next_batch()):
+            self._running += 1
+            self._run(batch)
 
-    def _start(self) -> None:
-        while self._busy < self.threads and (together := self._next()):
-            self._busy += 1
-            self._run(together)
-
-    def _run(self, together: list[_Job]) -> None:
-        texts = [text for asked in together for text in asked.texts]
+    def _run(self, batch: list[_Request]) -> None:
+        texts = [text for request in batch for text in request.texts]
         loop = asyncio.get_running_loop()
         start = loop.time()
-        running = loop.run_in_executor(self._pool, self.router.look, texts)
-        running.add_done_callback(lambda done: self._finish(together, done, (loop.time() - start) / len(texts)))
+        future = loop.run_in_executor(self._pool, self.router.route_with_tags, texts)
+        future.add_done_callback(lambda done: self._finish(batch, done, (loop.time() - start) / len(texts)))
 
-    def _next(self) -> list[_Job]:
-        together: list[_Job] = []
+    def _next_batch(self) -> list[_Request]:
+        batch: list[_Request] = []
         now = asyncio.get_running_loop().time()
-        # Everyone in a batch waits for its last text, and a CPU gains a fifth at most: short queues are not batched.
-        room = min(float(self.batch), 1.0 + len(self._queue) // QUEUE_PER_TEXT)
+        # All of a batch wait for its last text, and a batch saves a fifth of CPU time at most: short queues are not
+        # batched.
+        room = min(float(self.batch), 1.0 + len(self._queue) // REQUESTS_PER_TEXT)
         while self._queue:
-            asked = self._queue[0]
-            in_time = now + self._each * len(asked.texts) <= asked.until
-            # The last one is tried all the same: a text may not take as long as the latest ones did.
-            if asked.answer.done() or not (in_time or together or len(self._queue) == 1):
+            request = self._queue[0]
+            in_time = now + self._seconds_per_text * len(request.texts) <= request.deadline
+            # The last request is tried in any case: its texts may take less time than recent ones.
+            if request.result.done() or not (in_time or batch or len(self._queue) == 1):
                 self._queue.popleft()
                 continue
-            if together and (asked.alone or together[0].alone or len(asked.texts) > room):
+            if batch and (request.alone or batch[0].alone or len(request.texts) > room):
                 break
-            if not together and self._each:
-                room = min(room, (asked.until - now) / self._each)
-            together.append(self._queue.popleft())
-            room -= len(asked.texts)
-        return together
+            if not batch and self._seconds_per_text:
+                room = min(room, (request.deadline - now) / self._seconds_per_text)
+            batch.append(self._queue.popleft())
+            room -= len(request.texts)
+        return batch
 
-    def _finish(self, together: list[_Job], done: asyncio.Future[Any], each: float) -> None:
-        self._busy -= 1
-        self._each += (each - self._each) / 4
+    def _finish(self, batch: list[_Request], done: asyncio.Future[Any], seconds_per_text: float) -> None:
+        self._running -= 1
+        self._seconds_per_text += (seconds_per_text - self._seconds_per_text) * SMOOTHING
         error = done.exception()
         if error is None:
-            choices, tags = done.result()
+            output, tags = done.result()
             start = 0
-            for asked in together:
-                end = start + len(asked.texts)
-                if not asked.answer.done():
-                    asked.answer.set_result((np.asarray(choices.probs[start:end]), np.asarray(tags[start:end])))
+            for request in batch:
+                end = start + len(request.texts)
+                if not request.result.done():
+                    request.result.set_result((np.asarray(output.probs[start:end]), np.asarray(tags[start:end])))
                 start = end
-        elif len(together) > 1:  # one of the texts is at fault: the others do not pay for it
-            for asked in together:
-                asked.alone = True
-            self._queue.extendleft(reversed(together))
-        elif not together[0].answer.done():
-            together[0].answer.set_exception(NoDecisionError("failed"))
-        self._start()
+        elif len(batch) > 1:  # one of the texts is at fault: each request is tried again by itself
+            for request in batch:
+                request.alone = True
+            self._queue.extendleft(reversed(batch))
+        elif not batch[0].result.done():
+            batch[0].result.set_exception(NoDecisionError("failed"))
+        self._start_batches()

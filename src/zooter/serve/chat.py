@@ -1,4 +1,4 @@
-"""A chat request from its first byte to its last: decide, ask, pass the answer on, and count what it took."""
+"""Answer chat requests: decide, ask a candidate, pass its response on, and record what it took."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zooter.selector.protocol import Selection
 from zooter.serve import selector_client
 from zooter.serve.decision import DecisionPolicy, RoutingDecision, query_texts
 from zooter.serve.decision_log import DecisionLog
@@ -28,38 +29,52 @@ Headers = Mapping[bytes, bytes]
 
 @dataclass(frozen=True)
 class ChatHandler:
-    """Answers `/v1/chat/completions`."""
+    """Answers requests to `/v1/chat/completions`.
+
+    Attributes:
+        settings: settings of the server.
+        metrics: metrics of the server.
+        policy: decides which candidates are asked.
+        failover: asks them in order.
+        decision_log: None writes no decision log.
+    """
 
     settings: ServeSettings
-    account: Metrics
-    chooser: DecisionPolicy
-    relay: Failover
-    decisions: DecisionLog | None
+    metrics: Metrics
+    policy: DecisionPolicy
+    failover: Failover
+    decision_log: DecisionLog | None
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
-        """Answer one request; a client that leaves ends the call to its candidate.
+    async def handle(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
+        """Answer one request; a client that disconnects ends the call to its candidate.
+
+        Args:
+            scope: ASGI's scope, with the access log's row as `scope["zooter"]`.
+            receive: ASGI's receive.
+            send: ASGI's send.
+            service: router and candidates to answer with.
 
         Raises:
-            Refusal: nothing has been sent yet.
+            ApiError: the request cannot be answered; nothing has been sent yet.
         """
         headers = dict(scope["headers"])
         chat = chat_request.parse_chat_request(await auth.read_body(headers, receive, self.settings))
-        reply = ResponseSender(send, self.settings.slow_client)
-        exchange = _Exchange(self, scope["zooter"], reply, service, chat, headers)
+        sender = ResponseSender(send, self.settings.slow_client)
+        exchange = _Exchange(self, scope["zooter"], sender, service, chat, headers)
         work = asyncio.ensure_future(exchange.run())
-        gone = asyncio.ensure_future(auth.wait_for_disconnect(receive))
+        disconnect = asyncio.ensure_future(auth.wait_for_disconnect(receive))
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, disconnect), return_when=asyncio.FIRST_COMPLETED)
             if work.done() and isinstance(work.exception(), SlowClientError):
                 scope["extensions"][ABORT]()
-                await gone
+                await disconnect
         finally:
-            left = not work.done() or isinstance(work.exception(), SlowClientError)
-            for task in (work, gone):
+            disconnected = not work.done() or isinstance(work.exception(), SlowClientError)
+            for task in (work, disconnect):
                 task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
-        if left:
-            self.account.gone.inc()
+            await asyncio.gather(work, disconnect, return_exceptions=True)
+        if disconnected:
+            self.metrics.disconnects.inc()
             scope["zooter"]["client"] = "gone"
         else:
             work.result()
@@ -67,155 +82,175 @@ class ChatHandler:
 
 @dataclass
 class _Exchange:
-    """One request and its answer."""
+    """One request and its response; `log_row` is the request's row of the access log."""
 
-    chat_: ChatHandler
-    told: dict[str, Any]
-    reply: ResponseSender
+    handler: ChatHandler
+    log_row: dict[str, Any]
+    sender: ResponseSender
     service: Service
     chat: ChatRequest
     headers: Headers
 
     async def run(self) -> None:
-        """Decide, ask and pass on."""
-        account, told = self.chat_.account, self.told
-        told["model"] = self.chat.model[:100]
+        self.log_row["model"] = self.chat.model[:100]
         if self.chat.model.startswith(f"{ROUTED}:"):
-            await self._select(self.chat.model.removeprefix(f"{ROUTED}:"))
+            await self._run_selector(self.chat.model.removeprefix(f"{ROUTED}:"))
             return
         decision = await self._decide()
-        told |= {"why": decision.why, "decision_ms": round(decision.seconds * 1e3, 2), "fault": decision.fault}
+        self.log_row |= {
+            "why": decision.why,
+            "decision_ms": round(decision.seconds * 1e3, 2),
+            "fault": decision.fault,
+        }
         if not decision.order or not self.service.upstreams:
             raise ApiError(503, "no candidate has a url: give a pool file", "server_error", "no_candidates")
+        await self._ask(decision)
+
+    async def _decide(self) -> RoutingDecision:
+        chat, service = self.chat, self.service
+        if chat.model == ROUTED:
+            client = self.log_row["client_key"] + self.headers.get(b"x-zooter-conversation", b"")
+            return await self.handler.policy.decide(chat, service, client)
+        if chat.model in service.upstreams:
+            return RoutingDecision((chat.model,), "asked for")
+        raise self._unknown_model()
+
+    async def _ask(self, decision: RoutingDecision) -> None:
+        """Ask the candidates of a decision in order and pass the first response on."""
+        metrics = self.handler.metrics
         start = time.perf_counter()
         try:
-            upstream, answer = await self.chat_.relay.begin(decision.order, self.service.upstreams, self.chat)
+            upstream, response = await self.handler.failover.first_response(
+                decision.order, self.service.upstreams, self.chat
+            )
         except UpstreamError as error:
-            await self.reply.whole(error.status or 502, error.headers, error.body, decision, decision.order[0])
+            await self.sender.send_whole(error.status or 502, error.headers, error.body, decision, decision.order[0])
             return
         name = upstream.candidate.name
-        decision = self.chat_.chooser.answered(decision, name)
+        decision = self.handler.policy.record_answer(decision, name)
         first_byte = round((time.perf_counter() - start) * 1e3, 2)
-        told |= {"candidate": name, "why": decision.why, "first_byte_ms": first_byte}
-        account.choices.labels(name, decision.why).inc()
+        self.log_row |= {"candidate": name, "why": decision.why, "first_byte_ms": first_byte}
+        metrics.choices.labels(name, decision.why).inc()
         try:
-            seen = await self._pass_on(upstream, answer, decision)
+            observer = await self._pass_on(upstream, response, decision)
         finally:
-            answer.close()
+            response.close()
         seconds = time.perf_counter() - start
-        account.ended.labels(name).observe(seconds)
-        account.used(upstream.candidate, seen.tokens)
-        if seen.tokens:
-            told["input_tokens"], told["output_tokens"] = seen.tokens
-        self._note(upstream, decision, seen, seconds)
+        metrics.response_seconds.labels(name).observe(seconds)
+        metrics.record_tokens(upstream.candidate, observer.tokens)
+        if observer.tokens:
+            self.log_row["input_tokens"], self.log_row["output_tokens"] = observer.tokens
+        self._log_decision(upstream, decision, observer, seconds)
 
-    async def _select(self, name: str) -> None:
-        """Answer with what a selector decides."""
-        service, settings = self.service, self.chat_.settings
+    async def _pass_on(
+        self, upstream: UpstreamClient, response: UpstreamResponse, decision: RoutingDecision
+    ) -> sse.ResponseObserver:
+        """Send a response to the client; a stream that breaks ends with an error event."""
+        settings, log = self.handler.settings, self.handler.decision_log
+        observer = sse.ResponseObserver(keep_text=log is not None and settings.decisions_responses)
+        name = upstream.candidate.name
+        if response.body is not None:
+            observer.observe_completion(response.completion)
+            await self.sender.send_whole(200, response.headers, response.body, decision, name)
+            return observer
+        assert response.events is not None
+        await self.sender.start(200, [*response.headers, (b"cache-control", b"no-cache")], decision, name)
+        try:
+            async with asyncio.timeout(settings.total):
+                observer.observe_events(response.first_events)
+                await self.sender.send_body(response.first_events)
+                async for events in response.events:
+                    observer.observe_events(events)
+                    await self.sender.send_body(events)
+        except (UpstreamError, TimeoutError) as error:
+            message = str(error) or f"an answer of more than {settings.total:g} s"
+            self.handler.metrics.broken_streams.labels(name).inc()
+            self.log_row["broken"] = message
+            observer.broken = True
+            await self.sender.send_body(sse.error_event(f"{name} broke off: {message}", "candidate_broke_off"))
+        await self.sender.send_body(b"", last=True)
+        return observer
+
+    async def _run_selector(self, name: str) -> None:
+        """Answer with the response that a selector returns."""
+        service = self.service
+        selection, ask, seconds = await self._select(name)
+        calls = ask.ledger.calls
+        self.handler.metrics.escalations.labels(name).inc(max(0, len(calls) - 1))
+        self.log_row |= {"why": selection.why, "calls": dict(calls), "select_ms": round(seconds * 1e3, 2)}
+        self._record_selector_tokens(ask)
+        if selection.response is None:
+            await self._send_selector_error(ask, name)
+            return
+        chosen = selection.response.candidate
+        self.log_row["candidate"] = chosen
+        self.handler.metrics.choices.labels(chosen, name).inc()
+        completion = selector_client.selected_completion(selection, ask)
+        decision = RoutingDecision((chosen,), f"{name}: {selection.why}", seconds)
+        body = selector_client.completion_events(completion) if self.chat.stream else json.dumps(completion).encode()
+        content_type = b"text/event-stream" if self.chat.stream else b"application/json"
+        await self.sender.send_whole(200, [(b"content-type", content_type)], body, decision, chosen)
+        if chosen in service.upstreams:
+            observer = sse.ResponseObserver(keep_text=True)
+            observer.observe_completion(completion)
+            self._log_decision(service.upstreams[chosen], decision, observer, seconds)
+
+    async def _select(self, name: str) -> tuple[Selection, selector_client.ServedAsk, float]:
+        """Run a selector: its selection, the calls that it made, and the seconds that it took."""
+        service, settings = self.service, self.handler.settings
         selector = service.selectors.get(name)
         if selector is None:
-            raise self._unknown()
-        query = "\n".join(query_texts(self.chat.texts, settings.reads))
+            raise self._unknown_model()
+        query = "\n".join(query_texts(self.chat.texts, settings.query_from))
         if not query:
             raise chat_request.bad_request("a user's text to select by", "messages")
         start = time.perf_counter()
         try:
             async with asyncio.timeout(settings.total):
                 selection, ask = await selector_client.select(
-                    selector, self.chat, query, service.pool, service.upstreams, self.chat_.relay
+                    selector, self.chat, query, service.pool, service.upstreams, self.handler.failover
                 )
         except TimeoutError as error:
-            words = f"expected the selector's answer within {settings.total:g} s"
-            raise ApiError(504, words, "server_error", "timeout") from error
-        seconds = time.perf_counter() - start
-        calls = ask.ledger.calls
-        self.chat_.account.escalations.labels(name).inc(max(0, len(calls) - 1))
-        self.told |= {"why": selection.why, "calls": dict(calls), "select_ms": round(seconds * 1e3, 2)}
-        self._used(ask)
-        if selection.response is None:
-            await self._nothing_selected(ask, name)
-            return
-        chosen = selection.response.candidate
-        self.told["candidate"] = chosen
-        self.chat_.account.choices.labels(chosen, name).inc()
-        told = selector_client.completion(selection, ask)
-        decision = RoutingDecision((chosen,), f"{name}: {selection.why}", seconds)
-        body = selector_client.as_events(told) if self.chat.stream else json.dumps(told).encode()
-        kind = b"text/event-stream" if self.chat.stream else b"application/json"
-        await self.reply.whole(200, [(b"content-type", kind)], body, decision, chosen)
-        if chosen in service.upstreams:
-            seen = sse.ResponseObserver(keep=True)
-            seen.whole(told)
-            self._note(service.upstreams[chosen], decision, seen, seconds)
+            message = f"expected the selector's answer within {settings.total:g} s"
+            raise ApiError(504, message, "server_error", "timeout") from error
+        return selection, ask, time.perf_counter() - start
 
-    def _used(self, ask: selector_client.ServedAsk) -> None:
-        """Count the tokens of all that a selector has asked for."""
-        for response in (one for part in ask.ledger.rounds for one in part if one.error is None):
-            tokens = response.input_tokens, response.output_tokens
-            known = None if None in tokens else tokens
+    def _record_selector_tokens(self, ask: selector_client.ServedAsk) -> None:
+        for response in (response for calls in ask.ledger.rounds for response in calls if response.error is None):
+            counts = response.input_tokens, response.output_tokens
+            tokens = None if None in counts else counts
             candidate = self.service.upstreams[response.candidate].candidate
-            self.chat_.account.used(candidate, known)  # type: ignore[arg-type]
+            self.handler.metrics.record_tokens(candidate, tokens)  # type: ignore[arg-type]
 
-    async def _nothing_selected(self, ask: selector_client.ServedAsk, name: str) -> None:
-        """Tell why no candidate answered a selector: in a server's words, if it is the request that is wrong."""
-        if ask.faults:
-            fault = ask.faults[-1]
-            await self.reply.whole(fault.status or 502, fault.headers, fault.body, RoutingDecision((), name), name)
+    async def _send_selector_error(self, ask: selector_client.ServedAsk, name: str) -> None:
+        """Say why no candidate answered a selector; a request that is wrong gets the server's own error."""
+        if ask.request_errors:
+            error = ask.request_errors[-1]
+            await self.sender.send_whole(
+                error.status or 502, error.headers, error.body, RoutingDecision((), name), name
+            )
             return
-        failed = "; ".join(f"{one.candidate}: {one.error}" for part in ask.ledger.rounds for one in part)
-        raise ApiError(502, f"no candidate answered ({failed})", "server_error", "no_candidate_answered", retry_after=1)
+        failures = "; ".join(
+            f"{response.candidate}: {response.error}" for calls in ask.ledger.rounds for response in calls
+        )
+        message = f"no candidate answered ({failures})"
+        raise ApiError(502, message, "server_error", "no_candidate_answered", retry_after=1)
 
-    def _unknown(self) -> ApiError:
+    def _unknown_model(self) -> ApiError:
         names = [ROUTED, *(f"{ROUTED}:{name}" for name in self.service.selectors), *self.service.upstreams]
         return ApiError(404, f"expected as model one of {names}", "invalid_request_error", "model_not_found", "model")
 
-    async def _decide(self) -> RoutingDecision:
-        chat, service = self.chat, self.service
-        if chat.model == ROUTED:
-            client = self.told["client_key"] + self.headers.get(b"x-zooter-conversation", b"")
-            return await self.chat_.chooser.choose(chat, service, client)
-        if chat.model in service.upstreams:
-            return RoutingDecision((chat.model,), "asked for")
-        raise self._unknown()
-
-    async def _pass_on(
-        self, upstream: UpstreamClient, answer: UpstreamResponse, decision: RoutingDecision
-    ) -> sse.ResponseObserver:
-        seen = sse.ResponseObserver(keep=self.chat_.decisions is not None and self.chat_.settings.decisions_responses)
-        name = upstream.candidate.name
-        if answer.whole is not None:
-            seen.whole(answer.told)
-            await self.reply.whole(200, answer.headers, answer.whole, decision, name)
-            return seen
-        assert answer.rest is not None
-        await self.reply.start(200, [*answer.headers, (b"cache-control", b"no-cache")], decision, name)
-        try:
-            async with asyncio.timeout(self.chat_.settings.total):
-                seen.piece(answer.first)
-                await self.reply.body(answer.first)
-                async for piece in answer.rest:
-                    seen.piece(piece)
-                    await self.reply.body(piece)
-        except (UpstreamError, TimeoutError) as error:
-            words = str(error) or f"an answer of more than {self.chat_.settings.total:g} s"
-            self.chat_.account.broken.labels(name).inc()
-            self.told["broken"] = words
-            seen.broken = True
-            await self.reply.body(sse.error(f"{name} broke off: {words}", "candidate_broke_off"))
-        await self.reply.body(b"", last=True)
-        return seen
-
-    def _note(
-        self, upstream: UpstreamClient, decision: RoutingDecision, seen: sse.ResponseObserver, seconds: float
+    def _log_decision(
+        self, upstream: UpstreamClient, decision: RoutingDecision, observer: sse.ResponseObserver, seconds: float
     ) -> None:
-        settings, log = self.chat_.settings, self.chat_.decisions
-        query = "\n".join(query_texts(self.chat.texts, settings.reads))
+        settings, log = self.handler.settings, self.handler.decision_log
+        query = "\n".join(query_texts(self.chat.texts, settings.query_from))
         if settings.log_text:
-            self.told["query"] = query
-        if log is None or not query or seen.broken:
+            self.log_row["query"] = query
+        if log is None or not query or observer.broken:
             return
         candidate = upstream.candidate
-        tokens = seen.tokens or (None, None)
+        tokens = observer.tokens or (None, None)
         probability = None
         if decision.probs is not None:
             probability = float(decision.probs[self.service.pool.names.index(candidate.name)])
@@ -223,8 +258,8 @@ class _Exchange:
             {
                 "query": query,
                 "candidate": candidate.name,
-                "response": seen.text(),
-                "finish_reason": seen.finish_reason(),
+                "response": observer.text(),
+                "finish_reason": observer.finish_reason(),
                 "input_tokens": tokens[0],
                 "output_tokens": tokens[1],
                 "cost": candidate.cost(*tokens),

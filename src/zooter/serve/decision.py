@@ -1,4 +1,4 @@
-"""From a conversation to the order in which candidates are asked, and why."""
+"""Decide which candidates are asked for a conversation, in which order, and why."""
 
 import hashlib
 import time
@@ -18,17 +18,17 @@ from zooter.serve.settings import ServeSettings
 
 @dataclass(frozen=True)
 class RoutingDecision:
-    """Who is to be asked.
+    """The order in which candidates are asked.
 
     Attributes:
-        order: names, the chosen one first; the others by probability.
-        why: "best", "next best" (the best has no url), "stays" (with the conversation), "asked for" by name, "default",
-            or, once who was chosen has failed, "fallback".
-        fault: why there is no decision, where the default candidate answers: "deadline", "failed", "crowded" or
-            "no text".
-        seconds: that the decision took.
-        probs: (m,) and tags (t,): what the router says of the text; None where it said nothing.
-        key: by which the conversation is known again; None where it is not to be kept.
+        order: names of candidates: the chosen one, then the others by descending probability.
+        why: "best"; "next best" (the best has no url); "stays" (with the conversation); "asked for" by name; "default";
+            or "fallback" once the chosen candidate has failed.
+        seconds: time that the decision took.
+        fault: why the default candidate answers: "deadline", "failed", "crowded" or "no text"; None otherwise.
+        probs: (m,) probabilities over candidates; None without the router's output.
+        tags: (t,) probabilities over tags; None without the router's output.
+        key: hash that identifies the conversation; None if it is not remembered.
     """
 
     order: tuple[str, ...]
@@ -42,78 +42,95 @@ class RoutingDecision:
 
 @dataclass(frozen=True)
 class DecisionPolicy:
-    """Decides for conversations, and remembers who answered them."""
+    """Decides for conversations and remembers which candidate answered them."""
 
     settings: ServeSettings
-    account: Metrics
-    memory: affinity.SessionAffinity
+    metrics: Metrics
+    sessions: affinity.SessionAffinity
 
-    async def choose(self, chat: ChatRequest, service: Service, client: bytes) -> RoutingDecision:
-        """The decision for a conversation of a client (its key's fingerprint and its own name for the conversation)."""
+    async def decide(self, chat: ChatRequest, service: Service, client: bytes) -> RoutingDecision:
+        """Decide for a conversation; falls back to the default candidate if the router gives no decision.
+
+        Args:
+            chat: the request.
+            service: router and candidates to decide with.
+            client: fingerprint of the client's key and the client's own name for the conversation.
+        """
         start = time.perf_counter()
         texts = self._texts(chat)
         try:
             if not texts:
                 raise NoDecisionError("no text")
-            probs, tags = await service.decider.look(texts)
+            probs, tags = await service.batcher.route_with_tags(texts)
         except NoDecisionError as error:
-            self.account.defaults.labels(str(error)).inc()
+            self.metrics.decision_defaults.labels(str(error)).inc()
             return self._default(service, str(error), time.perf_counter() - start)
-        column, why, key = self._stay(chat, service, client, probs)
-        self.account.decided(probs[-1], tags[-1])
+        column, why, key = self._column(chat, service, client, probs)
+        self.metrics.record_decision(probs[-1], tags[-1])
         seconds = time.perf_counter() - start
-        self.account.decision.observe(seconds)
+        self.metrics.decision_seconds.observe(seconds)
         order = _order(column, probs[-1], service)
         if order[0] != service.pool.names[column]:
             why = "next best"
         return RoutingDecision(order, why, seconds, probs=probs[-1], tags=tags[-1], key=key)
 
-    def answered(self, decision: RoutingDecision, candidate: str) -> RoutingDecision:
-        """Note who has begun to answer, and return the decision as it has turned out."""
+    def record_answer(self, decision: RoutingDecision, candidate: str) -> RoutingDecision:
+        """Remember the candidate that has begun to answer.
+
+        Returns:
+            The decision, with `why` "fallback" if another candidate than the chosen one answers.
+        """
         if decision.key is not None:
-            self.memory.keep(decision.key, candidate)
+            self.sessions.set(decision.key, candidate)
         if decision.order[0] == candidate:
             return decision
-        self.account.fallbacks.labels(decision.order[0]).inc()
+        self.metrics.fallbacks.labels(decision.order[0]).inc()
         return replace(decision, why="fallback")
 
     def _texts(self, chat: ChatRequest) -> list[str]:
-        if self.settings.sticky == "replay" and self.settings.reads == "last":
-            return affinity.turns(chat.texts, self.settings.turns)
-        return query_texts(chat.texts, self.settings.reads)
+        if self.settings.sticky == "replay" and self.settings.query_from == "last":
+            return affinity.select_turns(chat.texts, self.settings.turns)
+        return query_texts(chat.texts, self.settings.query_from)
 
-    def _stay(self, chat: ChatRequest, service: Service, client: bytes, probs: Floats) -> tuple[int, str, bytes | None]:
-        """The chosen column, why, and the conversation's key."""
+    def _column(
+        self, chat: ChatRequest, service: Service, client: bytes, probs: Floats
+    ) -> tuple[int, str, bytes | None]:
+        """Return the chosen column, the reason, and the conversation's key."""
         best = int(probs[-1].argmax())
         key: bytes | None = None
         column = best
         if self.settings.sticky == "replay":
-            column = affinity.replay(probs, self.settings.sure)
+            column = affinity.replay(probs, self.settings.switch_margin)
         elif self.settings.sticky == "memory":
-            key = hashlib.blake2b(client + chat.opening(), digest_size=16).digest()
-            # Two conversations may open alike; one that nobody has answered in yet is new.
-            name = self.memory.recall(key) if chat.continued() else None
-            before = service.pool.names.index(name) if name in service.pool.names else None
-            column = affinity.stay(probs[-1], before, self.settings.sure)
+            key = hashlib.blake2b(client + chat.opening_hash(), digest_size=16).digest()
+            # Two conversations may open alike; one without an assistant's message is new.
+            name = self.sessions.get(key) if chat.is_continued() else None
+            previous = service.pool.names.index(name) if name in service.pool.names else None
+            column = affinity.stay_or_switch(probs[-1], previous, self.settings.switch_margin)
         return column, "best" if column == best else "stays", key
 
     def _default(self, service: Service, fault: str, seconds: float) -> RoutingDecision:
         others = [name for name in service.pool.names if name != service.default]
-        chosen = service.reference.get("choices", {})
-        others.sort(key=lambda name: -float(chosen.get(name, 0.0)))
+        choices = service.reference.get("choices", {})
+        others.sort(key=lambda name: -float(choices.get(name, 0.0)))
         order = tuple(name for name in (service.default, *others) if not service.upstreams or name in service.upstreams)
         return RoutingDecision(order, "default", seconds, fault=fault)
 
 
-def query_texts(texts: Sequence[str], which: str) -> list[str]:
-    """The text that decides, in a list of its own; an empty list where there is none."""
+def query_texts(texts: Sequence[str], query_from: str) -> list[str]:
+    """Return the text to route as a list of one; an empty list if there is no text.
+
+    Args:
+        texts: the user's texts, in order.
+        query_from: "first", "last" or "all", which joins them with newlines.
+    """
     if not texts:
         return []
-    return [{"first": texts[0], "last": texts[-1]}.get(which) or "\n".join(texts)]
+    return [{"first": texts[0], "last": texts[-1]}.get(query_from) or "\n".join(texts)]
 
 
 def _order(column: int, probs: Floats, service: Service) -> tuple[str, ...]:
-    """The chosen column first, then by probability; only candidates that can be asked, if any can."""
-    ranked = [column, *(int(j) for j in np.argsort(-probs, kind="stable") if j != column)]
-    names = [service.pool.names[j] for j in ranked]
+    """Return the chosen column, then the others by probability; only reachable candidates, if there are any."""
+    ranking = [column, *(int(j) for j in np.argsort(-probs, kind="stable") if j != column)]
+    names = [service.pool.names[j] for j in ranking]
     return tuple(name for name in names if not service.upstreams or name in service.upstreams)

@@ -1,4 +1,4 @@
-"""Plug-ins that let LiteLLM route with an export: nothing is asked of the outside, and LiteLLM does the calling.
+"""Plug-ins that let LiteLLM route with an export. They make no calls: LiteLLM asks the models.
 
 In LiteLLM's proxy, a module beside its configuration holds an instance, and the configuration names it:
 
@@ -20,11 +20,17 @@ from zooter.errors import ConfigError
 from zooter.router.onnx_router import OnnxRouter
 from zooter.serve.batcher import NoDecisionError, RouterBatcher
 from zooter.serve.decision import query_texts
-from zooter.serve.http.chat_request import texts_of
+from zooter.serve.http.chat_request import user_texts
 
 
 class Context(Protocol):
-    """What is used of `litellm.types.router.RoutingContext`."""
+    """The attributes of `litellm.types.router.RoutingContext` that the plug-ins use.
+
+    Attributes:
+        structured_messages: messages of the request.
+        candidate_models: models that LiteLLM may choose from.
+        signals: notes of plug-ins; theirs is "zooter".
+    """
 
     structured_messages: list[dict[str, object]]
     candidate_models: list[str]
@@ -34,88 +40,103 @@ class Context(Protocol):
 @dataclass(frozen=True)
 class _Plugin:
     export: str | Path
-    reads: str = "last"
+    query_from: str = "last"
     deadline: float = 0.1
     router: Any = None
 
     @cached_property
-    def decider(self) -> RouterBatcher:
-        """Decisions of the export; it is read at the first one, unless a router is given."""
-        return RouterBatcher(
-            self.router or OnnxRouter.load(self.export), batch=32, waiting=1_000, deadline=self.deadline
-        )
+    def batcher(self) -> RouterBatcher:
+        """Batcher of the router, which is loaded at the first use unless one is given."""
+        router = self.router or OnnxRouter.from_export(self.export)
+        return RouterBatcher(router, batch=32, max_queue=1_000, deadline=self.deadline)
 
-    async def probs(self, context: Context) -> Floats | None:
-        """(m,) probabilities; None where there is no text or no decision in time, which is left in the signals."""
+    async def predict(self, context: Context) -> Floats | None:
+        """Return probabilities (m,), also noted in the signals; None, with the fault noted, without a decision."""
         try:
-            texts = query_texts(texts_of(context.structured_messages), self.reads)
+            texts = query_texts(user_texts(context.structured_messages), self.query_from)
             if not texts:
                 raise NoDecisionError("no text")
-            probs, _ = await self.decider.look(texts)
+            probs, _ = await self.batcher.route_with_tags(texts)
         except NoDecisionError as error:
             context.signals["zooter"] = {"fault": str(error)}
             return None
-        names = self.decider.router.pool.names
+        names = self.batcher.router.pool.names
         context.signals["zooter"] = {"probabilities": dict(zip(names, probs[0].tolist(), strict=True))}
         return probs[0]
 
-    def names(self, told: Mapping[str, str], what: str) -> Sequence[str]:
-        """The export's candidates.
-
-        Raises:
-            ConfigError: `told` names another.
-        """
-        names = self.decider.router.pool.names
-        strange = sorted(set(told) - set(names))
-        if strange:
+    def check_names(self, mapping: Mapping[str, str], kind: str) -> Sequence[str]:
+        """Return the export's candidates; raise `ConfigError` if the mapping of this kind has another."""
+        names = self.batcher.router.pool.names
+        unknown = sorted(set(mapping) - set(names))
+        if unknown:
             raise ConfigError(
-                expected=f"{what} for candidates of the export: {list(names)}", found=str(strange), do="correct them"
+                expected=f"{kind} for candidates of the export: {list(names)}", found=str(unknown), do="correct them"
             )
         return names
 
 
 @dataclass(frozen=True)
 class RoutingPlugin(_Plugin):
-    """Leaves the likeliest of the models that LiteLLM may choose from; `OnnxRouter(plugins=[…])`.
+    """Narrows the models that LiteLLM may choose from to the most probable one; for `litellm.Router(plugins=[…])`.
 
     Attributes:
-        export: an export's folder.
-        models: candidate → `litellm_params.model`; one that is not named is called the same in both.
-        reads: which user text decides: "last", "first" or "all".
-        deadline: seconds; later than that, LiteLLM chooses as it would without.
-        router: in place of the export's, for tests.
+        export: folder of the export.
+        query_from: user text that is routed: "last", "first" or "all".
+        deadline: time limit of a decision in seconds; LiteLLM chooses without the plug-in after it.
+        router: router to use in place of the export's.
+        models: candidate → `litellm_params.model`; a candidate that is missing has the same name in both.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
 
     async def run(self, context: Any) -> Any:
-        """Narrow the models of LiteLLM's context to one, the likeliest of those that are in the export's pool."""
-        names = self.names(self.models, "models")
-        probs = await self.probs(context)
+        """Narrow the context's models to the most probable one; unchanged if no candidate is among them.
+
+        Args:
+            context: liteLLM's context; see `Context`.
+
+        Returns:
+            The context.
+
+        Raises:
+            ConfigError: `models` names a candidate that the export does not have.
+        """
+        names = self.check_names(self.models, "models")
+        probs = await self.predict(context)
         if probs is None:
             return context
-        models = [self.models.get(names[j], names[j]) for j in np.argsort(-probs, kind="stable")]
-        chosen = [model for model in models if model in context.candidate_models]
-        if chosen:
-            context.candidate_models = chosen[:1]
+        ranking = [self.models.get(names[j], names[j]) for j in np.argsort(-probs, kind="stable")]
+        available = [model for model in ranking if model in context.candidate_models]
+        if available:
+            context.candidate_models = available[:1]
         return context
 
 
 @dataclass(frozen=True)
 class ClassifierPlugin(_Plugin):
-    """Names the tier of the likeliest candidate; for LiteLLM's complexity router with `classifier_type: custom`.
+    """Names the most probable tier, for LiteLLM's complexity router with `classifier_type: custom`.
 
     Attributes:
-        export, reads, deadline, router: as of `RoutingPlugin`; without a decision, LiteLLM's fallback decides.
-        tiers: candidate → tier; candidates may share one, and their probabilities are then added.
+        export: as of `RoutingPlugin`.
+        query_from: as of `RoutingPlugin`.
+        deadline: as of `RoutingPlugin`; LiteLLM's fallback decides after it.
+        router: as of `RoutingPlugin`.
+        tiers: candidate → tier; the probabilities of a tier's candidates are added.
     """
 
     tiers: Mapping[str, str] = field(default_factory=dict)
 
     async def classify(self, context: Any) -> str | None:
-        """The tier with the largest probability; None where there is no decision."""
-        names = self.names(self.tiers, "tiers")
-        probs = await self.probs(context)
+        """Return the tier with the largest probability; None without a decision.
+
+        Args:
+            context: liteLLM's context; see `Context`.
+
+        Raises:
+            ConfigError: `tiers` names a candidate that the export does not have.
+        """
+        names = self.check_names(self.tiers, "tiers")
+        probs = await self.predict(context)
         if probs is None:
             return None
         sums: dict[str, float] = {}

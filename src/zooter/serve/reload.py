@@ -1,4 +1,4 @@
-"""A new export without dropping a request: on SIGHUP, or when the watched folder has changed and come to rest."""
+"""Replace the served export without dropping a request: on SIGHUP, or when the watched folder has changed."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ import aiohttp
 from zooter.errors import ZooterError
 from zooter.serve import service
 from zooter.serve.metrics import Metrics
-from zooter.serve.service import Load, LoadedExport, Service
+from zooter.serve.service import LoadedExport, RouterLoader, Service
 from zooter.serve.settings import ServeSettings
 from zooter.serve.upstream.circuit_breaker import CircuitBreaker
 
@@ -21,55 +21,71 @@ Signature = tuple[tuple[str, int, int], ...]
 
 @dataclass
 class Reloader:
-    """Holds the service that answers now, and puts a new one in its place when that is whole."""
+    """Holds the current service and replaces it by a new one once that is complete.
+
+    Attributes:
+        settings: settings of the server.
+        metrics: metrics of the server.
+        session: HTTP session for candidates' servers.
+        load: reads the router of an export.
+        current: the service that answers new requests; set by `activate`.
+    """
 
     settings: ServeSettings
-    account: Metrics
+    metrics: Metrics
     session: aiohttp.ClientSession
-    load: Load
+    load: RouterLoader
     current: Service = field(init=False)
     _breakers: dict[tuple[str, str], CircuitBreaker] = field(default_factory=dict, init=False)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
-    def take(self, found: LoadedExport) -> None:
-        """Answer with this from now on; requests at work go on with what they began with."""
-        made = service.make_service(found, self.settings, self.session, self._breakers)
-        self.account.compare_with(made.reference, made.pool.names, len(made.router.tag_names))
-        self.current = made
+    def activate(self, export: LoadedExport) -> None:
+        """Answer new requests with an export; requests in flight keep the service they began with."""
+        new_service = service.make_service(export, self.settings, self.session, self._breakers)
+        self.metrics.set_reference(new_service.reference, new_service.pool.names, len(new_service.router.tag_names))
+        self.current = new_service
 
     async def reload(self) -> bool:
-        """Read export and pool file again; whether they were good. If not, all stays as it is."""
-        async with self._turn:
+        """Read the export and the pool file again.
+
+        Returns:
+            Whether they are valid. If not, the current service stays.
+        """
+        async with self._lock:
             try:
-                found = await asyncio.to_thread(service.load_export, self.settings, self.load)
+                export = await asyncio.to_thread(service.load_export, self.settings, self.load)
             except (ZooterError, OSError, ValueError) as error:
                 log.error("the new export is refused, the old one goes on: %s", error)
-                self.account.reloads.labels("refused").inc()
+                self.metrics.reloads.labels("refused").inc()
                 return False
-            self.take(found)
+            self.activate(export)
         log.info("a new export answers: %s", self.settings.export)
-        self.account.reloads.labels("taken").inc()
+        self.metrics.reloads.labels("taken").inc()
         return True
 
-    async def watch(self, every: float) -> None:
-        """Reload whenever a file of the export or the pool file is another, and was so at the look before, too."""
-        seen = taken = self._signature()
+    async def watch(self, interval: float) -> None:
+        """Reload when a file of the export or the pool file has changed and is the same at two checks in a row.
+
+        Args:
+            interval: seconds between two checks.
+        """
+        previous = loaded = self._signature()
         while True:
-            await asyncio.sleep(every)
-            now = await asyncio.to_thread(self._signature)
-            if now != taken and now == seen:
-                taken = now
+            await asyncio.sleep(interval)
+            signature = await asyncio.to_thread(self._signature)
+            if signature != loaded and signature == previous:
+                loaded = signature
                 await self.reload()
-            seen = now
+            previous = signature
 
     def _signature(self) -> Signature:
         paths = [*self.settings.export.rglob("*"), *([self.settings.pool_file] if self.settings.pool_file else [])]
-        return tuple(sorted(found for path in paths if (found := _state(path)) is not None))
+        return tuple(sorted(state for path in paths if (state := _file_state(path)) is not None))
 
 
-def _state(path: Path) -> tuple[str, int, int] | None:
+def _file_state(path: Path) -> tuple[str, int, int] | None:
     try:
-        told = path.stat()
+        stat = path.stat()
     except OSError:
-        return None  # gone since it was listed
-    return (str(path), told.st_mtime_ns, told.st_size)
+        return None  # deleted since it was listed
+    return (str(path), stat.st_mtime_ns, stat.st_size)

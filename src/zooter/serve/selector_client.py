@@ -1,4 +1,4 @@
-"""Selectors behind the server: what they ask for are calls to candidates' servers, as the client worded them."""
+"""Run selectors behind the server: their calls go to candidates' servers with the client's own messages."""
 
 import asyncio
 import json
@@ -22,101 +22,124 @@ from zooter.serve.upstream.client import UpstreamClient, UpstreamError
 from zooter.serve.upstream.failover import Failover
 
 TOP_LOGPROBS = 10
-_NOT_PASSED_ON = ("stream", "stream_options", "n")  # a selector reads whole answers, one by one
+_DROPPED_MEMBERS = ("stream", "stream_options", "n")  # a selector reads whole responses, one by one
 
 
 @dataclass
 class ServedAsk:
-    """One conversation, asked by one selector.
+    """Asks candidates over HTTP for one selector and one conversation; see `zooter.selector.protocol.Ask`.
 
     Attributes:
-        pool: the candidates that can be asked.
-        needs: of the selector; margins are asked for where it needs them.
-        answers: (candidate, sample) → the server's own answer.
-        faults: servers' answers to requests that are wrong.
+        pool: candidates that can be asked.
+        upstreams: candidate → client of its server.
+        failover: sends requests and records their results.
+        chat: the client's request.
+        query: the query that the selector decides by.
+        needs: needs of the selector; log-probabilities are asked for if it needs margins or first tokens.
+        ledger: calls made so far.
+        completions: (candidate, sample) → the server's completion.
+        request_errors: servers' errors for requests that are wrong.
     """
 
     pool: Pool
     upstreams: Mapping[str, UpstreamClient]
-    relay: Failover
+    failover: Failover
     chat: ChatRequest
     query: Query
     needs: Needs
     ledger: Ledger = field(default_factory=Ledger)
-    answers: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
-    faults: list[UpstreamError] = field(default_factory=list)
-    _taken: Counter[str] = field(default_factory=Counter)
+    completions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    request_errors: list[UpstreamError] = field(default_factory=list)
+    _sample_counts: Counter[str] = field(default_factory=Counter)
 
     def price(self, candidate: str) -> float:
-        """Not known before the call."""
+        """Return NaN: the price is not known before the call."""
         return float("nan")
 
     async def __call__(self, candidate: str, samples: int = 1, text: str | None = None) -> list[Response]:
-        """Responses of one candidate."""
-        return (await self.together([SampleRequest(candidate, samples, text)]))[0]
+        """Ask one candidate.
 
-    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
-        """Responses of several candidates, side by side."""
+        Args:
+            candidate: name of the candidate.
+            samples: number of responses.
+            text: user's text in place of the client's messages; None sends the client's.
+        """
+        return (await self.ask_many([SampleRequest(candidate, samples, text)]))[0]
+
+    async def ask_many(self, requests: Sequence[SampleRequest]) -> list[list[Response]]:
+        """Make several requests side by side in one round; return the responses of each."""
         starts = []
-        for want in wants:
-            starts.append(self._taken[want.candidate])
-            self._taken[want.candidate] += want.samples
+        for request in requests:
+            starts.append(self._sample_counts[request.candidate])
+            self._sample_counts[request.candidate] += request.samples
         calls = [
-            self._call(want, start + i) for want, start in zip(wants, starts, strict=True) for i in range(want.samples)
+            self._call(request, start + i)
+            for request, start in zip(requests, starts, strict=True)
+            for i in range(request.samples)
         ]
-        found = iter(await asyncio.gather(*calls))
-        parts = [[next(found) for _ in range(want.samples)] for want in wants]
-        self.ledger.rounds.append([response for part in parts for response in part])
-        return parts
+        results = iter(await asyncio.gather(*calls))
+        responses = [[next(results) for _ in range(request.samples)] for request in requests]
+        self.ledger.rounds.append([response for samples in responses for response in samples])
+        return responses
 
     async def reward(self, responses: Sequence[Response], fee: float = 0.0) -> Floats:
-        """Nobody rewards here."""
+        """Refuse: a server has no rewarder.
+
+        Raises:
+            ConfigError: always.
+        """
         raise ConfigError(expected="a selector that needs no rewarder", found="one that does", do="serve another")
 
     async def truth(self) -> Floats:
-        """Nobody knows here."""
+        """Refuse: true quality is not known in production.
+
+        Raises:
+            ConfigError: always.
+        """
         raise ConfigError(expected="a selector that can be served", found="the oracle", do="serve another")
 
     async def estimate(self, estimator: Estimator) -> Floats:
-        """What an estimator expects, off the event loop."""
+        """Return the estimator's estimates (k,) for the query, computed off the event loop."""
         return np.asarray((await asyncio.to_thread(estimator.estimate, [self.query]))[0])
 
     async def score(self, scorer: Scorer, responses: Sequence[Response]) -> Floats:
-        """Scores of the answered responses, off the event loop; NaN for failed ones."""
-        kept = [i for i, response in enumerate(responses) if response.error is None]
+        """Return the scores (k,) of responses, computed off the event loop; NaN for failed ones."""
+        answered = [i for i, response in enumerate(responses) if response.error is None]
         scores = np.full(len(responses), np.nan)
-        if kept:
-            scores[kept] = await asyncio.to_thread(scorer.score, [self.query] * len(kept), [responses[i] for i in kept])
+        if answered:
+            queries = [self.query] * len(answered)
+            scores[answered] = await asyncio.to_thread(scorer.score, queries, [responses[i] for i in answered])
         return scores
 
-    async def _call(self, want: SampleRequest, sample: int) -> Response:
-        name, start = want.candidate, time.perf_counter()
+    async def _call(self, request: SampleRequest, sample: int) -> Response:
+        name, start = request.candidate, time.perf_counter()
         upstream = self.upstreams.get(name)
         if upstream is None:
             raise ConfigError(
                 expected=f"a candidate among {list(self.upstreams)}", found=repr(name), do="correct the selector"
             )
-        nothing = Response(self.query.id, name, sample, "")
+        failed = Response(self.query.id, name, sample, "")
         if not upstream.breaker.admit():
-            return replace(nothing, error="left alone after failures")
+            return replace(failed, error="left alone after failures")
         try:
-            answer = await self.relay.ask(upstream, self._request(want.text))
-            reply = parse(answer.whole or b"")
+            upstream_response = await self.failover.send(upstream, self._chat_request(request.text))
+            completion = parse(upstream_response.body or b"")
         except UpstreamError as error:
-            self.faults += [] if error.again else [error]
-            return replace(nothing, error=str(error))
+            self.request_errors += [] if error.retryable else [error]
+            return replace(failed, error=str(error))
         except BadCompletionError as error:
-            return replace(nothing, error=f"a reply with {error}")
-        self.answers[name, sample] = answer.told
-        tokens = reply.input_tokens, reply.output_tokens
+            return replace(failed, error=f"a reply with {error}")
+        self.completions[name, sample] = upstream_response.completion
+        tokens = completion.input_tokens, completion.output_tokens
         return Response(
-            self.query.id, name, sample, reply.text, reply.finish_reason, reply.margin, *tokens,
-            upstream.candidate.cost(*tokens), time.perf_counter() - start, first_tokens=reply.first_tokens,
+            self.query.id, name, sample, completion.text, completion.finish_reason, completion.margin, *tokens,
+            upstream.candidate.cost(*tokens), time.perf_counter() - start, first_tokens=completion.first_tokens,
         )  # fmt: skip
 
-    def _request(self, text: str | None) -> ChatRequest:
-        """The client's request, whole and for one answer, with first tokens where they are needed."""
-        members = {name: value for name, value in json.loads(self.chat.text).items() if name not in _NOT_PASSED_ON}
+    def _chat_request(self, text: str | None) -> ChatRequest:
+        """Return the client's request for one whole response, with log-probabilities if they are needed."""
+        members = json.loads(self.chat.json_text)
+        members = {name: value for name, value in members.items() if name not in _DROPPED_MEMBERS}
         if text is not None:
             members["messages"] = [{"role": "user", "content": text}]
         if self.needs.margins or self.needs.first_tokens:
@@ -130,26 +153,39 @@ async def select(
     text: str,
     pool: Pool,
     upstreams: Mapping[str, UpstreamClient],
-    relay: Failover,
+    failover: Failover,
 ) -> tuple[Selection, ServedAsk]:
-    """What a selector decides for a conversation, and what it asked."""
-    able = askable(pool, upstreams)
-    ask = ServedAsk(able, upstreams, relay, chat, Query(query_id(text), text), selector.needs)
+    """Run a selector for a conversation.
+
+    Args:
+        selector: the selector.
+        chat: the client's request.
+        text: text of the query that the selector decides by.
+        pool: candidates of the export.
+        upstreams: candidate → client of its server.
+        failover: sends requests and records their results.
+
+    Returns:
+        The selection, and the `ServedAsk` with the calls that were made.
+    """
+    ask = ServedAsk(
+        reachable_pool(pool, upstreams), upstreams, failover, chat, Query(query_id(text), text), selector.needs
+    )
     return await selector.select(ask.query, ask), ask
 
 
-def askable(pool: Pool, names: Container[str]) -> Pool:
-    """Those of a pool that can be asked."""
+def reachable_pool(pool: Pool, names: Container[str]) -> Pool:
+    """Return the pool of the candidates whose names are in `names`."""
     return Pool(tuple(candidate for candidate in pool.candidates if candidate.name in names))
 
 
-def completion(selection: Selection, ask: ServedAsk) -> dict[str, Any]:
-    """The selected answer as its server gave it; one that the selector wrote itself in the same form."""
+def selected_completion(selection: Selection, ask: ServedAsk) -> dict[str, Any]:
+    """Return the selected response as its server's completion; a text of the selector's own in the same form."""
     response = selection.response
     assert response is not None
-    found = ask.answers.get((response.candidate, response.sample))
-    if found is not None and parse(json.dumps(found).encode()).text == response.text:
-        return found
+    completion = ask.completions.get((response.candidate, response.sample))
+    if completion is not None and parse(json.dumps(completion).encode()).text == response.text:
+        return completion
     message = {"role": "assistant", "content": response.text}
     return {
         "id": f"zooter-{response.query_id}", "object": "chat.completion", "created": int(time.time()),
@@ -158,13 +194,13 @@ def completion(selection: Selection, ask: ServedAsk) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_events(told: dict[str, Any]) -> bytes:
-    """A whole completion as a stream of one piece, for clients that asked for a stream."""
+def completion_events(completion: dict[str, Any]) -> bytes:
+    """Encode a whole completion as a stream of one chunk, for clients that asked for a stream."""
     choices = []
-    for choice in told.get("choices", []):
+    for choice in completion.get("choices", []):
         delta = dict(choice.get("message") or {})
         if isinstance(delta.get("tool_calls"), list):
             delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(delta["tool_calls"])]
         choices.append({**{k: v for k, v in choice.items() if k != "message"}, "delta": delta})
-    chunk = {**told, "object": "chat.completion.chunk", "choices": choices}
+    chunk = {**completion, "object": "chat.completion.chunk", "choices": choices}
     return f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()

@@ -1,4 +1,4 @@
-"""Which selectors a server offers: those of its settings and its export's own, each tried before it serves."""
+"""Load the selectors that a server offers, from its settings and its export, and check each with a dry run."""
 
 import asyncio
 import logging
@@ -11,94 +11,100 @@ from zooter.data.pool import Pool
 from zooter.data.types import Query, Response, query_id
 from zooter.errors import ConfigError
 from zooter.router import manifest
+from zooter.router.protocol import Router
 from zooter.selector.cascade.margin import MarginSelector
 from zooter.selector.protocol import Needs, SampleRequest, Selector
-from zooter.selector.routing.routed import RoutedSelector, RouterLike
+from zooter.selector.routing.routed import RoutedSelector
 from zooter.serve.selector_client import ServedAsk
 
 log = logging.getLogger(__name__)
 
 MARGIN = "margin"
+DRY_RUN_TEXT = "Is everything there?"
 
 
 @dataclass
 class DryRunClient(ServedAsk):
-    """A world in which every call fails: what a selector raises in it, it would raise at every request."""
+    """Fails every call: an error that a selector raises here it would raise at every request."""
 
-    async def together(self, wants: Sequence[SampleRequest]) -> list[list[Response]]:
-        """Failed responses."""
+    async def ask_many(self, requests: Sequence[SampleRequest]) -> list[list[Response]]:
+        """Return failed responses for each request."""
         return [
-            [Response(self.query.id, want.candidate, i, "", error="a rehearsal") for i in range(want.samples)]
-            for want in wants
+            [Response(self.query.id, request.candidate, i, "", error="a dry run") for i in range(request.samples)]
+            for request in requests
         ]
 
 
-def load_selectors(selectors: Mapping[str, Any], router: RouterLike, pool: Pool, export: Path) -> dict[str, Selector]:
-    """Selectors of a new service: with the export's router where they want one, and a history of their own.
+def load_selectors(selectors: Mapping[str, Any], router: Router, pool: Pool, export: Path) -> dict[str, Selector]:
+    """Load the selectors of a new service, with the export's router where they route and a history of their own.
 
-    An export with calibrated thresholds of a margin cascade has a selector `MARGIN` without being told to.
+    An export with the calibrated thresholds of a margin cascade offers it as `MARGIN` unless the settings have one.
 
     Args:
-        pool: the candidates that can be asked.
+        selectors: name → selector of the settings.
+        router: router of the export.
+        pool: candidates that can be asked.
+        export: folder of the export.
 
     Raises:
-        ConfigError: one is incomplete, names candidates that cannot be asked, or cannot be served.
+        ConfigError: a selector is incomplete, names candidates that cannot be asked, or cannot be served.
         ExportError: the export's calibration cannot be used.
     """
-    made = {name: _with_thresholds(selector, export) for name, selector in selectors.items()}
-    if MARGIN not in made and (export / manifest.MARGIN).is_file():
-        cascade = MarginSelector().of_export(export)
-        silent = sorted(set(cascade.order) - set(pool.names))
-        if silent:
-            log.warning("zooter:%s is not offered: it asks %s, which cannot be asked", MARGIN, silent)
+    loaded = {name: _with_thresholds(selector, export) for name, selector in selectors.items()}
+    if MARGIN not in loaded and (export / manifest.MARGIN).is_file():
+        cascade = MarginSelector().with_export_thresholds(export)
+        unreachable = sorted(set(cascade.order) - set(pool.names))
+        if unreachable:
+            log.warning("zooter:%s is not offered: it asks %s, which cannot be asked", MARGIN, unreachable)
         else:
-            made[MARGIN] = cascade
-    return {name: _rehearsed(name, selector, router, pool) for name, selector in made.items()}
+            loaded[MARGIN] = cascade
+    return {name: _checked(name, selector, router, pool) for name, selector in loaded.items()}
 
 
 def _with_thresholds(selector: Any, export: Path) -> Any:
-    """A margin cascade that names an export, or nothing, with the calibrated thresholds of that export, or of this."""
+    """Give a margin cascade the calibrated thresholds of the export it names, or of this one if it has no settings."""
     if not isinstance(selector, MarginSelector):
         return selector
-    bare = not selector.order and selector.threshold.fixed is None
-    if selector.export is None and not (bare and (export / manifest.MARGIN).is_file()):
+    is_default = not selector.order and selector.threshold.fixed is None
+    if selector.export is None and not (is_default and (export / manifest.MARGIN).is_file()):
         return selector
-    return selector.of_export(selector.export or export)
+    return selector.with_export_thresholds(selector.export or export)
 
 
-def _rehearsed(name: str, selector: Any, router: RouterLike, pool: Pool) -> Selector:
+def _checked(name: str, selector: Any, router: Router, pool: Pool) -> Selector:
+    """Return a selector that has passed a dry run, without the history of that run."""
     if not hasattr(selector, "select") or not is_dataclass(selector) or isinstance(selector, type):
         raise ConfigError(
             expected=f"a selector as selectors.{name}", found=repr(selector)[:100], do="write one as in conf/selector"
         )
-    made: Any = _with_router(selector, router)
-    needs: Needs = made.needs
+    routed: Any = _with_router(selector, router)
+    needs: Needs = routed.needs
     if needs.rewards or needs.truths or needs.tags or needs.references:
         raise ConfigError(
             expected="a selector that needs no rewards, tags, references or truths",
             found=f"selectors.{name}, which needs {needs}",
             do="serve another",
         )
-    query = Query(query_id("Is everything there?"), "Is everything there?")
-    ask = DryRunClient(pool, {}, None, None, query, needs)  # type: ignore[arg-type]  # nobody is called
-    strangers = sorted(set(needs.candidates or ()) - set(pool.names))
-    if strangers:
+    unknown = sorted(set(needs.candidates or ()) - set(pool.names))
+    if unknown:
         raise ConfigError(
-            expected=f"candidates among {list(pool.names)} in selectors.{name}", found=f"{strangers}", do="correct them"
+            expected=f"candidates among {list(pool.names)} in selectors.{name}", found=f"{unknown}", do="correct them"
         )
-    asyncio.run(replace(made).select(query, ask))
-    return replace(made)
+    query = Query(query_id(DRY_RUN_TEXT), DRY_RUN_TEXT)
+    ask = DryRunClient(pool, {}, None, None, query, needs)  # type: ignore[arg-type]  # no candidate is called
+    asyncio.run(replace(routed).select(query, ask))
+    return replace(routed)
 
 
-def _with_router(selector: Any, router: RouterLike) -> Any:
-    """The selector with the export's router wherever it routes and names no export."""
+def _with_router(selector: Any, router: Router) -> Any:
+    """Give the export's router to a selector, and to those inside it, that route and name no export."""
     if isinstance(selector, RoutedSelector):
         if selector.export is not None:
             return selector
-        return replace(selector, estimator=RoutedSelector.of(router, fee=selector.fee).estimator)
+        return replace(selector, estimator=RoutedSelector.from_router(router, fee=selector.fee).estimator)
     inner = {
-        one.name: _with_router(value, router)
-        for one in fields(selector)
-        if one.init and is_dataclass(value := getattr(selector, one.name)) and not isinstance(value, type)
+        item.name: _with_router(value, router)
+        for item in fields(selector)
+        if item.init and is_dataclass(value := getattr(selector, item.name)) and not isinstance(value, type)
     }
     return replace(selector, **inner) if inner else selector

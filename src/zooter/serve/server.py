@@ -1,4 +1,4 @@
-"""Serve until a signal ends it."""
+"""Run the server until a signal ends it."""
 
 import gc
 import logging
@@ -9,33 +9,37 @@ import uvicorn
 from zooter.router.onnx_router import OnnxRouter
 from zooter.serve import app, service
 from zooter.serve.http import protocol
-from zooter.serve.service import Load
+from zooter.serve.service import RouterLoader
 from zooter.serve.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 
 
-def load(settings: ServeSettings) -> OnnxRouter:
-    """The router of an export, without torch.
+def load_router(settings: ServeSettings) -> OnnxRouter:
+    """Load the router of the settings' export, without torch.
 
     Raises:
         ExportError: the export cannot be used.
     """
-    return OnnxRouter.load(settings.export, precision=settings.precision)
+    return OnnxRouter.from_export(settings.export, precision=settings.precision)
 
 
-def config(settings: ServeSettings, load: Load) -> uvicorn.Config:
-    """uvicorn's settings with the application in them.
+def uvicorn_config(settings: ServeSettings, load: RouterLoader) -> uvicorn.Config:
+    """Build the application and uvicorn's configuration for it.
+
+    Args:
+        settings: settings of the server.
+        load: reads the router of the export.
 
     Raises:
         ZooterError: the export, the pool file or a setting cannot be used.
     """
-    door = app.build_app(settings, load, service.load_export(settings, load))
+    asgi_app = app.build_app(settings, load, service.load_export(settings, load))
     return uvicorn.Config(
-        door,
+        asgi_app,
         host=settings.host,
         port=settings.port,
-        http=protocol.protocol(settings.largest_head, settings.head_seconds),
+        http=protocol.limited_protocol(settings.largest_head, settings.head_seconds),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -44,18 +48,22 @@ def config(settings: ServeSettings, load: Load) -> uvicorn.Config:
         proxy_headers=False,
         backlog=2_048,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=int(settings.drain),
+        timeout_graceful_shutdown=int(settings.shutdown_timeout),
     )
 
 
-def run(settings: ServeSettings, load: Load) -> None:
-    """Serve until SIGTERM or SIGINT, and let requests at work finish. SIGHUP reads the export again.
+def run(settings: ServeSettings, load: RouterLoader) -> None:
+    """Serve until SIGTERM or SIGINT, and let requests in flight finish. SIGHUP reads the export again.
+
+    Args:
+        settings: settings of the server.
+        load: reads the router of the export.
 
     Raises:
         ZooterError: the export, the pool file or a setting cannot be used.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    ready = config(settings, load)
+    config = uvicorn_config(settings, load)
     gc.collect()
-    gc.freeze()  # what is loaded stays: looking through it for garbage took a tenth of a request's processor time
-    uvicorn.Server(ready).run()
+    gc.freeze()  # garbage collection of what is loaded took a tenth of a request's processor time
+    uvicorn.Server(config).run()

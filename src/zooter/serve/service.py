@@ -1,4 +1,4 @@
-"""An export ready to serve: its router, its candidates' servers, and who answers without a decision."""
+"""Load an export and its pool file, and make a service of them: router, candidates' servers, and defaults."""
 
 import asyncio
 import json
@@ -13,34 +13,39 @@ import yaml
 
 from zooter.data.pool import Candidate, Pool, pool_from_settings
 from zooter.errors import ConfigError
+from zooter.router.protocol import Router
 from zooter.selector.protocol import Selector
 from zooter.serve import selector_client, selector_loading
-from zooter.serve.batcher import Router, RouterBatcher
+from zooter.serve.batcher import RouterBatcher
 from zooter.serve.settings import ServeSettings
 from zooter.serve.upstream.circuit_breaker import CircuitBreaker
-from zooter.serve.upstream.client import UpstreamClient, key_of
+from zooter.serve.upstream.client import UpstreamClient, read_api_key
 
 log = logging.getLogger(__name__)
 
 REFERENCE = "reference.json"
-Load = Callable[[ServeSettings], Router]
+WARM_UP_TEXT = "Is everything there?"
+RouterLoader = Callable[[ServeSettings], Router]
+"""Reads the router of the settings' export; raises `ExportError` if it cannot be used."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What answers requests; a new export makes a new one, and requests at work keep theirs.
+    """Everything that answers requests. A new export makes a new service; requests in flight keep theirs.
 
     Attributes:
-        pool: the export's candidates, with what the pool file tells about reaching them and their prices.
-        upstreams: candidate → its server, for those that have one.
-        default: the candidate that answers where there is no decision.
-        reference: what the export knows of its training queries.
+        router: router of the export.
+        pool: candidates of the export, with the addresses and prices of the pool file.
+        batcher: runs the router.
+        upstreams: candidate → client of its server, for candidates with a url.
+        default: candidate that answers when there is no decision.
+        reference: contents of the export's `reference.json`: its mix of choices and tags in training.
         selectors: name → selector.
     """
 
     router: Router
     pool: Pool
-    decider: RouterBatcher
+    batcher: RouterBatcher
     upstreams: Mapping[str, UpstreamClient]
     default: str
     reference: Mapping[str, Any]
@@ -49,10 +54,15 @@ class Service:
 
 @dataclass(frozen=True)
 class LoadedExport:
-    """What an export, a pool file and the environment hold, checked: everything that a service is made of.
+    """Checked contents of an export, a pool file and the environment, from which a service is made.
 
     Attributes:
-        keys: candidate → its server's key, for the candidates that can be asked.
+        router: as of `Service`.
+        pool: as of `Service`.
+        reference: as of `Service`.
+        default: as of `Service`.
+        keys: candidate → key of its server (None if it needs none), for candidates with a url.
+        selectors: as of `Service`.
     """
 
     router: Router
@@ -63,93 +73,109 @@ class LoadedExport:
     selectors: Mapping[str, Selector]
 
 
-def load_export(settings: ServeSettings, load: Load) -> LoadedExport:
-    """Read everything, and make one decision with it. Takes its time: not for the event loop.
+def load_export(settings: ServeSettings, load: RouterLoader) -> LoadedExport:
+    """Read an export and its pool file, and make one decision as a check. Blocks: not for the event loop.
+
+    Args:
+        settings: settings of the server.
+        load: reads the router.
 
     Raises:
         ZooterError: something is missing, changed or does not fit.
     """
     router = load(settings)
     pool = apply_pool_file(router.pool, settings.pool_file)
-    keys = {candidate.name: key_of(candidate) for candidate in pool.candidates if candidate.url is not None}
+    keys = {candidate.name: read_api_key(candidate) for candidate in pool.candidates if candidate.url is not None}
     path = router.folder / REFERENCE
     reference = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    router.look(["Is everything there?"])
-    default = _default(settings.default, pool, keys, reference)
-    selectors = selector_loading.load_selectors(
-        settings.selectors, router, selector_client.askable(pool, keys), router.folder
-    )
+    router.route_with_tags([WARM_UP_TEXT])
+    default = _default_candidate(settings.default, pool, keys, reference)
+    reachable = selector_client.reachable_pool(pool, keys)
+    selectors = selector_loading.load_selectors(settings.selectors, router, reachable, router.folder)
     return LoadedExport(router, pool, reference, default, keys, selectors)
 
 
 def make_service(
-    found: LoadedExport,
+    export: LoadedExport,
     settings: ServeSettings,
     session: aiohttp.ClientSession,
     breakers: dict[tuple[str, str], CircuitBreaker],
 ) -> Service:
-    """A service of what was found. Candidates keep their breakers from one service to the next."""
+    """Make a service of a loaded export.
+
+    Args:
+        export: the loaded export.
+        settings: settings of the server.
+        session: HTTP session for candidates' servers.
+        breakers: (candidate, url) → circuit breaker; kept from one service to the next, and extended here.
+    """
     clock = asyncio.get_running_loop().time
     upstreams = {}
-    for candidate in found.pool.candidates:
-        if candidate.name in found.keys:
-            breaker = CircuitBreaker(settings.failures, settings.pause, settings.longest_pause, clock)
+    for candidate in export.pool.candidates:
+        if candidate.name in export.keys:
+            breaker = CircuitBreaker(settings.failures, settings.cooldown, settings.max_cooldown, clock)
             breaker = breakers.setdefault((candidate.name, str(candidate.url)), breaker)
-            upstreams[candidate.name] = UpstreamClient(
-                candidate, settings, breaker, session, found.keys[candidate.name]
-            )
-    decider = RouterBatcher(found.router, settings.batch, settings.waiting, settings.deadline, settings.threads)
-    return Service(found.router, found.pool, decider, upstreams, found.default, found.reference, found.selectors)
+            key = export.keys[candidate.name]
+            upstreams[candidate.name] = UpstreamClient(candidate, settings, breaker, session, key)
+    batcher = RouterBatcher(export.router, settings.batch, settings.max_queue, settings.deadline, settings.threads)
+    return Service(export.router, export.pool, batcher, upstreams, export.default, export.reference, export.selectors)
 
 
 def apply_pool_file(pool: Pool, path: Path | None) -> Pool:
-    """An export's pool with what a pool file tells about its candidates.
+    """Return an export's pool with the addresses and prices of a pool file.
+
+    Args:
+        pool: pool of the export.
+        path: the pool file; None leaves the pool as it is.
 
     Raises:
         ConfigError: the file cannot be read, names a candidate that the export does not have, or a field is unknown.
     """
     if path is None:
         return pool
-    told = {candidate.name: candidate for candidate in pool_from_settings(_candidates(path)).candidates}
-    strange = sorted(set(told) - set(pool.names))
-    if strange:
+    overrides = {candidate.name: candidate for candidate in pool_from_settings(_read_candidates(path)).candidates}
+    unknown = sorted(set(overrides) - set(pool.names))
+    if unknown:
         raise ConfigError(
-            expected=f"candidates of the export in {path}: {list(pool.names)}", found=f"{strange}", do="correct them"
+            expected=f"candidates of the export in {path}: {list(pool.names)}", found=f"{unknown}", do="correct them"
         )
-    without = [name for name in pool.names if name not in told or told[name].url is None]
-    if without:
-        log.warning("%s gives no url for %s: they will not be asked", path, without)
-    return Pool(tuple(_priced(told.get(known.name, known), known) for known in pool.candidates))
+    without_url = [name for name in pool.names if name not in overrides or overrides[name].url is None]
+    if without_url:
+        log.warning("%s gives no url for %s: they will not be asked", path, without_url)
+    return Pool(
+        tuple(_with_price(overrides.get(candidate.name, candidate), candidate) for candidate in pool.candidates)
+    )
 
 
-def _priced(told: Candidate, known: Candidate) -> Candidate:
-    return told if told.mean_price() is not None else replace(told, price=known.price)
+def _with_price(override: Candidate, candidate: Candidate) -> Candidate:
+    return override if override.mean_price() is not None else replace(override, price=candidate.price)
 
 
-def _candidates(path: Path) -> Mapping[str, Any]:
+def _read_candidates(path: Path) -> Mapping[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
             expected=f"a YAML file at {path}", found=str(error), do="check the path and the file"
         ) from error
-    candidates = found.get("candidates") if isinstance(found, dict) else None
+    candidates = content.get("candidates") if isinstance(content, dict) else None
     if not isinstance(candidates, dict) or not all(isinstance(values, dict | None) for values in candidates.values()):
         raise ConfigError(
             expected=f"candidates: {{NAME: {{url: …}}, …}} in {path}",
-            found=type(found).__name__ if candidates is None else type(candidates).__name__,
+            found=type(content).__name__ if candidates is None else type(candidates).__name__,
             do="write it like the files in conf/pool",
         )
     return candidates
 
 
-def _default(wanted: str | None, pool: Pool, keys: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
-    able = [name for name in pool.names if name in keys] or list(pool.names)
-    if wanted is None:
-        chosen = reference.get("choices", {})
-        return max(able, key=lambda name: float(chosen.get(name, 0.0)))
-    if wanted not in able:
+def _default_candidate(default: str | None, pool: Pool, keys: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
+    """Return the default candidate: the given one, or the reachable one chosen most often in training."""
+    reachable = [name for name in pool.names if name in keys] or list(pool.names)
+    if default is None:
+        choices = reference.get("choices", {})
+        return max(reachable, key=lambda name: float(choices.get(name, 0.0)))
+    if default not in reachable:
         raise ConfigError(
-            expected=f"as default one of the candidates that can be asked: {able}", found=wanted, do="correct it"
+            expected=f"as default one of the candidates that can be asked: {reachable}", found=default, do="correct it"
         )
-    return wanted
+    return default

@@ -1,35 +1,31 @@
-"""Fits at once what needs no gradient steps: the tag classifiers and the ridge, for `head_init` and `cross_fitting`."""
+"""Models that are fitted without a training loop: tag classifiers by L-BFGS, ridge regression in closed form."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooter.data.types import Floats, Tags
+from zooter.data.types import Floats, Rewards, Tags
 from zooter.training.losses import tag_cross_entropy
+from zooter.training.tag_means import tag_reward_means
 
-CLASSIFIER_PENALTY = 0.01  # of the classifiers: mean cross-entropy + PENALTY/2 · |W|²
-LBFGS_STEPS = 40  # of L-BFGS; more changes no choice
-MIN_TAG_QUERIES = 5  # training queries of a tag that a classifier learns
-MAX_TAGS = 300  # tags of a view, the most frequent ones
-RIDGE_PENALTIES = (
-    0.00125,
-    0.0025,
-    0.005,
-    0.0125,
-    0.025,
-    0.05,
-    0.1,
-)  # of the ridge, in shares of the features' variance
+CLASSIFIER_PENALTY = 0.01  # λ of the classifiers: mean cross-entropy + λ/2 · |W|²
+LBFGS_STEPS = 40  # further steps changed no choice
+MIN_TAG_QUERIES = 5  # training queries that a tag needs to be learned
+MAX_TAGS = 300  # tags of one set that are learned, the most frequent ones
+RIDGE_PENALTIES = (0.00125, 0.0025, 0.005, 0.0125, 0.025, 0.05, 0.1)  # in shares of the features' variance
 
 
 def fit_classifier(linear: nn.Linear, z: Tensor, tags: Tags) -> None:
-    """Multinomial logistic regression in place: mean cross-entropy to a query's tags, shared equally among them.
+    """Fit a multinomial logistic regression in place: mean cross-entropy to a query's tags, shared equally among them.
 
-    Queries without a tag of the view do not count.
+    Args:
+        linear: d features → t logits; its weights are overwritten.
+        z: (n, d) standardised features.
+        tags: (n, t); queries without a tag do not count.
     """
     rows = np.flatnonzero(np.asarray(tags.membership.sum(axis=1)).ravel())
-    carried = torch.from_numpy(tags.membership[rows].toarray()).float()
-    seen = z[torch.from_numpy(rows)]
+    membership = torch.from_numpy(tags.membership[rows].toarray()).float()
+    tagged = z[torch.from_numpy(rows)]
     weight, bias = linear.weight, linear.bias
     nn.init.zeros_(weight)
     nn.init.zeros_(bias)
@@ -37,28 +33,51 @@ def fit_classifier(linear: nn.Linear, z: Tensor, tags: Tags) -> None:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = tag_cross_entropy(linear(seen), carried) + CLASSIFIER_PENALTY / 2.0 * weight.square().sum()
+        loss = tag_cross_entropy(linear(tagged), membership) + CLASSIFIER_PENALTY / 2.0 * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
 
 
-def fit_ridge(z: Tensor, residual: Floats) -> dict[float, Floats]:
-    """Penalty → weights (m, d) of a linear map from z (n, d) to what is left of rewards (n, m), NaN where missing.
+def fit_tag_model(linear: nn.Linear, z: Tensor, rewards: Rewards, tags: Tags) -> Floats:
+    """Fit a tag classifier in place, and the rewards to expect of each tag.
+
+    Args:
+        linear: d features → t logits; its weights are overwritten.
+        z: (n, d) standardised features.
+        rewards: (n, m).
+        tags: (n, t).
+
+    Returns:
+        (t, m) shrunk mean rewards. A query's expected rewards are its probabilities of the tags times these.
+    """
+    fit_classifier(linear, z, tags)
+    return tag_reward_means(rewards, tags)
+
+
+def fit_ridge(z: Tensor, targets: Floats) -> dict[float, Floats]:
+    """Fit linear maps from features to targets for all `RIDGE_PENALTIES` at once.
 
     Minimises the mean squared error + penalty·d·|w|². Where cells are missing, the features' covariance is still that
-    of all queries, and a candidate with fewer rewards is penalised more, as if it had been asked at random.
+    of all queries, and a candidate with fewer rewards is penalised more: its rewards count as missing at random.
+
+    Args:
+        z: (n, d) standardised features.
+        targets: (n, m), such as rewards less what tags predict; NaN where missing.
+
+    Returns:
+        penalty → weights (m, d).
     """
     n, d = z.shape
     wide = z.double()
     values, vectors = torch.linalg.eigh((wide.T @ wide if n >= d else wide @ wide.T) / n)
     if n < d:  # the same decomposition from the smaller product
-        kept = values > 1e-9 * values[-1]
-        values = values[kept]
-        vectors = wide.T @ vectors[:, kept] / (n * values).sqrt()
-    filled = torch.from_numpy(np.nan_to_num(residual))
-    share = torch.from_numpy(np.maximum((~np.isnan(residual)).mean(axis=0), 1.0 / n))
+        positive = values > 1e-9 * values[-1]
+        values = values[positive]
+        vectors = wide.T @ vectors[:, positive] / (n * values).sqrt()
+    filled = torch.from_numpy(np.nan_to_num(targets))
+    share = torch.from_numpy(np.maximum((~np.isnan(targets)).mean(axis=0), 1.0 / n))
     projected = vectors.T @ (wide.T @ filled) / (n * share)
     return {
         penalty: (vectors @ (projected / (values[:, None] + penalty * d / share))).T.numpy()
@@ -67,7 +86,7 @@ def fit_ridge(z: Tensor, residual: Floats) -> dict[float, Floats]:
 
 
 def frequent_tags(tags: Tags) -> Tags:
-    """The tags that at least LEAST queries carry, at most MOST of them."""
+    """Keep the tags of at least `MIN_TAG_QUERIES` queries, at most `MAX_TAGS` of them, in their order."""
     counts = np.asarray(tags.membership.sum(axis=0)).ravel()
-    kept = np.sort(np.argsort(-counts, kind="stable")[: min(MAX_TAGS, int((counts >= MIN_TAG_QUERIES).sum()))])
-    return Tags(tags.membership[:, kept], tuple(tags.names[j] for j in kept))
+    columns = np.sort(np.argsort(-counts, kind="stable")[: min(MAX_TAGS, int((counts >= MIN_TAG_QUERIES).sum()))])
+    return Tags(tags.membership[:, columns], tuple(tags.names[j] for j in columns))

@@ -1,7 +1,8 @@
-"""What training queries say about a head that was not fitted on them: how far to trust tags, residuals and routing.
+"""Cross-fitting: out-of-fold predictions of a head, and the weights and temperatures estimated from them.
 
 A head is fitted on some of the training queries and predicts the others, in turn (cross-fitting, Stone 1974; stacking
 with non-negative weights, Breiman 1996). Nothing here sees a validation or a test query.
+n is the number of training queries, m of candidates, d of features, t of tags.
 """
 
 from collections.abc import Sequence
@@ -15,16 +16,16 @@ from torch import Tensor, nn
 
 from zooter.data.types import Floats, Rewards, Tags
 from zooter.metrics.baselines import rank_by_mean_reward
-from zooter.metrics.routing import best_shares, choose
-from zooter.training.closed_form import RIDGE_PENALTIES, fit_classifier, fit_ridge, frequent_tags
+from zooter.metrics.routing import best_candidates, best_shares
+from zooter.training.closed_form import RIDGE_PENALTIES, fit_ridge, fit_tag_model, frequent_tags
 from zooter.training.head_init import BlendWeights
-from zooter.training.labels import TagSmoothing, tag_reward_means
+from zooter.training.labels import TagSmoothing
 
 FOLDS = 3
-SMALL_TABLE, SMALL_TABLE_FOLDS = 1_000, 10  # of few queries as many as possible are fitted on
-MAX_TAG_WEIGHT, MAX_RESIDUAL_WEIGHT = 1.2, 1.0  # weights above these have been chance
-MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-2, 1e2  # temperatures of calibration that are looked at, in spreads of the scores
-TEMPERATURES = (2.5, 1.0, 0.5, 0.25)  # of labels that are looked at, in spreads of the rewards
+SMALL_TABLE, SMALL_TABLE_FOLDS = 1_000, 10  # below so many queries, more folds leave more of them to fit on
+MAX_TAG_WEIGHT, MAX_RESIDUAL_WEIGHT = 1.2, 1.0  # larger weights have been chance
+MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-2, 1e2  # bounds of the calibrated temperature, in spreads of the scores
+TEMPERATURES = (2.5, 1.0, 0.5, 0.25)  # candidates for the labels' temperature, in spreads of the rewards
 
 
 @dataclass(frozen=True)
@@ -33,173 +34,221 @@ class OutOfFold:
 
     Attributes:
         overall: (m,) mean rewards of all training queries.
-        of_tags: (n, m) rewards expected from probable tags.
-        residual: penalty → (n, m), what the ridge adds.
+        from_tags: (n, m) rewards expected from probable tags.
+        residual: penalty → (n, m) what the ridge adds.
     """
 
     overall: Floats
-    of_tags: Floats
+    from_tags: Floats
     residual: dict[float, Floats]
 
+    def shrunk_from_tags(self, weight: float) -> Floats:
+        """Pull what tags predict towards the overall means: (n, m); 1 leaves it as it is, 0 gives the means."""
+        return self.overall + weight * (self.from_tags - self.overall)
 
-def cross_fit(z: Tensor, rewards: Rewards, views: Sequence[Tags], seed: int) -> OutOfFold:
-    """Out-of-fold predictions of rewards (n, m) from standardised features (n, d) and tags (n, t) of each view."""
+    def blend(self, weights: BlendWeights) -> Floats:
+        """Combine tags and ridge with these weights: (n, m) expected rewards."""
+        residual = weights.residual * self.residual[weights.penalty]
+        return np.asarray(self.shrunk_from_tags(weights.tags) + residual)
+
+
+def cross_fit(z: Tensor, rewards: Rewards, tag_sets: Sequence[Tags], seed: int) -> OutOfFold:
+    """Predict the rewards of each training query from the other folds.
+
+    Args:
+        z: (n, d) standardised features.
+        rewards: (n, m).
+        tag_sets: tags (n, t) of the same queries; only frequent tags are learned (`closed_form.frequent_tags`).
+        seed: of the folds.
+    """
     n, m = rewards.values.shape
     folds = min(n, FOLDS if n >= SMALL_TABLE else SMALL_TABLE_FOLDS)
     fold = np.random.default_rng(seed).permutation(n) % folds
-    views = [view for view in map(frequent_tags, views) if view.names]
+    tag_sets = [tags for tags in map(frequent_tags, tag_sets) if tags.names]
     from_tags = np.zeros((n, m))
     residual = {penalty: np.zeros((n, m)) for penalty in RIDGE_PENALTIES}
     for k in range(folds):
-        fitted, held = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        seen = rewards.take(fitted)
-        at_fitted, from_tags[held] = _of_tags(z[fitted], z[held], seen, [view.take(fitted) for view in views])
-        for penalty, weights in fit_ridge(z[fitted], seen.values - at_fitted).items():
-            residual[penalty][held] = (z[held].double() @ torch.from_numpy(weights).T).numpy()
+        train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+        train_rewards, train_tags = rewards.take(train), [tags.take(train) for tags in tag_sets]
+        train_from_tags, from_tags[test] = _predict_from_tags(z[train], z[test], train_rewards, train_tags)
+        for penalty, weights in fit_ridge(z[train], train_rewards.values - train_from_tags).items():
+            residual[penalty][test] = (z[test].double() @ torch.from_numpy(weights).T).numpy()
     return OutOfFold(np.nan_to_num(rewards.column_means()), from_tags, residual)
 
 
-def fit_blend_weights(found: OutOfFold, rewards: Rewards, beta: float | None = None) -> BlendWeights:
-    """Weights by non-negative least squares on differences between candidates, less one standard error of theirs.
+def _predict_from_tags(
+    z_train: Tensor, z_test: Tensor, rewards: Rewards, tag_sets: Sequence[Tags]
+) -> tuple[Floats, Floats]:
+    """Rewards (n, m) and (k, m) expected from probable tags, at the queries fitted on and at others.
 
-    Of the ridge's penalties the one whose error is least. One standard error less is the rule of Breiman et al. (1984,
-    §3.4.3) against believing chance: with many queries it is next to nothing, with few it keeps to the mean rewards.
+    The same model as `Head.tag_rewards`, but in float64: a head keeps its means as float32 parameters, which would move
+    the estimated weights.
+    """
+    overall = np.nan_to_num(rewards.column_means())
+    if not tag_sets:
+        return tuple(np.zeros((len(z), len(overall))) + overall for z in (z_train, z_test))  # type: ignore[return-value]
+    predictions = np.zeros((len(z_train), len(overall))), np.zeros((len(z_test), len(overall)))
+    for tags in tag_sets:
+        linear = nn.Linear(z_train.shape[1], len(tags.names))
+        means = fit_tag_model(linear, z_train, rewards, tags)
+        with torch.no_grad():
+            for total, z in zip(predictions, (z_train, z_test), strict=True):
+                total += linear(z).softmax(dim=-1).double().numpy() @ means / len(tag_sets)
+    return predictions
+
+
+def fit_blend_weights(out_of_fold: OutOfFold, rewards: Rewards, beta: float | None = None) -> BlendWeights:
+    """Fit weights by non-negative least squares on differences between candidates, less one standard error each.
+
+    The ridge's penalty is the one with the least error. Subtracting one standard error guards against chance (the rule
+    of Breiman et al. 1984, §3.4.3): with many queries it hardly matters, with few the mean rewards prevail.
 
     Args:
-        found: out-of-fold predictions of the queries that `rewards` (n, m) are of.
-        beta: takes the place of the residual's weight, when given.
+        out_of_fold: predictions for the n queries.
+        rewards: (n, m) of the same queries.
+        beta: replaces the residual's weight, when given.
+
+    Returns:
+        Weights, evidence and calibrated temperature; no weight by tag.
     """
     observed = rewards.observed
-    wanted = _differences(rewards.values - found.overall, observed)
-    from_tags = _differences(found.of_tags - found.overall, observed)
-    best, least = BlendWeights(), np.inf
-    for penalty, residual in found.residual.items():
-        columns = np.stack([from_tags, _differences(residual, observed)], axis=2)
-        weights = nnls(columns.reshape(-1, 2), wanted.ravel())[0]
-        left = wanted - columns @ np.minimum(weights, (MAX_TAG_WEIGHT, MAX_RESIDUAL_WEIGHT))
-        error = float(np.mean(left**2))
-        if error < least:
-            sure = np.clip(weights - _errors(columns, left), 0.0, (MAX_TAG_WEIGHT, MAX_RESIDUAL_WEIGHT))
-            best, least = BlendWeights(float(sure[0]), float(sure[1]), penalty), error
+    targets = _centre(rewards.values - out_of_fold.overall, observed)
+    from_tags = _centre(out_of_fold.from_tags - out_of_fold.overall, observed)
+    upper = (MAX_TAG_WEIGHT, MAX_RESIDUAL_WEIGHT)
+    best, least_error = BlendWeights(), np.inf
+    for penalty, residual in out_of_fold.residual.items():
+        columns = np.stack([from_tags, _centre(residual, observed)], axis=2)
+        fitted = nnls(columns.reshape(-1, 2), targets.ravel())[0]
+        errors = targets - columns @ np.minimum(fitted, upper)
+        error = float(np.mean(errors**2))
+        if error < least_error:
+            tags_weight, residual_weight = np.clip(fitted - _standard_errors(columns, errors), 0.0, upper)
+            best, least_error = BlendWeights(float(tags_weight), float(residual_weight), penalty), error
     best = best if beta is None else replace(best, residual=beta)
-    scores = blend(found, best)
-    better = (wanted**2 - (wanted - from_tags) ** 2).sum(axis=1)
-    # Less error is not yet a better choice, so that a gain counts twice.
-    evidence = max(_deviations(better), 2.0 * _deviations(_gains(scores, rewards)))
-    return replace(best, evidence=evidence, temperature=fit_temperature(scores, rewards))
+    scores = out_of_fold.blend(best)
+    error_saved = (targets**2 - (targets - from_tags) ** 2).sum(axis=1)
+    # A smaller error does not make a better choice yet, so that a gain in reward counts twice.
+    evidence = max(_t_statistic(error_saved), 2.0 * _t_statistic(_gain_over_best_single(scores, rewards)))
+    return replace(best, evidence=evidence, temperature=calibrate_temperature(scores, rewards))
 
 
-def _errors(columns: Floats, left: Floats) -> Floats:
-    """(k,) standard errors of k weights: columns (n, m, k), residuals (n, m); the m cells of a query go together.
-
-    The sandwich estimate (Liang & Zeger 1986).
-    """
-    scores = np.einsum("nmk,nm->nk", columns, left)
-    bread = np.linalg.pinv(np.einsum("nmk,nml->kl", columns, columns))
-    return np.sqrt(np.maximum(np.diag(bread @ (scores.T @ scores) @ bread), 0.0))
-
-
-def _deviations(values: Floats) -> float:
-    """How many standard errors the mean of n values is from 0; 0 for one value."""
-    error = float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else np.inf
-    mean = float(np.mean(values))
-    return mean / error if error > 0.0 else float(np.sign(mean)) * np.inf if mean else 0.0
-
-
-def fit_tag_weights(found: OutOfFold, rewards: Rewards, view: Tags, weights: BlendWeights) -> dict[str, float]:
-    """Tag → weight of the residual on its queries: a least-squares slope, shrunk to the weight of all by its noise.
+def fit_tag_weights(out_of_fold: OutOfFold, rewards: Rewards, tags: Tags, weights: BlendWeights) -> dict[str, float]:
+    """Fit the residual's weight of each tag: a least-squares slope, shrunk to the weight of all by its noise.
 
     Empirical Bayes (Efron & Morris 1973): slope_t ~ N(β_t, σ²/Σx²) and β_t ~ N(β, τ²), τ² by moments.
 
     Args:
-        view: tags (n, t) of the same queries; those that `start.frequent` keeps get a weight.
+        out_of_fold: predictions for the n queries.
+        rewards: (n, m) of the same queries.
+        tags: (n, t) of the same queries; frequent tags get a weight (`closed_form.frequent_tags`).
+        weights: of all queries, by `fit_blend_weights`.
+
+    Returns:
+        tag → weight in [0, `MAX_RESIDUAL_WEIGHT`].
     """
-    view, observed = frequent_tags(view), rewards.observed
-    x = _differences(found.residual[weights.penalty], observed)
-    base = found.overall + weights.tags * (found.of_tags - found.overall)
-    left = _differences(rewards.values - base, observed)
-    error = float(np.mean((left - weights.residual * x)[observed] ** 2))
-    xx = view.membership.T @ (x**2).sum(axis=1) + 1e-12
-    slope = (view.membership.T @ (x * left).sum(axis=1)) / xx
+    tags, observed = frequent_tags(tags), rewards.observed
+    x = _centre(out_of_fold.residual[weights.penalty], observed)
+    y = _centre(rewards.values - out_of_fold.shrunk_from_tags(weights.tags), observed)
+    error = float(np.mean((y - weights.residual * x)[observed] ** 2))
+    xx = tags.membership.T @ (x**2).sum(axis=1) + 1e-12
+    slope = (tags.membership.T @ (x * y).sum(axis=1)) / xx
     noise = error / xx
     between = float(np.sum(xx * ((slope - weights.residual) ** 2 - noise)) / xx.sum()) if len(xx) else 0.0
     between = max(between, 0.0)
     shrunk = (between * slope + noise * weights.residual) / (between + noise)
-    return dict(zip(view.names, np.clip(shrunk, 0.0, MAX_RESIDUAL_WEIGHT).tolist(), strict=True))
+    return dict(zip(tags.names, np.clip(shrunk, 0.0, MAX_RESIDUAL_WEIGHT).tolist(), strict=True))
 
 
-def select_temperature(z: Tensor, rewards: Rewards, views: Sequence[Tags], smoothing: TagSmoothing, seed: int) -> float:
-    """The labels' temperature whose out-of-fold choices earn most: the largest within one standard error of the best.
+def select_temperature(
+    z: Tensor, rewards: Rewards, tag_sets: Sequence[Tags], smoothing: TagSmoothing, seed: int
+) -> float:
+    """Select the labels' temperature whose out-of-fold choices earn most: the largest within a standard error of it.
 
-    A choice by mean softened rewards is that by mean rewards only at large temperatures, which therefore win ties.
+    Only at large temperatures is the candidate with the best mean softened reward the one with the best mean reward,
+    so that larger ones win ties.
+
+    Args:
+        z: (n, d) standardised features.
+        rewards: (n, m).
+        tag_sets: tags (n, t) of the same queries.
+        smoothing: the other settings of labels.
+        seed: of the folds.
+
+    Returns:
+        One of `TEMPERATURES`, in the smoothing's unit.
     """
     observed, m = rewards.observed, len(rewards.candidates)
     softened = []
     for temperature in TEMPERATURES:
-        prior = replace(smoothing, beta=1.0, temperature=temperature).fit(rewards, Tags.none(len(rewards.values)))
-        softened.append(np.where(observed, prior.own(rewards).values, np.nan))
+        prior = replace(smoothing, beta=1.0, temperature=temperature).fit(rewards, Tags.empty(len(rewards.values)))
+        softened.append(np.where(observed, prior.own_labels(rewards).values, np.nan))
+    # One fit for all temperatures: the softened rewards of each are further columns.
     names = tuple(f"{name} {k}" for k in range(len(softened)) for name in rewards.candidates)
-    together = cross_fit(z, Rewards(np.hstack(softened), names), views, seed)
+    stacked = cross_fit(z, Rewards(np.hstack(softened), names), tag_sets, seed)
     order, earned = rank_by_mean_reward(rewards), []
     for k, values in enumerate(softened):
-        mine = slice(k * m, (k + 1) * m)
-        residual = {penalty: found[:, mine] for penalty, found in together.residual.items()}
-        found = OutOfFold(together.overall[mine], together.of_tags[:, mine], residual)
-        scores = blend(found, fit_blend_weights(found, Rewards(values, rewards.candidates)))
-        earned.append(rewards.values[np.arange(len(values)), choose(scores, observed, order)])
+        columns = slice(k * m, (k + 1) * m)
+        residual = {penalty: predictions[:, columns] for penalty, predictions in stacked.residual.items()}
+        out_of_fold = OutOfFold(stacked.overall[columns], stacked.from_tags[:, columns], residual)
+        scores = out_of_fold.blend(fit_blend_weights(out_of_fold, Rewards(values, rewards.candidates)))
+        earned.append(rewards.values[np.arange(len(values)), best_candidates(scores, observed, order)])
     best = max(earned, key=np.mean)
-    lead = [best - other for other in earned]
-    close = [float(d.mean()) <= float(d.std()) / np.sqrt(len(d)) for d in lead]
+    deficits = [best - rewards_earned for rewards_earned in earned]
+    close = [float(d.mean()) <= float(d.std()) / np.sqrt(len(d)) for d in deficits]
     return TEMPERATURES[close.index(True)]
 
 
-def blend(found: OutOfFold, weights: BlendWeights) -> Floats:
-    """(n, m) out-of-fold rewards expected with these weights."""
-    from_tags = found.overall + weights.tags * (found.of_tags - found.overall)
-    return np.asarray(from_tags + weights.residual * found.residual[weights.penalty])
+def calibrate_temperature(scores: Floats, rewards: Rewards) -> float:
+    """Find the temperature T at which softmax(scores / T) best predicts which candidate is best; ties are shared.
 
+    Temperature scaling (Guo et al. 2017, §4.2): least mean negative log-likelihood.
 
-def fit_temperature(scores: Floats, rewards: Rewards) -> float:
-    """The temperature at which softmax(scores / temperature) best foretells which candidate is best, ties shared.
+    Args:
+        scores: (n, m) expected rewards.
+        rewards: (n, m) of the same queries.
 
-    Temperature scaling (Guo et al. 2017, §4.2): least mean negative log-likelihood; in units of the scores.
+    Returns:
+        T, in units of the scores.
     """
     observed = rewards.observed
     share = best_shares(rewards).values
-    unit = float(np.std(_differences(scores, observed)[observed])) or 1.0
+    unit = float(np.std(_centre(scores, observed)[observed])) or 1.0
 
     def loss(log_t: float) -> float:
         log_p = log_softmax(np.where(observed, scores / np.exp(log_t), -1e9), axis=1)
         return float(-(share * log_p).sum(axis=1).mean())
 
-    ends = np.log([MIN_TEMPERATURE * unit, MAX_TEMPERATURE * unit])
-    return float(np.exp(minimize_scalar(loss, bounds=tuple(ends), method="bounded").x))
+    bounds = np.log([MIN_TEMPERATURE * unit, MAX_TEMPERATURE * unit])
+    return float(np.exp(minimize_scalar(loss, bounds=tuple(bounds), method="bounded").x))
 
 
-def _gains(scores: Floats, rewards: Rewards) -> Floats:
+def _standard_errors(columns: Floats, errors: Floats) -> Floats:
+    """(k,) standard errors of k weights, from columns (n, m, k) and errors (n, m), clustered by query.
+
+    The sandwich estimate (Liang & Zeger 1986).
+    """
+    scores = np.einsum("nmk,nm->nk", columns, errors)
+    bread = np.linalg.pinv(np.einsum("nmk,nml->kl", columns, columns))
+    return np.sqrt(np.maximum(np.diag(bread @ (scores.T @ scores) @ bread), 0.0))
+
+
+def _t_statistic(values: Floats) -> float:
+    """The mean of n values in standard errors; 0 for one value."""
+    error = float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else np.inf
+    mean = float(np.mean(values))
+    return mean / error if error > 0.0 else float(np.sign(mean)) * np.inf if mean else 0.0
+
+
+def _gain_over_best_single(scores: Floats, rewards: Rewards) -> Floats:
     """(n,) rewards of choices by scores (n, m), less those of the best single model."""
     order, rows = rank_by_mean_reward(rewards), np.arange(len(scores))
-    routed = choose(scores, rewards.observed, order)
-    single = choose(np.zeros(scores.shape), rewards.observed, order)
+    routed = best_candidates(scores, rewards.observed, order)
+    single = best_candidates(np.zeros(scores.shape), rewards.observed, order)
     return np.asarray(rewards.values[rows, routed] - rewards.values[rows, single])
 
 
-def _of_tags(z: Tensor, at: Tensor, rewards: Rewards, views: Sequence[Tags]) -> tuple[Floats, Floats]:
-    """(n, m) and (k, m): rewards expected from probable tags, at the queries fitted on and at others."""
-    overall = np.nan_to_num(rewards.column_means())
-    found = np.zeros((len(z), len(overall))), np.zeros((len(at), len(overall)))
-    for view in views:
-        linear = nn.Linear(z.shape[1], len(view.names))
-        fit_classifier(linear, z, view)
-        means = tag_reward_means(rewards, view)
-        with torch.no_grad():
-            for total, x in zip(found, (z, at), strict=True):
-                total += linear(x).softmax(dim=-1).double().numpy() @ means / len(views)
-    return found if views else (found[0] + overall, found[1] + overall)
-
-
-def _differences(values: Floats, observed: np.ndarray) -> Floats:
-    """Values minus their mean over a query's observed candidates; 0 where there is no reward."""
+def _centre(values: Floats, observed: np.ndarray) -> Floats:
+    """Values (n, m) minus their mean over a query's observed candidates; 0 where there is no reward."""
     filled = np.where(observed, values, 0.0)
     mean = filled.sum(axis=1, keepdims=True) / np.maximum(observed.sum(axis=1, keepdims=True), 1)
     return np.asarray(np.where(observed, values - mean, 0.0))

@@ -13,24 +13,28 @@ from zooter.data.split import Part
 from zooter.data.types import Ints, Labels, Rewards, Tags
 from zooter.training.recipe import Inputs
 
+# The net's inputs; labels, rewards and mask of observed cells, (b, m) each; membership (b, t) in each tag set.
 Batch = tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor, tuple[Tensor, ...]]
-BUCKET_BATCHES = 50  # batches whose queries are sorted by length together: little padding, and still much chance
+BUCKET_BATCHES = 50  # batches whose queries are sorted by length together: little padding, and still random
 
 
 class RouterDataset(Dataset[Batch]):
     """Some rows of the inputs with their labels, rewards, mask of observed cells and tags; fetched a batch at a time.
 
     Args:
-        rows: (r,) of the inputs, labels and rewards.
-        views: sets of tags of just these rows, (r, t) each.
+        rows: (r,) row numbers in inputs, labels and rewards.
+        inputs: of all n queries.
+        labels: (n, m).
+        rewards: (n, m).
+        tag_sets: tags (r, t) of just these rows, for each set.
     """
 
     def __init__(
-        self, rows: Ints, inputs: Inputs, labels: Labels, rewards: Rewards, views: Sequence[Tags] = ()
+        self, rows: Ints, inputs: Inputs, labels: Labels, rewards: Rewards, tag_sets: Sequence[Tags] = ()
     ) -> None:
         self.rows = rows
         self.inputs = inputs
-        self.views = [view.membership for view in views]
+        self.memberships = [tags.membership for tags in tag_sets]
         self.labels = torch.from_numpy(labels.values.astype(np.float32))
         self.mask = torch.from_numpy(rewards.observed)
         self.rewards = torch.from_numpy(np.nan_to_num(rewards.values).astype(np.float32))
@@ -42,17 +46,22 @@ class RouterDataset(Dataset[Batch]):
         return self.__getitems__([position])
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
-        # One gather a batch: a Python call per row would take most of the time with a head this small.
-        some = list(positions)
-        rows = self.rows[some]
-        carried = tuple(torch.from_numpy(view[some].toarray()).float() for view in self.views)
-        return self.inputs.take(rows.tolist()), self.labels[rows], self.rewards[rows], self.mask[rows], carried
+        """Gather a batch at once: a Python call per row would take most of the time with a head this small."""
+        positions = list(positions)
+        rows = self.rows[positions]
+        tags = tuple(torch.from_numpy(membership[positions].toarray()).float() for membership in self.memberships)
+        return self.inputs.take(rows.tolist()), self.labels[rows], self.rewards[rows], self.mask[rows], tags
 
 
 class LengthBucketSampler(Sampler[int]):
     """A shuffled order in which the queries of one batch are about equally long, so that little is padded.
 
-    The order depends on the seed and the epoch alone: processes agree on it, and a run that goes on repeats it.
+    The order depends on the seed and the epoch alone: processes agree on it, and a resumed run repeats it.
+
+    Args:
+        lengths: (r,) in tokens.
+        batch_size: queries per batch.
+        seed: of the order.
     """
 
     def __init__(self, lengths: Ints, batch_size: int, seed: int = 0) -> None:
@@ -62,7 +71,7 @@ class LengthBucketSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch begins."""
+        """Set the epoch, counted from 0; Lightning calls this before each one."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -70,15 +79,14 @@ class LengthBucketSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order, size = rng.permutation(len(self.lengths)), BUCKET_BATCHES * self.batch_size
+        order, bucket_size = rng.permutation(len(self.lengths)), BUCKET_BATCHES * self.batch_size
         batches = []
-        for i in range(0, len(order), size):
-            some = order[i : i + size]
-            some = some[np.argsort(self.lengths[some], kind="stable")]
-            batches += [some[j : j + self.batch_size] for j in range(0, len(some), self.batch_size)]
-        full = (
-            len(order) // self.batch_size
-        )  # one that is not stays the last: batches are cut from this order by number
+        for i in range(0, len(order), bucket_size):
+            bucket = order[i : i + bucket_size]
+            bucket = bucket[np.argsort(self.lengths[bucket], kind="stable")]
+            batches += [bucket[j : j + self.batch_size] for j in range(0, len(bucket), self.batch_size)]
+        full = len(order) // self.batch_size
+        # A batch that is not full stays the last: the loader cuts this order into batches by number.
         for k in [*rng.permutation(full).tolist(), *range(full, len(batches))]:
             yield from batches[k].tolist()
 
@@ -87,7 +95,13 @@ class RouterDataModule(pl.LightningDataModule):
     """Shuffled training batches, of about equally long texts where there are texts; ordered validation batches.
 
     Args:
-        views: sets of tags of the training rows, which are learned beside the labels.
+        part: row numbers to train and to validate on.
+        inputs: of all n queries.
+        labels: (n, m).
+        rewards: (n, m).
+        batch_size: training queries per step.
+        seed: of the order of texts.
+        tag_sets: tags (r, t) of the r training rows, for each set that is learned beside the labels.
     """
 
     def __init__(
@@ -98,32 +112,34 @@ class RouterDataModule(pl.LightningDataModule):
         rewards: Rewards,
         batch_size: int,
         seed: int = 0,
-        views: Sequence[Tags] = (),
+        tag_sets: Sequence[Tags] = (),
     ) -> None:
         super().__init__()
-        self.train = RouterDataset(part.train, inputs, labels, rewards, views)
+        self.train = RouterDataset(part.train, inputs, labels, rewards, tag_sets)
         self.val = RouterDataset(part.val, inputs, labels, rewards)
         self.batch_size = batch_size
         self.seed = seed
 
     def train_dataloader(self) -> DataLoader[Batch]:
+        """Load training batches, in another order each epoch."""
         lengths = self.train.inputs.lengths
         if lengths is None:
             return DataLoader(self.train, self.batch_size, shuffle=True, collate_fn=_as_is)
         sampler = LengthBucketSampler(lengths[self.train.rows], self.batch_size, self.seed)
         return DataLoader(self.train, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """What Lightning does too, for anything that batches can be and therefore slowly."""
-
-        def there(part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return tuple(x.to(device, non_blocking=True) for x in part)
-
-        inputs, labels, rewards, mask, carried = batch
-        return (there(inputs), *there((labels, rewards, mask)), there(carried))  # type: ignore[return-value]
-
     def val_dataloader(self) -> DataLoader[Batch]:
+        """Load validation batches in the order of rows; four times the size, for there are no gradients."""
         return DataLoader(self.val, 4 * self.batch_size, collate_fn=_as_is)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch's tensors; Lightning's own walks any nesting of them, and is slow."""
+
+        def move(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(x.to(device, non_blocking=True) for x in tensors)
+
+        inputs, labels, rewards, mask, tags = batch
+        return (move(inputs), *move((labels, rewards, mask)), move(tags))  # type: ignore[return-value]
 
 
 def _as_is(batch: object) -> Batch:

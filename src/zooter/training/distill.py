@@ -1,4 +1,4 @@
-"""Train a net on labels with Lightning, and keep the weights with the best validation loss."""
+"""Distil labels into a net with Lightning; the weights with the best validation loss are kept."""
 
 import copy
 import logging
@@ -30,9 +30,15 @@ log = logging.getLogger(__name__)
 
 
 class Distiller(pl.LightningModule):
-    """A net, the loss that it minimises and the recipe's optimiser. Metrics are logged under `prefix`.
+    """A net with the loss that it minimises and the recipe's optimiser.
 
-    The logged losses are the objective's; what is minimised has the tags' too where batches have tags.
+    The logged losses are the objective's alone; where batches have tags, the tags' cross-entropy is minimised too.
+
+    Args:
+        net: trained in place.
+        objective: the loss of the labels.
+        recipe: makes the optimiser and gives the weight of the tags' loss.
+        prefix: of the logged metrics' names.
     """
 
     def __init__(self, net: Net, objective: Objective, recipe: Recipe, prefix: str = "") -> None:
@@ -43,26 +49,31 @@ class Distiller(pl.LightningModule):
         self.prefix = prefix
 
     def on_train_epoch_start(self) -> None:
-        self.seen = torch.zeros(2, device=self.device)  # the sum of losses, and of how many queries
+        """Reset the epoch's loss."""
+        self.loss_and_count = torch.zeros(2, device=self.device)  # sum of the losses of queries, number of queries
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        features, carried = self.net.features(*batch[0]), batch[-1]
-        loss = self._loss(features, batch)
+        """Return the loss to minimise: the objective and the weighted cross-entropy of tags."""
+        features, tags = self.net.features(*batch[0]), batch[-1]
+        loss = self._objective_loss(features, batch)
         # Summed here and logged once: `log` at each step would take a tenth of it, with a head this small.
-        self.seen += torch.stack([loss.detach() * len(features), loss.new_tensor(len(features))])
-        if carried:
-            pairs = zip(self.net.head.tag_logits(features), carried, strict=True)
+        self.loss_and_count += torch.stack([loss.detach() * len(features), loss.new_tensor(len(features))])
+        if tags:
+            pairs = zip(self.net.head.tag_logits(features), tags, strict=True)
             loss = loss + self.recipe.tag_weight * sum(tag_cross_entropy(*pair) for pair in pairs)
         return loss
 
     def on_train_epoch_end(self) -> None:
-        self.log(self.prefix + "train/loss", self.seen[0] / self.seen[1], prog_bar=True, sync_dist=True)
+        """Log the epoch's mean training loss."""
+        mean_loss = self.loss_and_count[0] / self.loss_and_count[1]
+        self.log(self.prefix + "train/loss", mean_loss, prog_bar=True, sync_dist=True)
 
     def validation_step(self, batch: Batch, index: int) -> None:
+        """Log the validation loss, averaged over the epoch's queries."""
         features = self.net.features(*batch[0])
         self.log(
             self.prefix + "val/loss",
-            self._loss(features, batch),
+            self._objective_loss(features, batch),
             on_step=False,
             on_epoch=True,
             prog_bar=True,
@@ -70,44 +81,50 @@ class Distiller(pl.LightningModule):
             sync_dist=True,
         )
 
-    def _loss(self, features: Tensor, batch: Batch) -> Tensor:
+    def configure_optimizers(self) -> Any:
+        """Make the recipe's optimiser and schedule, which steps with every batch."""
+        optimizer, schedule = self.recipe.make_optimizer(self.net, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _objective_loss(self, features: Tensor, batch: Batch) -> Tensor:
         _, labels, rewards, mask, _ = batch
         return self.objective(self.net.head(features), labels, rewards, mask)
 
-    def configure_optimizers(self) -> Any:
-        optimizer, schedule = self.recipe.optimise(self.net, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
 
 class LastCheckpoint(ModelCheckpoint):
-    """Each epoch's weights over the last one's: Lightning's `save_last` only keeps those of the last improvement."""
+    """Keep the weights of the last epoch: Lightning's `save_last` only keeps those of the last improvement."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """There is nothing to go on with."""
+        """Ignore the state of the run that is resumed: there is none to keep."""
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """The best weights; a run that goes on in another folder takes those so far along, which Lightning forgets."""
+    """Keep the best weights, also of a run that is resumed in another folder, where Lightning would forget them."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        before = Path(state_dict["best_model_path"])
-        if self.dirpath is not None and state_dict["dirpath"] != self.dirpath and before.is_file():
-            here = str(Path(self.dirpath) / before.name)
+        """Copy the best weights so far into this run's folder, and take over their loss."""
+        previous = Path(state_dict["best_model_path"])
+        if self.dirpath is not None and state_dict["dirpath"] != self.dirpath and previous.is_file():
+            best_path = str(Path(self.dirpath) / previous.name)
             Path(self.dirpath).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(before, here)
+            shutil.copyfile(previous, best_path)
             score = state_dict["best_model_score"]
             state_dict = {
-                **state_dict, "dirpath": self.dirpath, "best_model_path": here, "last_model_path": "",
-                "kth_best_model_path": here, "kth_value": score, "best_k_models": {here: score},
+                **state_dict, "dirpath": self.dirpath, "best_model_path": best_path, "last_model_path": "",
+                "kth_best_model_path": best_path, "kth_value": score, "best_k_models": {best_path: score},
             }  # fmt: skip
         super().load_state_dict(state_dict)
 
 
 @dataclass(frozen=True)
 class FitSummary:
-    """How a training ended: the best validation loss and its epoch, epochs done, optimiser steps.
+    """How a training ended.
 
-    Epochs count from 1; 0 is the start, which stays when no epoch is better.
+    Attributes:
+        val_loss: the best one.
+        best_epoch: its epoch, counted from 1; 0 is the initial net, which stays when no epoch is better.
+        epochs: epochs done.
+        steps: optimiser steps done.
     """
 
     val_loss: float
@@ -121,7 +138,7 @@ def distill(
     batches: RouterDataModule,
     objective: Objective,
     recipe: Recipe,
-    trainer: Callable[..., pl.Trainer],
+    make_trainer: Callable[..., pl.Trainer],
     *,
     folder: Path,
     seed: int,
@@ -129,12 +146,21 @@ def distill(
     ckpt_path: Path | None = None,
     prefix: str = "",
 ) -> FitSummary:
-    """Train `net` in place and leave it with its best weights, the first among them, in evaluation mode on the CPU.
+    """Train a net in place and leave it with its best weights, in evaluation mode on the CPU.
+
+    The initial weights are among those compared.
 
     Args:
-        trainer: makes a Lightning trainer of further keyword arguments.
+        net: initialised.
+        batches: of training and validation.
+        objective: the loss to minimise.
+        recipe: epochs, patience, threads and optimiser.
+        make_trainer: makes a Lightning trainer from keyword arguments.
         folder: gets `best.ckpt` and `last.ckpt`.
-        ckpt_path: a `last.ckpt` to go on from.
+        seed: of dropout and of the order of batches.
+        logger: gets the losses; None logs nothing.
+        ckpt_path: a `last.ckpt` to resume from.
+        prefix: of the logged metrics' names.
 
     Raises:
         ConfigError: `ckpt_path` does not exist, or belongs to another net.
@@ -146,42 +172,42 @@ def distill(
     best = BestCheckpoint(folder, "best", monitor=monitor, auto_insert_metric_name=False, enable_version_counter=False)
     callbacks: list[Callback] = [
         best,
-        LastCheckpoint(folder, "last", enable_version_counter=False),  # after `best`, whose state it holds
+        LastCheckpoint(folder, "last", enable_version_counter=False),  # after `best`, whose state it saves
         EarlyStopping(monitor, patience=recipe.patience),
         RichProgressBar(refresh_rate=20),
     ]
-    run = trainer(
+    trainer = make_trainer(
         max_epochs=recipe.epochs, callbacks=callbacks, logger=logger or False, default_root_dir=folder,
         log_every_n_steps=1, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
-    started, first = _loss(net, batches, objective), copy.deepcopy(net.state_dict())
+    initial_loss, initial_state = _validation_loss(net, batches, objective), copy.deepcopy(net.state_dict())
     module = Distiller(net.train(), objective, recipe, prefix)  # a pretrained encoder comes in evaluation mode
     with _threads(recipe.threads):
-        _fit(run, module, batches, ckpt_path)
+        _fit(trainer, module, batches, ckpt_path)
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     net.cpu().eval()
-    score, epoch = math.nan, int(state["epoch"]) + 1
+    val_loss, epoch = math.nan, int(state["epoch"]) + 1
     if best.best_model_score is not None:
-        score = float(best.best_model_score)
-    if not score < started:
-        net.load_state_dict(first)
-        score, epoch = started, 0
-    return FitSummary(score, epoch, run.current_epoch, run.global_step)
+        val_loss = float(best.best_model_score)
+    if not val_loss < initial_loss:
+        net.load_state_dict(initial_state)
+        val_loss, epoch = initial_loss, 0
+    return FitSummary(val_loss, epoch, trainer.current_epoch, trainer.global_step)
 
 
-def _fit(run: pl.Trainer, module: Distiller, batches: RouterDataModule, ckpt_path: Path | None) -> None:
-    """Lightning's fit, with Ctrl-C as itself and a foreign checkpoint as a message."""
+def _fit(trainer: pl.Trainer, module: Distiller, batches: RouterDataModule, ckpt_path: Path | None) -> None:
+    """Run Lightning's fit, with Ctrl-C as KeyboardInterrupt and a foreign checkpoint as a ConfigError."""
     with warnings.catch_warnings():
         # The data are tensors in memory: worker processes would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
         try:
-            run.fit(module, batches, ckpt_path=str(ckpt_path) if ckpt_path else None)
+            trainer.fit(module, batches, ckpt_path=str(ckpt_path) if ckpt_path else None)
         except SystemExit as end:
             # Lightning turns Ctrl-C into an exit of its own, after saving what it has.
-            if run.interrupted:
+            if trainer.interrupted:
                 raise KeyboardInterrupt from end
             raise
         except (RuntimeError, KeyError) as error:
@@ -194,7 +220,7 @@ def _fit(run: pl.Trainer, module: Distiller, batches: RouterDataModule, ckpt_pat
 
 
 @torch.inference_mode()
-def _loss(net: Net, batches: RouterDataModule, objective: Objective) -> float:
+def _validation_loss(net: Net, batches: RouterDataModule, objective: Objective) -> float:
     """The mean validation loss of a net as it is."""
     net.eval()
     losses = [(float(objective(net(*inputs), *rest)), len(rest[0])) for inputs, *rest, _ in batches.val_dataloader()]
@@ -212,25 +238,39 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def expected_rewards(net: Net, inputs: Inputs, rows: Ints) -> Floats:
-    """(len(rows), m) expected rewards."""
+def predict_probabilities(net: Net, inputs: Inputs, rows: Ints) -> Floats:
+    """Predict calibrated probabilities of being the best candidate, (len(rows), m)."""
+    return np.asarray(softmax(predict_rewards(net, inputs, rows) / float(net.head.calibration), axis=1))
+
+
+def predict_rewards(net: Net, inputs: Inputs, rows: Ints) -> Floats:
+    """Predict expected rewards, (len(rows), m)."""
     return predict_logits(net, inputs, rows) * float(net.head.temperature)
-
-
-def probabilities(net: Net, inputs: Inputs, rows: Ints) -> Floats:
-    """(len(rows), m) calibrated probabilities of being the best candidate."""
-    return np.asarray(softmax(expected_rewards(net, inputs, rows) / float(net.head.calibration), axis=1))
-
-
-@torch.inference_mode()
-def evaluate_net(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Tensor:
-    """(len(rows), d) what the head reads of at least one query, by the encoder as it is now."""
-    parts = [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
-    return torch.cat([net.features(*inputs.take(part)) for part in parts])
 
 
 @torch.inference_mode()
 def predict_logits(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Floats:
-    """(len(rows), m) logits."""
+    """Predict logits, (len(rows), m).
+
+    Args:
+        net: in evaluation mode.
+        inputs: of all queries.
+        rows: row numbers; may be empty.
+        batch_size: queries at a time; changes nothing but memory.
+    """
     logits = [net(*inputs.take(rows[i : i + batch_size].tolist())) for i in range(0, len(rows), batch_size)]
     return np.asarray(torch.cat(logits).double().numpy()) if logits else np.empty((0, len(net.head.overall)))
+
+
+@torch.inference_mode()
+def compute_features(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Tensor:
+    """Compute the head's input features, (len(rows), d), with the encoder as it is now.
+
+    Args:
+        net: in evaluation mode.
+        inputs: of all queries.
+        rows: row numbers, at least one.
+        batch_size: queries at a time; changes nothing but memory.
+    """
+    parts = [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
+    return torch.cat([net.features(*inputs.take(part)) for part in parts])

@@ -20,22 +20,30 @@ SCHEMA = pa.schema(
 
 
 def write(path: Path, table: RewardTable, part: Part, tags: Tags, labels: Labels | None) -> None:
-    """One row per query and candidate; null in `reward` where there is none, in `label` where none was made."""
-    names, m = table.pool.names, len(table.pool.names)
-    of = np.empty(len(table.queries), dtype=object)
+    """Write one row per query and candidate as Parquet.
+
+    Args:
+        path: of the file.
+        table: n queries and m candidates; `reward` is null where there is none.
+        part: fills the column `part` with "train", "val" or "test".
+        tags: (n, t).
+        labels: (n, m); None leaves the column `label` null.
+    """
+    candidates, n = table.pool.names, len(table.queries)
+    part_names = np.empty(n, dtype=object)
     for name in ("train", "val", "test"):
-        of[getattr(part, name)] = name
+        part_names[getattr(part, name)] = name
     member = tags.membership
-    carried = [[tags.names[j] for j in member.indices[member.indptr[i] : member.indptr[i + 1]]] for i in range(len(of))]
+    tag_lists = [[tags.names[j] for j in member.indices[member.indptr[i] : member.indptr[i + 1]]] for i in range(n)]
     reward = table.rewards.values.ravel()
     label = np.full(reward.shape, np.nan) if labels is None else labels.values.ravel()
-    rows = np.repeat(np.arange(len(of)), m)
+    rows = pa.array(np.repeat(np.arange(n), len(candidates)))
     columns = [
-        pa.array(table.query_ids, _TEXT).take(pa.array(rows)),
-        pa.array(table.queries, _TEXT).take(pa.array(rows)),
-        pa.array(of, pa.string()).take(pa.array(rows)),
-        pa.array(carried, pa.list_(_TEXT)).take(pa.array(rows)),
-        pa.array(list(names) * len(of), _TEXT),
+        pa.array(table.query_ids, _TEXT).take(rows),
+        pa.array(table.queries, _TEXT).take(rows),
+        pa.array(part_names, pa.string()).take(rows),
+        pa.array(tag_lists, pa.list_(_TEXT)).take(rows),
+        pa.array(list(candidates) * n, _TEXT),
         pa.array(reward, mask=np.isnan(reward)),
         pa.array(label, mask=np.isnan(label)),
     ]

@@ -1,7 +1,8 @@
-"""What the distillation minimises: four losses over masked logits, averaged over the queries of a batch; and tags'.
+"""Losses of the distillation, over masked logits and averaged over the queries of a batch.
 
-In each, z is the router's distribution (softmax of the logits over candidates with a reward), s the label and r the
-reward.
+z is the router's distribution Z_θ(q), the softmax of its logits over the candidates that have a reward; s is the label
+(s*(q) of `labels`) and r the reward. ZOOTER (arXiv 2311.08692, §3.2) minimises the mean of KLD(Z_θ(q), s*(q)) and does
+not say which argument of the divergence comes first: `ForwardKL` and `ReverseKL` are the two readings.
 """
 
 from dataclasses import dataclass
@@ -13,38 +14,58 @@ from torch import Tensor
 
 
 class Objective(Protocol):
-    """A loss. Shapes are (b, m); `mask` is True where there is a reward; labels are 0 where there is none."""
+    """Compute a loss from a batch of b queries and m candidates."""
 
-    def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor: ...
+    def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean loss over the queries, a scalar.
+
+        Args:
+            logits: (b, m) the net's.
+            labels: (b, m); rows sum to 1, 0 where there is no reward.
+            rewards: (b, m); any number where there is none.
+            mask: (b, m) bool, True where there is a reward.
+        """
+        ...
 
 
 def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
-    """log z over the observed candidates; a large negative, finite number at the others, so that 0·log z is 0."""
+    """Compute log z over the observed candidates.
+
+    Args:
+        logits: (b, m).
+        mask: (b, m) bool, True where observed.
+
+    Returns:
+        (b, m); elsewhere a large negative but finite number, so that 0·log z is 0.
+    """
     return F.log_softmax(logits.masked_fill(~mask, -1e9), dim=-1)
 
 
 @dataclass(frozen=True)
 class ForwardKL:
-    """KL(s‖z) = Σ s·(log s − log z), the usual direction of distillation; 0 when z = s.
+    """Compute KL(s‖z) = Σ_i s_i·(log s_i − log z_i); 0 when z = s.
 
-    ZOOTER §3.2 prints KLD(z, s) and does not say which argument comes first in the divergence; see `ReverseKL`.
+    The usual direction of distillation, and that of `torch.nn.functional.kl_div`.
     """
 
     def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean over the batch; arguments as in `Objective`."""
         log_z = masked_log_softmax(logits, mask)
         return (torch.xlogy(labels, labels) - labels * log_z).sum(dim=-1).mean()
 
 
 @dataclass(frozen=True)
 class ReverseKL:
-    """KL(z‖s) = Σ z·(log z − log s), ZOOTER's formula (§3.2) read literally; 0 when z = s.
+    """Compute KL(z‖s) = Σ_i z_i·(log z_i − log s_i), ZOOTER's formula (§3.2) read literally; 0 when z = s.
 
-    `floor` is the least label: log 0 would make the loss infinite wherever the label rules a candidate out.
+    Attributes:
+        floor: the least label. Without it the loss is infinite wherever a label is 0.
     """
 
     floor: float = 1e-4
 
     def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean over the batch; arguments as in `Objective`."""
         log_z = masked_log_softmax(logits, mask)
         terms = log_z.exp() * (log_z - labels.clamp_min(self.floor).log())
         return terms.masked_fill(~mask, 0.0).sum(dim=-1).mean()
@@ -52,26 +73,33 @@ class ReverseKL:
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """−Σ s·log z: with `label.hard=true label.beta=1` the paper's hard-label ablation (ZOOTER §4.3)."""
+    """Compute −Σ_i s_i·log z_i; with `label.hard=true label.beta=1` the hard-label ablation of ZOOTER §4.3."""
 
     def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean over the batch; arguments as in `Objective`."""
         return -(labels * masked_log_softmax(logits, mask)).sum(dim=-1).mean()
 
 
 @dataclass(frozen=True)
 class ExpectedReward:
-    """−Σ z·r: the negative mean reward when candidates are drawn from z. Labels are not used."""
+    """Compute −Σ_i z_i·r_i, the negative mean reward when candidates are drawn from z. Labels are not used."""
 
     def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean over the batch; arguments as in `Objective`."""
         z = masked_log_softmax(logits, mask).exp()
         return -(z * rewards.masked_fill(~mask, 0.0)).sum(dim=-1).mean()
 
 
-def tag_cross_entropy(logits: Tensor, carried: Tensor) -> Tensor:
-    """−Σ share·log p: logits (b, t) against the tags (b, t) that each query carries, which share it equally.
+def tag_cross_entropy(logits: Tensor, membership: Tensor) -> Tensor:
+    """Compute the cross-entropy of tags, −Σ_t share_t·log p_t with p the softmax of the logits.
 
-    Averaged over the queries that carry any; 0 where none does.
+    Args:
+        logits: (b, t).
+        membership: (b, t), 1 where a query carries a tag; its tags share it equally.
+
+    Returns:
+        The mean over the queries that carry any tag; 0 where none does.
     """
-    counts = carried.sum(dim=-1, keepdim=True)
-    shares = carried / counts.clamp_min(1.0)
+    counts = membership.sum(dim=-1, keepdim=True)
+    shares = membership / counts.clamp_min(1.0)
     return -(shares * F.log_softmax(logits, dim=-1)).sum() / (counts > 0).sum().clamp_min(1)

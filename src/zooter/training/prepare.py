@@ -1,4 +1,4 @@
-"""Everything that is learned at once from the training part, before any gradient step: tags, labels and a head."""
+"""The preparation of a training: tags, labels and an initialised head, all fitted to the training rows of one part."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,39 @@ from zooter.training.tagger.protocol import Tagger
 
 
 @dataclass(frozen=True)
-class TrainingSetup:
-    """Tags (n, t) and labels (n, m) of all queries, the prior of the labels, and a head that starts from them.
+class InitialFit:
+    """β-independent fits on the training rows of one part, reused for every β that is compared.
 
-    `views` are the training rows' sets of tags that the head's classifiers tell.
+    Attributes:
+        tags: (n, t) of all queries.
+        rewards: (r, m) of the training rows.
+        tag_sets: (r, t) each, the training rows' sets of tags: the table's, and clusters.
+        features: (r, d) of the training rows.
+        head: initialised with the tag sets; copied before weights are applied.
+        ridges: penalty → weights (m, d) of the ridge on what the head's tags leave open.
+        out_of_fold: cross-fitted predictions for the training rows.
+    """
+
+    tags: Tags
+    rewards: Rewards
+    tag_sets: tuple[Tags, ...]
+    features: Tensor
+    head: Head
+    ridges: Mapping[float, Floats]
+    out_of_fold: OutOfFold
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """What a net is trained with.
+
+    Attributes:
+        tags: (n, t) of all queries.
+        prior: the mean labels of tags that the labels were smoothed with.
+        labels: (n, m) of all queries.
+        head: initialised, its weights applied.
+        weights: those of the head, estimated by cross-fitting.
+        tag_sets: (r, t) each, the training rows' tags that the head's classifiers learn.
     """
 
     tags: Tags
@@ -34,37 +63,21 @@ class TrainingSetup:
     labels: Labels
     head: Head
     weights: BlendWeights
-    views: tuple[Tags, ...]
+    tag_sets: tuple[Tags, ...]
 
 
 def tag_queries(table: RewardTable, embeddings: NDArray[np.float32], part: Part, tagger: Tagger) -> Tags:
-    """Tags of all queries by a tagger that has learned from the training rows."""
+    """Tag all queries (n, t) by a tagger fitted on the training rows.
+
+    Args:
+        table: n queries and the tags that it gives.
+        embeddings: (n, e).
+        part: whose training rows the tagger is fitted on.
+        tagger: not yet fitted.
+    """
     texts = [table.queries[i] for i in part.train]
     fitted = tagger.fit(texts, embeddings[part.train], table.tags.take(part.train))
     return fitted.tag(table.queries, embeddings, table.tags)
-
-
-@dataclass(frozen=True)
-class InitialFit:
-    """What the training rows of one part tell before there are labels, so that it is learned once for every β.
-
-    Attributes:
-        tags: (n, t) of all queries.
-        rewards: of the training rows.
-        views: the training rows' sets of tags: the table's, and clusters.
-        features: (r, d) of the training rows.
-        head: started from the views; copied before it is given weights.
-        residual: penalty → weights (m, d) of the ridge on what the head's tags leave open.
-        found: what cross-fitting predicts for the training rows.
-    """
-
-    tags: Tags
-    rewards: Rewards
-    views: tuple[Tags, ...]
-    features: Tensor
-    head: Head
-    residual: Mapping[float, Floats]
-    found: OutOfFold
 
 
 def fit_initial(
@@ -76,49 +89,85 @@ def fit_initial(
     recipe: Recipe,
     seed: int,
 ) -> InitialFit:
-    """Learn from the training rows of one part; embeddings (n, e) and features (n, d) are of all queries."""
+    """Tag all queries and fit what does not depend on β, on the training rows of one part.
+
+    Args:
+        table: n queries with rewards.
+        embeddings: (n, e) of all queries.
+        features: (n, d) of all queries.
+        part: whose training rows are fitted on.
+        tagger: not yet fitted.
+        recipe: says how wide the head is, and whether clusters are a second tag set.
+        seed: of clusters, folds and the head's first weights.
+    """
     rows = part.train
     tags = tag_queries(table, embeddings, part, tagger)
     pl.seed_everything(seed, workers=True, verbose=False)  # the head's first weights
-    views = [tags.take(rows)]
+    tag_sets = [tags.take(rows)]
     if recipe.clusters:
-        views.append(head_init.cluster_tags([table.queries[i] for i in rows], embeddings[rows], seed))
-    return fit_initial_head(tags, features[rows], table.rewards.take(rows), views, recipe, seed)
+        tag_sets.append(head_init.cluster_tags([table.queries[i] for i in rows], embeddings[rows], seed))
+    return fit_initial_head(tags, features[rows], table.rewards.take(rows), tag_sets, recipe, seed)
 
 
 def fit_initial_head(
-    tags: Tags, features: Tensor, rewards: Rewards, views: Sequence[Tags], recipe: Recipe, seed: int
+    tags: Tags, features: Tensor, rewards: Rewards, tag_sets: Sequence[Tags], recipe: Recipe, seed: int
 ) -> InitialFit:
-    """A head started on training queries, and what cross-fitting says of it."""
-    head = head_init.init_head(features, rewards, views, 1.0, recipe.width, recipe.dropout)
-    found = cross_fitting.cross_fit(head.standardise(features), rewards, views, seed)
-    residual = head_init.fit_residual_ridges(head, features, rewards)
-    return InitialFit(tags, rewards, tuple(views), features, head, residual, found)
+    """Initialise a head on training queries, and cross-fit the same model on them.
+
+    Args:
+        tags: (n, t) of all queries; kept for the labels.
+        features: (r, d) of the training queries.
+        rewards: (r, m).
+        tag_sets: (r, t) each.
+        recipe: says how wide the head is.
+        seed: of the folds.
+    """
+    head = head_init.init_head(features, rewards, tag_sets, 1.0, recipe.width, recipe.dropout)
+    out_of_fold = cross_fitting.cross_fit(head.standardise(features), rewards, tag_sets, seed)
+    ridges = head_init.fit_residual_ridges(head, features, rewards)
+    return InitialFit(tags, rewards, tuple(tag_sets), features, head, ridges, out_of_fold)
 
 
-def prepare(known: InitialFit, table: RewardTable, label: TagSmoothing, seed: int) -> TrainingSetup:
-    """Labels of all queries and a head whose weights suit them."""
-    head, label, weights = resolve_weights(known, label, seed)
-    prior = label.fit(known.rewards, known.views[0], weights.of_tag)
+def prepare(initial_fit: InitialFit, table: RewardTable, smoothing: TagSmoothing, seed: int) -> TrainingSetup:
+    """Make labels of all queries and a head with the weights that suit them.
+
+    Args:
+        initial_fit: of the part's training rows.
+        table: all n queries with rewards.
+        smoothing: settings of labels; "auto" and "per_tag" are resolved here.
+        seed: of the folds on which a temperature is selected.
+    """
+    head, smoothing, weights = resolve_weights(initial_fit, smoothing, seed)
+    prior = smoothing.fit(initial_fit.rewards, initial_fit.tag_sets[0], weights.residual_by_tag)
     head.temperature = torch.tensor(float(prior.scale))
-    return TrainingSetup(
-        known.tags,
-        prior,
-        prior.label(table.rewards, known.tags),
-        head,
-        weights,
-        tuple(head_init.learnable_tag_sets(known.views)),
-    )
+    labels = prior.label(table.rewards, initial_fit.tags)
+    tag_sets = tuple(head_init.learnable_tag_sets(initial_fit.tag_sets))
+    return TrainingSetup(initial_fit.tags, prior, labels, head, weights, tag_sets)
 
 
-def resolve_weights(known: InitialFit, label: TagSmoothing, seed: int) -> tuple[Head, TagSmoothing, BlendWeights]:
-    """A copy of the head, and settings of labels, both as far as cross-fitting bears them out."""
-    head, rewards, views, found = copy.deepcopy(known.head), known.rewards, known.views, known.found
-    weights = cross_fitting.fit_blend_weights(found, rewards, None if isinstance(label.beta, str) else label.beta)
-    if label.beta == PER_TAG and views:
-        weights = replace(weights, of_tag=cross_fitting.fit_tag_weights(found, rewards, views[0], weights))
-    if isinstance(label.temperature, str):
-        z = head.standardise(known.features)
-        label = replace(label, temperature=cross_fitting.select_temperature(z, rewards, views, label, seed))
-    head_init.apply_weights(head, known.residual, views, weights)
-    return head, replace(label, beta=weights.residual), weights
+def resolve_weights(
+    initial_fit: InitialFit, smoothing: TagSmoothing, seed: int
+) -> tuple[Head, TagSmoothing, BlendWeights]:
+    """Apply cross-fitted weights to a copy of the head, and resolve β and temperature of the labels.
+
+    Args:
+        initial_fit: of the training rows.
+        smoothing: settings of labels; a number in `beta` replaces the cross-fitted weight of the residual.
+        seed: of the folds on which a temperature is selected.
+
+    Returns:
+        The copy, the settings with numbers for β and temperature, and the weights.
+    """
+    head, rewards, tag_sets = copy.deepcopy(initial_fit.head), initial_fit.rewards, initial_fit.tag_sets
+    out_of_fold = initial_fit.out_of_fold
+    beta = None if isinstance(smoothing.beta, str) else smoothing.beta
+    weights = cross_fitting.fit_blend_weights(out_of_fold, rewards, beta)
+    if smoothing.beta == PER_TAG and tag_sets:
+        by_tag = cross_fitting.fit_tag_weights(out_of_fold, rewards, tag_sets[0], weights)
+        weights = replace(weights, residual_by_tag=by_tag)
+    if isinstance(smoothing.temperature, str):
+        z = head.standardise(initial_fit.features)
+        temperature = cross_fitting.select_temperature(z, rewards, tag_sets, smoothing, seed)
+        smoothing = replace(smoothing, temperature=temperature)
+    head_init.apply_weights(head, initial_fit.ridges, tag_sets, weights)
+    return head, replace(smoothing, beta=weights.residual), weights

@@ -1,7 +1,7 @@
 """How a net is trained: `FrozenRecipe` trains the head alone, `FinetuneRecipe` the encoder too.
 
-Each says what it reads, how the net is put together and how it is optimised. Both give the same thing in the end, an
-encoder folder and a head, so that everything after training knows one form.
+A recipe prepares the inputs, builds the net and makes the optimiser. Both end with an encoder and a head, so that
+everything after training handles one form.
 """
 
 import re
@@ -23,80 +23,114 @@ from zooter.router.text_features import TEXT_FEATURES
 
 
 class Inputs(Protocol):
-    """What a net reads, for all queries; `take` makes a batch of some rows.
-
-    `lengths` (n,) are those of texts, by which batches are sorted; None where all rows are alike.
-    """
+    """The inputs of a net for n queries."""
 
     @property
-    def lengths(self) -> Ints | None: ...
+    def lengths(self) -> Ints | None:
+        """(n,) tokens of each text, by which batches are sorted; None where all rows are alike."""
+        ...
 
-    def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]: ...
+    def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """Make a batch of some rows: the arguments of `Net.forward`."""
+        ...
 
 
 class Recipe(Protocol):
-    """One way to train a net.
-
-    `threads` is how many of the CPU's its steps gain from, None is all; `tag_weight` is the weight of the tags'
-    cross-entropy beside the objective.
-    """
+    """One way to train a net; the fields are those of `FrozenRecipe` and `FinetuneRecipe`."""
 
     @property
-    def epochs(self) -> int: ...
+    def epochs(self) -> int:
+        """Passes over the training rows, at most."""
+        ...
 
     @property
-    def patience(self) -> int: ...
+    def patience(self) -> int:
+        """Passes without a better validation loss after which training ends."""
+        ...
 
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """Queries per step."""
+        ...
 
     @property
-    def threads(self) -> int | None: ...
+    def threads(self) -> int | None:
+        """CPU threads that a step uses; None is all."""
+        ...
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Hidden units of the head's correction."""
+        ...
 
     @property
-    def dropout(self) -> float: ...
+    def dropout(self) -> float:
+        """Share of these that are dropped in training."""
+        ...
 
     @property
-    def clusters(self) -> bool: ...
+    def clusters(self) -> bool:
+        """Whether clusters are a tag set beside the tags."""
+        ...
 
     @property
-    def tag_weight(self) -> float: ...
+    def tag_weight(self) -> float:
+        """Weight of the tags' cross-entropy beside the objective."""
+        ...
 
-    def inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> Inputs: ...
+    def make_inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> Inputs:
+        """Prepare the net's inputs.
 
-    def net(self, encoder: Encoder, head: Head) -> Net: ...
+        Args:
+            encoder: of the features.
+            texts: n queries.
+            features: (n, d), embeddings and text features.
+        """
+        ...
 
-    def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]: ...
+    def make_net(self, encoder: Encoder, head: Head) -> Net:
+        """Build the net from an initialised head."""
+        ...
+
+    def make_optimizer(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
+        """Make the optimiser, and its schedule over this many steps."""
+        ...
 
 
 @dataclass(frozen=True)
 class FeatureInputs:
-    """Features (n, d) computed beforehand."""
+    """Features (n, d) computed beforehand; lengths do not matter to them."""
 
     features: Tensor
     lengths: None = None
 
     def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """Make a batch: features (b, d)."""
         return (self.features[rows],)
 
 
 @dataclass(frozen=True)
 class TokenInputs:
-    """Surface features (n, s) and the token ids of n queries, padded batch by batch."""
+    """Texts as token ids, padded batch by batch.
 
-    surface: Tensor
+    Attributes:
+        text_features: (n, s), `router.text_features`.
+        encoder: pads.
+        ids: the token ids of n queries.
+    """
+
+    text_features: Tensor
     encoder: Encoder
     ids: list[list[int]]
 
     @property
     def lengths(self) -> Ints:
+        """(n,) tokens of each text."""
         return np.array([len(row) for row in self.ids])
 
     def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
-        return (self.surface[rows], *self.encoder.pad([self.ids[row] for row in rows]))
+        """Make a batch: text features (b, s), tokens (b, l) and mask (b, l)."""
+        return (self.text_features[rows], *self.encoder.pad([self.ids[row] for row in rows]))
 
 
 @dataclass(frozen=True)
@@ -109,8 +143,12 @@ class FrozenRecipe:
         lr, weight_decay: of AdamW, constant over training.
         epochs: passes over the training part at most; `patience` passes without a better validation loss end it.
         batch_size: queries per step.
-        clusters: whether clusters are a view beside the tags.
-        threads: steps this small get slower, not faster, when several threads share one.
+        clusters: whether clusters are a tag set beside the tags.
+        threads: CPU threads of a step; None is all. Steps this small get slower with several.
+        tag_weight: 0, for the tag classifiers already minimise the cross-entropy on these features.
+
+    Raises:
+        ConfigError: a setting is outside its range.
     """
 
     width: int = 256
@@ -122,37 +160,43 @@ class FrozenRecipe:
     batch_size: int = 128
     clusters: bool = True
     threads: int | None = 1
-    tag_weight = 0.0  # its tag classifiers are what cross-entropy makes of these features already
+    tag_weight = 0.0
 
     def __post_init__(self) -> None:
         _check(self)
 
-    def inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> FeatureInputs:
+    def make_inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> FeatureInputs:
+        """Take the features as they are."""
         return FeatureInputs(features)
 
-    def net(self, encoder: Encoder, head: Head) -> Net:
-        head.requires_grad_(False)  # no step takes the gradients of what tags tell
+    def make_net(self, encoder: Encoder, head: Head) -> Net:
+        """Build a net of the head alone, of which only the correction is trained."""
+        head.requires_grad_(False)  # no gradients through the tag classifiers, which takes time
         head.correction.requires_grad_(True)
         return Net(head)
 
-    def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
+    def make_optimizer(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
+        """Make AdamW with a constant rate."""
         optimizer = AdamW(net.head.correction.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         return optimizer, get_constant_schedule_with_warmup(optimizer, 0)
 
 
 @dataclass(frozen=True)
 class FinetuneRecipe:
-    """Train the encoder and the head together, from a head that has been set up on the encoder as it was.
+    """Train the encoder and the head together, from a head that was initialised on the encoder before training.
 
     Attributes:
         lr, weight_decay: of AdamW for the encoder; ZOOTER (App. B) has 1e-5 and 5e-7 for mdeberta-v3-base.
-        decay: what the rate is multiplied by from each layer to the one below it, in (0, 1]: early layers hold what is
-            common to all tasks (Howard & Ruder 2018, §3.2).
+        decay: factor of the rate from each layer to the one below it, in (0, 1]: early layers hold what is common to
+            all tasks (Howard & Ruder 2018, §3.2).
         head_lr: of the head, which takes larger steps.
-        tag_weight: of the cross-entropy of tags and clusters, added to the objective: without it a few thousand labels,
-            which say little each, undo what the head knows of tags.
-        warmup: share of the steps over which the rates rise; after that they fall to 0 in a line.
+        tag_weight: of the cross-entropy of tags and clusters, added to the objective: without it a few thousand noisy
+            labels undo what the head has learned of tags.
+        warmup: share of the steps over which the rates rise; after that they fall linearly to 0.
         width, dropout, epochs, patience, batch_size, clusters, threads: as in `FrozenRecipe`.
+
+    Raises:
+        ConfigError: a setting is outside its range.
     """
 
     width: int = 256
@@ -172,34 +216,37 @@ class FinetuneRecipe:
     def __post_init__(self) -> None:
         _check(self)
 
-    def inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> TokenInputs:
+    def make_inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> TokenInputs:
+        """Tokenise the texts; of the features only the text features are kept."""
         return TokenInputs(features[:, -TEXT_FEATURES:], encoder, encoder.tokenize(texts))
 
-    def net(self, encoder: Encoder, head: Head) -> Net:
+    def make_net(self, encoder: Encoder, head: Head) -> Net:
+        """Build a net of a copy of the encoder's weights and the head."""
         return Net(head, encoder.backbone(), encoder.layers)
 
-    def optimise(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
+    def make_optimizer(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
+        """Make AdamW with a rate per layer, warm-up and linear decay."""
         assert net.backbone is not None
         groups: list[dict[str, Any]] = [
             *(
-                {"params": found, "lr": self.lr * self.decay**below}
-                for below, found in _parameters_by_layer(net.backbone).items()
+                {"params": parameters, "lr": self.lr * self.decay**depth}
+                for depth, parameters in _parameters_by_layer(net.backbone).items()
             ),
             {"params": [p for p in net.head.parameters() if p.requires_grad], "lr": self.head_lr},
         ]
         optimizer = AdamW(groups, weight_decay=self.weight_decay)
-        warm = round(self.warmup * steps)
-        return optimizer, get_linear_schedule_with_warmup(optimizer, warm, steps)  # type: ignore[no-untyped-call]
+        warmup_steps = round(self.warmup * steps)
+        return optimizer, get_linear_schedule_with_warmup(optimizer, warmup_steps, steps)  # type: ignore[no-untyped-call]
 
 
 def _parameters_by_layer(backbone: nn.Module) -> dict[int, list[nn.Parameter]]:
     """How many layers below the last → its parameters; embeddings, and what is in no layer, lie below the first."""
-    depth = int(backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
-    found: dict[int, list[nn.Parameter]] = {}
+    layers = int(backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+    by_depth: dict[int, list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
         layer = re.search(r"\blayers?\.(\d+)\.", name)
-        found.setdefault(depth - 1 - int(layer.group(1)) if layer else depth, []).append(parameter)
-    return found
+        by_depth.setdefault(layers - 1 - int(layer.group(1)) if layer else layers, []).append(parameter)
+    return by_depth
 
 
 def _check(recipe: FrozenRecipe | FinetuneRecipe) -> None:

@@ -10,7 +10,7 @@ from zooter.data.types import Query, query_id
 from zooter.errors import ConfigError, RecordsError
 
 
-def test_each_text_is_one_query_with_all_that_is_told_of_it(jsonl: Callable[..., Path]) -> None:
+def test_each_text_is_one_query_described_by_its_first_row(jsonl: Callable[..., Path]) -> None:
     path = jsonl(
         {"query": "one", "reference": "1", "tags": ["count"]},
         {"query": "two", "query_id": "second"},
@@ -27,7 +27,7 @@ def test_a_recorded_table_is_a_file_of_queries(parquet: Callable[..., Path]) -> 
     assert [query.text for query in FileReader(parquet()).read()] == ["q1", "q2"]
 
 
-def test_no_file_is_asked_for() -> None:
+def test_a_missing_setting_is_refused() -> None:
     with pytest.raises(ConfigError, match="add queries=FILE"):
         FileReader(None).read()
 

@@ -1,4 +1,4 @@
-"""The generator of zoo queries: what it draws is right, repeatable, and apart from what it must be apart from."""
+"""Generated zoo queries are right and repeatable, and splits are disjoint."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from zooter.collect.reader.skills import facts
 from zooter.collect.reader.skills.dates import DAYS, draw_date, draw_weekday
-from zooter.collect.reader.skills.generate import SKILLS, SPLITS, ZooQuery, bucket, generate, phrase, stream
+from zooter.collect.reader.skills.generate import SKILLS, SPLITS, ZooQuery, bucket, draw_query, generate, stream
 from zooter.collect.reader.skills.knowledge import draw_choice
 from zooter.collect.reader.skills.reasoning import draw_ordering
 from zooter.collect.reader.skills.skill import LEVELS
 from zooter.collect.reader.skills.verify import normalise, verify
-from zooter.collect.reader.skills.word_forms import roman
+from zooter.collect.reader.skills.word_forms import to_roman
 
 seeds = st.integers(0, 2**32)
 skills = st.sampled_from(SKILLS)
@@ -29,43 +29,43 @@ levels = st.sampled_from(LEVELS)
 
 @given(seeds, skills, levels)
 def test_every_reference_verifies_against_itself(seed, skill, level):
-    query = phrase(skill, Random(seed), level)
+    query = draw_query(skill, Random(seed), level)
     assert query.verify(query.reference)
     assert query.verify(f" {query.reference.lower()}. ")
 
 
 @given(seeds, skills, levels)
-def test_no_reference_is_empty_long_or_hidden_by_an_unfilled_slot(seed, skill, level):
-    query = phrase(skill, Random(seed), level)
+def test_references_are_short_and_no_slot_is_left_unfilled(seed, skill, level):
+    query = draw_query(skill, Random(seed), level)
     assert 0 < len(query.reference) <= 16
     assert not {"{", "\n"} & set(query.text)
 
 
 @given(seeds, skills, levels)
 def test_a_seed_draws_the_same_query_twice(seed, skill, level):
-    assert phrase(skill, Random(seed), level) == phrase(skill, Random(seed), level)
+    assert draw_query(skill, Random(seed), level) == draw_query(skill, Random(seed), level)
 
 
 @given(seeds, st.text(max_size=8), skills, levels)
 def test_another_answer_is_wrong(seed, other, skill, level):
-    query = phrase(skill, Random(seed), level)
+    query = draw_query(skill, Random(seed), level)
     if normalise(other) != normalise(query.reference) and not any(letter.isdigit() for letter in other):
         assert not query.verify(other)
 
 
 @settings(max_examples=10, deadline=None)
 @given(seeds, seeds)
-def test_splits_never_share_a_text_whatever_their_seeds(one, two):
-    train = {normalise(query.text) for query in generate(300, one, "train")}
-    test = {normalise(query.text) for query in generate(300, two, "test")}
-    zoo = {normalise(query.text) for query in generate(300, two, "zoo")}
+def test_splits_never_share_a_text_whatever_their_seeds(first_seed, second_seed):
+    train = {normalise(query.text) for query in generate(300, first_seed, "train")}
+    test = {normalise(query.text) for query in generate(300, second_seed, "test")}
+    zoo = {normalise(query.text) for query in generate(300, second_seed, "zoo")}
     assert len(train | test | zoo) == len(train) + len(test) + len(zoo)
 
 
 @settings(max_examples=10, deadline=None)
 @given(seeds, st.integers(1, 200), st.integers(1, 200))
-def test_a_larger_count_only_appends(seed, one, two):
-    few, many = sorted((one, two))
+def test_a_larger_count_only_appends(seed, first_count, second_count):
+    few, many = sorted((first_count, second_count))
     assert generate(many, seed, "train")[:few] == generate(few, seed, "train")
 
 
@@ -76,8 +76,8 @@ def test_the_default_sets_are_large_enough_and_without_duplicates():
 
 
 def test_the_default_queries_are_the_same_on_every_machine():
-    drawn = "\n".join(f"{query.text}\t{query.reference}" for query in generate(1000, 0, "test"))
-    assert hashlib.sha256(drawn.encode()).hexdigest()[:16] == "e00bad7557b84c5b"
+    lines = "\n".join(f"{query.text}\t{query.reference}" for query in generate(1000, 0, "test"))
+    assert hashlib.sha256(lines.encode()).hexdigest()[:16] == "e00bad7557b84c5b"
 
 
 def test_every_skill_is_drawn_about_equally_often():
@@ -86,7 +86,7 @@ def test_every_skill_is_drawn_about_equally_often():
     assert min(counts.values()) > 0.6 * 4000 / len(SKILLS)
 
 
-def test_weights_decide_which_skills_are_drawn():
+def test_weights_set_which_skills_are_drawn():
     queries = stream(0, "zoo", weights=[float(skill.name == "roman") for skill in SKILLS])
     assert {next(queries).skill for _ in range(50)} == {"roman"}
 
@@ -103,9 +103,9 @@ def test_an_unknown_split_is_refused_by_name():
         generate(1, 0, "val")
 
 
-def test_more_queries_than_there_are_is_refused(monkeypatch):
+def test_more_queries_than_exist_are_refused(monkeypatch):
     query = ZooQuery("one and only", "yes", "roman", "forms", 1)
-    monkeypatch.setattr("zooter.collect.reader.skills.generate.phrase", lambda *_: query)
+    monkeypatch.setattr("zooter.collect.reader.skills.generate.draw_query", lambda *_: query)
     split = next(name for name, (first, end) in SPLITS.items() if first <= bucket(query.text) < end)
     with pytest.raises(ValueError, match="expected 2 different queries, found only 1; ask for fewer"):
         generate(2, 0, split)
@@ -129,14 +129,14 @@ def test_a_wrong_response_is_wrong(response, reference):
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-def test_verification_never_fails_on_strange_text(response, reference):
+def test_verification_never_raises_on_arbitrary_text(response, reference):
     assert verify(response, reference) in (True, False)
 
 
 @given(st.integers(1, 399))
 def test_roman_numerals_read_back(value):
     worth = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
-    numbers = [worth[sign] for sign in roman(value)]
+    numbers = [worth[sign] for sign in to_roman(value)]
     total = sum(-n if n < later else n for n, later in zip(numbers, [*numbers[1:], 0], strict=True))
     assert total == value
 
@@ -159,7 +159,7 @@ def test_weekdays_agree_with_the_calendar(seed, level):
 
 
 @given(seeds, levels)
-def test_exactly_one_option_is_of_the_asked_kind(seed, level):
+def test_exactly_one_option_is_of_the_requested_kind(seed, level):
     problem = draw_choice(Random(seed), level)
     options = problem.slots["options"].split(", ")
     kind = facts.KINDS[problem.slots["kind"]].split()
@@ -168,7 +168,7 @@ def test_exactly_one_option_is_of_the_asked_kind(seed, level):
 
 
 @given(seeds, levels)
-def test_who_is_asked_for_is_above_or_below_all_the_others(seed, level):
+def test_the_requested_person_is_above_or_below_all_the_others(seed, level):
     problem = draw_ordering(Random(seed), level)
     sentences = [fact.split() for fact in problem.slots["facts"].rstrip(".").split(". ")]
     above, below = {fact[0] for fact in sentences}, {fact[-1] for fact in sentences}
@@ -194,16 +194,16 @@ def test_a_word_has_one_opposite():
     assert [word for word, count in words.items() if count > 1] == []
 
 
-def test_a_thing_is_of_one_kind():
+def test_a_thing_has_one_kind():
     things = Counter(thing for kind in facts.KINDS.values() for thing in kind.split())
     assert [thing for thing, count in things.items() if count > 1] == []
 
 
-def test_levels_cut_a_table_in_three_without_losing_a_row():
-    assert sum((facts.third(facts.CAPITALS, level) for level in LEVELS), ()) == facts.CAPITALS
+def test_levels_divide_a_table_in_three_without_losing_a_row():
+    assert sum((facts.rows_of_level(facts.CAPITALS, level) for level in LEVELS), ()) == facts.CAPITALS
 
 
-def test_templates_of_a_skill_name_only_slots_its_problems_fill():
+def test_templates_name_exactly_the_slots_that_problems_fill():
     for skill in SKILLS:
         for seed in range(200):
             problem = skill.draw(Random(seed), LEVELS[seed % 3])

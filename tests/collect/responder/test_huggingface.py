@@ -1,4 +1,4 @@
-"""Candidates that run here, held against transformers called by hand, one query at a time."""
+"""Local candidates, compared with transformers called by hand, one query at a time."""
 
 import asyncio
 import json
@@ -41,14 +41,14 @@ def ask(
     folder: Path, texts: list[str], samples: int = 1, candidate: dict[str, Any] | None = None, **settings: Any
 ) -> list[Response]:
     """Responses in the order of the texts, sample after sample."""
-    who = Candidate(name="tiny", model=str(folder), **(candidate or {}))
-    requests = [Request(Query(text, text), who, sample) for sample in range(samples) for text in texts]
+    target = Candidate(name="tiny", model=str(folder), **(candidate or {}))
+    requests = [Request(Query(text, text), target, sample) for sample in range(samples) for text in texts]
 
     async def collect() -> list[Response]:
         return [response async for response in HuggingFaceResponder(**settings).respond(requests)]
 
-    found = {(response.query_id, response.sample): response for response in asyncio.run(collect())}
-    return [found[request.query.text, request.sample] for request in requests]
+    by_cell = {(response.query_id, response.sample): response for response in asyncio.run(collect())}
+    return [by_cell[request.query.text, request.sample] for request in requests]
 
 
 def by_hand(folder: Path, text: str, steps: int) -> tuple[list[int], list[tuple[str, float]]]:
@@ -70,15 +70,17 @@ def by_hand(folder: Path, text: str, steps: int) -> tuple[list[int], list[tuple[
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
-def test_a_greedy_batch_says_what_each_query_alone_is_told(folder: Path, batch_size: int) -> None:
-    found = ask(folder, TEXTS, sampling=Sampling(temperature=0, max_new_tokens=12), batch_size=batch_size)
+def test_a_greedy_batch_gives_the_same_responses_as_single_queries(folder: Path, batch_size: int) -> None:
+    responses = ask(folder, TEXTS, sampling=Sampling(temperature=0, max_new_tokens=12), batch_size=batch_size)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    for text, response in zip(TEXTS, found, strict=True):
+    for text, response in zip(TEXTS, responses, strict=True):
         new, first = by_hand(folder, f"<user>{text}<a>", 12)
         assert response.text == tokenizer.decode(new, skip_special_tokens=True)
         assert response.first_tokens is not None
         assert [token for token, _ in response.first_tokens] == [token for token, _ in first]
-        assert [logprob for _, logprob in response.first_tokens] == pytest.approx([one for _, one in first], abs=1e-4)
+        assert [logprob for _, logprob in response.first_tokens] == pytest.approx(
+            [logprob for _, logprob in first], abs=1e-4
+        )
         assert response.margin == pytest.approx(math.exp(first[0][1]) - math.exp(first[1][1]), abs=1e-5)
         assert response.output_tokens == len(new)
         assert response.input_tokens == len(f"<user>{text}<a>")
@@ -98,13 +100,13 @@ def test_draws_depend_on_the_cell_alone_and_not_on_the_batch(folder: Path) -> No
 def test_draws_follow_the_models_distribution(folder: Path) -> None:
     """The first token of 4,000 samples against the softmax at temperature 0.5, within 4 standard errors."""
     n, temperature = 4_000, 0.5
-    found = ask(folder, ["q"], samples=n, sampling=Sampling(temperature=temperature, max_new_tokens=1))
+    responses = ask(folder, ["q"], samples=n, sampling=Sampling(temperature=temperature, max_new_tokens=1))
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     ids = tokenizer("<user>q<a>", return_tensors="pt", add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         probs = (model(ids).logits[0, -1] / temperature).softmax(-1)
     for token in probs.topk(3).indices.tolist():
-        p, seen = float(probs[token]), sum(response.text == tokenizer.decode([token]) for response in found) / n
+        p, seen = float(probs[token]), sum(response.text == tokenizer.decode([token]) for response in responses) / n
         assert abs(seen - p) < 4 * (p * (1 - p) / n) ** 0.5
 
 
@@ -136,7 +138,7 @@ def test_a_response_ends_before_a_stop_text(folder: Path) -> None:
     assert cut.output_tokens == free.text.index(stop) + len(stop)
 
 
-def test_a_template_stands_in_for_the_tokenizers(folder: Path, tmp_path: Path) -> None:
+def test_a_candidates_template_replaces_the_tokenizers(folder: Path, tmp_path: Path) -> None:
     plain = causal_folder(tmp_path / "plain", chat=None)
     sampling = Sampling(temperature=0, max_new_tokens=4, system="S", message="Q {query}")
     (with_system,) = ask(plain, ["hi"], sampling=sampling)
@@ -145,22 +147,24 @@ def test_a_template_stands_in_for_the_tokenizers(folder: Path, tmp_path: Path) -
     assert own.input_tokens == len("S USER: Q hi ASSISTANT:")
 
 
-def test_a_query_longer_than_the_model_reads_fails_alone(folder: Path) -> None:
-    found = ask(folder, ["hi", "x" * 500], sampling=Sampling(max_new_tokens=4))
-    assert found[0].error is None
-    assert found[1].error == "the query has 509 tokens and the model reads 128"
+def test_a_query_longer_than_the_context_fails_alone(folder: Path) -> None:
+    responses = ask(folder, ["hi", "x" * 500], sampling=Sampling(max_new_tokens=4))
+    assert responses[0].error is None
+    assert responses[1].error == "the query has 509 tokens and the model reads 128"
 
 
 def test_margins_over_labels_look_at_their_first_tokens_only(folder: Path) -> None:
-    (found,) = ask(folder, ["hi"], sampling=Sampling(temperature=0, max_new_tokens=1, labels=("yes", "no")))
+    (response,) = ask(folder, ["hi"], sampling=Sampling(temperature=0, max_new_tokens=1, labels=("yes", "no")))
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
         probs = model(tokenizer("<user>hi<a>", return_tensors="pt")["input_ids"]).logits[0, -1].softmax(-1)
     y, n = (float(probs[tokenizer.convert_tokens_to_ids(letter)]) for letter in "yn")
-    assert found.margin == pytest.approx(abs(y - n), abs=1e-6)
-    by_label = sorted([("yes", math.log(y)), ("no", math.log(n))], key=lambda one: -one[1])
-    assert [name for name, _ in found.first_tokens or ()] == [name for name, _ in by_label]
-    assert [one for _, one in found.first_tokens or ()] == pytest.approx([one for _, one in by_label], abs=1e-4)
+    assert response.margin == pytest.approx(abs(y - n), abs=1e-6)
+    by_label = sorted([("yes", math.log(y)), ("no", math.log(n))], key=lambda pair: -pair[1])
+    assert [name for name, _ in response.first_tokens or ()] == [name for name, _ in by_label]
+    assert [logprob for _, logprob in response.first_tokens or ()] == pytest.approx(
+        [logprob for _, logprob in by_label], abs=1e-4
+    )
 
 
 def test_first_tokens_are_those_before_temperature_and_top_p(folder: Path) -> None:
@@ -179,17 +183,19 @@ def test_labels_that_share_their_first_token_are_refused(folder: Path) -> None:
 
 def test_costs_follow_the_candidates_prices(folder: Path) -> None:
     prices = {"input_price": 2.0, "output_price": 3.0}
-    (found,) = ask(folder, ["hi"], candidate=prices, sampling=Sampling(temperature=0, max_new_tokens=4))
-    assert found.cost == pytest.approx((2.0 * (found.input_tokens or 0) + 3.0 * (found.output_tokens or 0)) / 1e6)
+    (response,) = ask(folder, ["hi"], candidate=prices, sampling=Sampling(temperature=0, max_new_tokens=4))
+    assert response.cost == pytest.approx(
+        (2.0 * (response.input_tokens or 0) + 3.0 * (response.output_tokens or 0)) / 1e6
+    )
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="a causal language model that transformers can load for 'tiny'"):
         ask(tmp_path, ["hi"])
 
 
-def test_the_identity_is_of_the_contents_and_not_of_the_place(folder: Path, tmp_path: Path) -> None:
+def test_the_identity_depends_on_the_files_and_not_on_their_folder(folder: Path, tmp_path: Path) -> None:
     identity = HuggingFaceResponder().identity(Candidate("a", model=str(folder)))
     moved = tmp_path / "moved"
     moved.mkdir()
@@ -203,22 +209,22 @@ def test_the_identity_is_of_the_contents_and_not_of_the_place(folder: Path, tmp_
 
 
 def test_a_batch_that_does_not_fit_is_halved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers, sizes = huggingface.LocalModel._answers, []
+    generate_batch, sizes = huggingface.LocalModel._generate_batch, []
 
-    def small_memory(self: Any, requests: list[Request], ids: list[list[int]]) -> list[Response]:
+    def small_memory(self: Any, requests: list[Request], token_rows: list[list[int]]) -> list[Response]:
         sizes.append(len(requests))
         if len(requests) > 2 or "much longer" in requests[0].query.text:
             raise torch.OutOfMemoryError
-        return answers(self, requests, ids)
+        return generate_batch(self, requests, token_rows)
 
-    monkeypatch.setattr(huggingface.LocalModel, "_answers", small_memory)
-    found = ask(folder, TEXTS, sampling=Sampling(temperature=0, max_new_tokens=2))
+    monkeypatch.setattr(huggingface.LocalModel, "_generate_batch", small_memory)
+    responses = ask(folder, TEXTS, sampling=Sampling(temperature=0, max_new_tokens=2))
     assert sizes[0] == 5
-    assert [response.error is None for response in found] == [True, True, False, True, True]
-    assert "out of memory" in (found[2].error or "")
+    assert [response.error is None for response in responses] == [True, True, False, True, True]
+    assert "out of memory" in (responses[2].error or "")
 
 
-def test_candidates_stay_loaded_between_calls_as_far_as_there_is_room(
+def test_candidates_stay_loaded_between_calls_up_to_keep_bytes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
@@ -233,20 +239,20 @@ def test_candidates_stay_loaded_between_calls_as_far_as_there_is_room(
     size = load(one, HuggingFaceResponder()).bytes
 
     async def run(keep_bytes: float) -> list[str]:
-        """One, two, one and two again, for two queries each, while somebody stays; then two once more."""
-        made = HuggingFaceResponder(Sampling(temperature=0, max_new_tokens=2), keep_bytes=keep_bytes)
+        """One, two, one and two again, for two queries each, inside `connections`; then two once more outside it."""
+        responder = HuggingFaceResponder(Sampling(temperature=0, max_new_tokens=2), keep_bytes=keep_bytes)
         loads.clear()
-        said = []
-        async with made.connections():
-            for who in (one, two, one, two):
-                requests = [Request(Query(text, text), who) for text in TEXTS[:2]]
-                said.append([response.text async for response in made.respond(requests)])
-        assert said[:2] == said[2:]
-        assert made.loaded.models == {}, "nobody stays"
-        assert made == HuggingFaceResponder(made.sampling, keep_bytes=keep_bytes)
-        async for _ in made.respond([Request(Query("hi", "hi"), two)]):
+        texts = []
+        async with responder.connections():
+            for candidate in (one, two, one, two):
+                requests = [Request(Query(text, text), candidate) for text in TEXTS[:2]]
+                texts.append([response.text async for response in responder.respond(requests)])
+        assert texts[:2] == texts[2:]
+        assert responder.model_cache.models == {}
+        assert responder == HuggingFaceResponder(responder.sampling, keep_bytes=keep_bytes)
+        async for _ in responder.respond([Request(Query("hi", "hi"), two)]):
             pass
-        assert made.loaded.models == {}
+        assert responder.model_cache.models == {}
         return list(loads)
 
     assert asyncio.run(run(2 * size)) == ["one", "two", "two"]

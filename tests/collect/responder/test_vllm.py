@@ -24,8 +24,8 @@ class Logprob:
     decoded_token: str
 
 
-class Engine:
-    """Answers with the number of requests so far."""
+class FakeEngine:
+    """Answer in capitals, and record how the engine was built and the sizes of its batches."""
 
     made: list[dict[str, Any]] = []  # noqa: RUF012
     sizes: list[int] = []  # noqa: RUF012
@@ -35,10 +35,10 @@ class Engine:
 
     def chat(self, messages: list[list[dict[str, str]]], params: list[Any], use_tqdm: bool) -> list[Any]:
         self.sizes.append(len(messages))
-        return [self._output(chat[-1]["content"].upper(), one) for chat, one in zip(messages, params, strict=True)]
+        return [self._output(chat[-1]["content"].upper(), param) for chat, param in zip(messages, params, strict=True)]
 
     def generate(self, texts: list[str], params: list[Any], use_tqdm: bool) -> list[Any]:
-        return [self._output(f"<{text}>", one) for text, one in zip(texts, params, strict=True)]
+        return [self._output(f"<{text}>", param) for text, param in zip(texts, params, strict=True)]
 
     def _output(self, text: str, params: Any) -> Any:
         first = {1: Logprob(math.log(0.6), "A"), 2: Logprob(math.log(0.1), "B")}
@@ -47,10 +47,10 @@ class Engine:
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    Engine.made, Engine.sizes = [], []
+def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeEngine.made, FakeEngine.sizes = [], []
     module = types.ModuleType("vllm")
-    module.LLM, module.SamplingParams = Engine, types.SimpleNamespace  # type: ignore[attr-defined]
+    module.LLM, module.SamplingParams = FakeEngine, types.SimpleNamespace  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "vllm", module)
 
 
@@ -62,21 +62,21 @@ def ask(candidate: Candidate, n: int, **settings: Any) -> list[Response]:
     return asyncio.run(collect())
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("fake_vllm")
 def test_batches_go_to_one_engine_and_come_back_whole() -> None:
-    found = ask(Candidate("a", model="org/a", price=1.0), 5, batch_size=2, engine={"tensor_parallel_size": 2})
-    assert [response.text for response in found] == [f"Q{i}" for i in range(5)]
-    assert Engine.sizes == [2, 2, 1]
-    assert [made["tensor_parallel_size"] for made in Engine.made] == [2]
-    assert (found[0].margin, found[0].input_tokens, found[0].output_tokens) == (pytest.approx(0.5), 5, 3)
-    assert found[0].first_tokens == (("A", math.log(0.6)), ("B", math.log(0.1)))
-    assert found[0].cost == pytest.approx(8e-6)
+    responses = ask(Candidate("a", model="org/a", price=1.0), 5, batch_size=2, engine={"tensor_parallel_size": 2})
+    assert [response.text for response in responses] == [f"Q{i}" for i in range(5)]
+    assert FakeEngine.sizes == [2, 2, 1]
+    assert [made["tensor_parallel_size"] for made in FakeEngine.made] == [2]
+    assert (responses[0].margin, responses[0].input_tokens, responses[0].output_tokens) == (pytest.approx(0.5), 5, 3)
+    assert responses[0].first_tokens == (("A", math.log(0.6)), ("B", math.log(0.1)))
+    assert responses[0].cost == pytest.approx(8e-6)
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("fake_vllm")
 def test_a_candidates_own_template_is_given_as_it_is() -> None:
-    (found,) = ask(Candidate("a", template="Q {query} A"), 1)
-    assert found.text == "<Q q0 A>"
+    (response,) = ask(Candidate("a", template="Q {query} A"), 1)
+    assert response.text == "<Q q0 A>"
 
 
 def test_without_vllm_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,26 +24,26 @@ from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
 
 
-def one_by_one(folder: Path, chat: bool) -> list[float]:
-    """What the model cards tell people to do."""
-    read, model = AutoTokenizer.from_pretrained(folder), AutoModelForSequenceClassification.from_pretrained(folder)
-    found = []
+def reward_one_by_one(folder: Path, chat: bool) -> list[float]:
+    """Reward single rows as model cards show it."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForSequenceClassification.from_pretrained(folder)
+    rewards = []
     for query, answer in zip(QUERIES, ANSWERS, strict=True):
         if chat:
             messages = [{"role": "user", "content": query}, {"role": "assistant", "content": answer}]
-            inputs = read.apply_chat_template(messages, tokenize=True, return_tensors="pt", return_dict=True)
+            inputs = tokenizer.apply_chat_template(messages, tokenize=True, return_tensors="pt", return_dict=True)
         else:
-            inputs = read(query, answer, return_tensors="pt")
+            inputs = tokenizer(query, answer, return_tensors="pt")
         with torch.no_grad():
-            found.append(model.eval()(**inputs).logits[0][0].item())
-    return found
+            rewards.append(model.eval()(**inputs).logits[0][0].item())
+    return rewards
 
 
 @pytest.mark.parametrize("batch_tokens", [8, 40, 8_192])
 @pytest.mark.parametrize("make", [llama, bert])
 def test_batches_agree_with_single_rows(tmp_path: Path, make: object, batch_tokens: int) -> None:
     folder = make(tmp_path)  # type: ignore[operator]
-    expected = one_by_one(folder, chat=make is llama)
+    expected = reward_one_by_one(folder, chat=make is llama)
     assert np.ptp(expected) > 1e-3
     rewarder = ClassifierRewarder(str(folder), batch_tokens=batch_tokens, device="cpu")
     np.testing.assert_allclose(rewarder.reward(*rows()), expected, rtol=1e-5, atol=1e-5)
@@ -53,33 +53,33 @@ def test_a_model_without_padding_token_is_read_row_by_row(tmp_path: Path) -> Non
     folder = llama(tmp_path, pad=None)
     rewarder = ClassifierRewarder(str(folder), device="cpu")
     assert [len(batch) for batch in rewarder._batches([5, 3, 9])] == [1, 1, 1]
-    np.testing.assert_allclose(rewarder.reward(*rows()), one_by_one(folder, chat=True), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(rewarder.reward(*rows()), reward_one_by_one(folder, chat=True), rtol=1e-5, atol=1e-5)
 
 
 def test_a_template_that_writes_special_tokens_gets_no_second_set(tmp_path: Path) -> None:
     rewarder = ClassifierRewarder(str(llama(tmp_path)))
     ids = rewarder.encode("one", "two")["input_ids"]
-    read = ["<bos>", "<user>", "one", "<end>", "<assistant>", "two", "<end>"]
-    assert rewarder.tokenizer.convert_ids_to_tokens(ids) == read
+    tokens = ["<bos>", "<user>", "one", "<end>", "<assistant>", "two", "<end>"]
+    assert rewarder.tokenizer.convert_ids_to_tokens(ids) == tokens
 
 
 def test_a_template_may_be_given(tmp_path: Path) -> None:
-    given = "{% for m in messages %}{{ m['content'] }} plus {% endfor %}"
-    rewarder = ClassifierRewarder(str(bert(tmp_path)), template=given)
+    template = "{% for m in messages %}{{ m['content'] }} plus {% endfor %}"
+    rewarder = ClassifierRewarder(str(bert(tmp_path)), template=template)
     assert rewarder.tokenizer.decode(rewarder.encode("one", "two")["input_ids"]) == "one plus two plus"
 
 
 @pytest.mark.parametrize("make", [llama, bert])
-def test_what_is_too_long_loses_the_start_of_its_query(
+def test_a_row_that_is_too_long_loses_the_start_of_its_query(
     tmp_path: Path, make: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     rewarder = ClassifierRewarder(str(make(tmp_path)), max_length=14)  # type: ignore[operator]
     query, answer = "one two three four five six seven eight", "nine ten zero plus"
     for _ in range(2):
-        kept = rewarder.tokenizer.decode(rewarder.encode(query, answer)["input_ids"])
-        assert "nine ten zero plus" in kept
-        assert "six seven eight" in kept
-        assert "one" not in kept
+        text = rewarder.tokenizer.decode(rewarder.encode(query, answer)["input_ids"])
+        assert "nine ten zero plus" in text
+        assert "six seven eight" in text
+        assert "one" not in text
         assert len(rewarder.encode(query, answer)["input_ids"]) == 14
     assert caplog.text.count("queries lose their start") == 1
 
@@ -93,15 +93,15 @@ def test_a_response_too_long_by_itself_loses_its_end(tmp_path: Path, caplog: pyt
     assert "they lose their end" in caplog.text
 
 
-def test_the_models_positions_bound_what_is_read(tmp_path: Path) -> None:
-    assert ClassifierRewarder(str(llama(tmp_path))).limit == 64
+def test_the_models_positions_bound_the_token_limit(tmp_path: Path) -> None:
+    assert ClassifierRewarder(str(llama(tmp_path))).token_limit == 64
 
 
 def test_failed_responses_get_no_reward(tmp_path: Path) -> None:
-    asked, answers = rows()
-    answers[1] = replace(answers[1], error="timeout")
-    found = ClassifierRewarder(str(llama(tmp_path)), device="cpu").reward(asked, answers)
-    assert np.isnan(found).tolist() == [False, True, False, False]
+    queries, responses = rows()
+    responses[1] = replace(responses[1], error="timeout")
+    rewards = ClassifierRewarder(str(llama(tmp_path)), device="cpu").reward(queries, responses)
+    assert np.isnan(rewards).tolist() == [False, True, False, False]
 
 
 def test_nothing_to_reward_loads_nothing() -> None:
@@ -133,9 +133,9 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
     llama(tmp_path)
     planted = tmp_path / "ran"
     (tmp_path / "own.py").write_text(f"open({str(planted)!r}, 'w')\nfrom transformers import LlamaConfig as Own")
-    told = json.loads((tmp_path / "config.json").read_text())
-    told |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}
-    (tmp_path / "config.json").write_text(json.dumps(told))
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match=r"rewarder\.trust_remote_code=true"):
         ClassifierRewarder(str(tmp_path)).reward(*rows())
     assert not planted.exists()
@@ -147,8 +147,8 @@ def test_older_weights_are_read_only_when_asked_for(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ConfigError, match="a reward model with safetensors weights"):
         ClassifierRewarder(str(tmp_path), device="cpu").reward(*rows())
-    told = ClassifierRewarder(str(tmp_path), device="cpu", bin_weights=True)
-    np.testing.assert_allclose(told.reward(*rows()), expected, rtol=1e-5, atol=1e-5)
+    rewarder = ClassifierRewarder(str(tmp_path), device="cpu", bin_weights=True)
+    np.testing.assert_allclose(rewarder.reward(*rows()), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_older_weights_run_nothing(tmp_path: Path) -> None:
@@ -167,18 +167,18 @@ def test_older_weights_run_nothing(tmp_path: Path) -> None:
 def test_a_hub_models_identity_needs_its_commit_and_not_its_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[object] = []
+    patterns: list[object] = []
 
     def snapshot(model: str, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.append(allow_patterns)
+        patterns.append(allow_patterns)
         return str(tmp_path / "c0ffee")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     assert ClassifierRewarder("some/model").identity()["content"] == "some/model@c0ffee"
-    assert asked == [["config.json"]]
+    assert patterns == [["config.json"]]
 
 
-def test_a_model_that_is_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_found_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match=r"expected rewarder\.model to be a folder or a reachable hub id"):
@@ -188,12 +188,12 @@ def test_a_model_that_is_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch, tmp
 def test_the_identity_is_the_models_content(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     first, second = llama(tmp_path / "a"), llama(tmp_path / "b")
-    told = ClassifierRewarder(str(first)).identity()
-    assert told == ClassifierRewarder(str(second), batch_tokens=99, device="cpu").identity()
-    assert told != ClassifierRewarder(str(first), max_length=99).identity()
+    identity = ClassifierRewarder(str(first)).identity()
+    assert identity == ClassifierRewarder(str(second), batch_tokens=99, device="cpu").identity()
+    assert identity != ClassifierRewarder(str(first), max_length=99).identity()
     llama(tmp_path / "b", labels=2)
-    assert told != ClassifierRewarder(str(second)).identity()
-    assert json.dumps(told)
+    assert identity != ClassifierRewarder(str(second)).identity()
+    assert json.dumps(identity)
 
 
 @pytest.mark.parametrize("settings", [{"dtype": "int8"}, {"max_length": 1}, {"batch_tokens": 0}])

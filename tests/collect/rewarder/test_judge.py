@@ -1,4 +1,4 @@
-"""A judge that says what the test tells it to."""
+"""A judge whose replies the test writes."""
 
 import json
 from dataclasses import replace
@@ -13,14 +13,14 @@ from zooter.data.pool import Candidate
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError, ResponderError
 
-ONE = "Judge {response} for {query} as {reward: number}"
-TWO = "Q {query} | first: {first} | second: {second}"
+SINGLE_RUBRIC = "Judge {response} for {query} as {reward: number}"
+PAIR_RUBRIC = "Q {query} | first: {first} | second: {second}"
 NAN = float("nan")
 
 
-def judge(answer: object, rubric: str = ONE, **more: object) -> JudgeRewarder:
+def judge(answer: object, rubric: str = SINGLE_RUBRIC, **options: object) -> JudgeRewarder:
     responder = FakeResponder(answer if callable(answer) else lambda text: str(answer))
-    return JudgeRewarder(responder, Candidate("judge"), rubric, **more)  # type: ignore[arg-type]
+    return JudgeRewarder(responder, Candidate("judge"), rubric, **options)  # type: ignore[arg-type]
 
 
 def rows(*texts: str, reference: str | None = None) -> tuple[list[Query], list[Response]]:
@@ -29,7 +29,7 @@ def rows(*texts: str, reference: str | None = None) -> tuple[list[Query], list[R
 
 
 @pytest.mark.parametrize(
-    ("said", "reward"),
+    ("reply", "reward"),
     [
         ('{"reward": 7}', 7.0),
         ('Fine.\n```json\n{"why": "good\nwork", "reward": 7.5}\n```\nDone {x}', 7.5),
@@ -48,20 +48,20 @@ def rows(*texts: str, reference: str | None = None) -> tuple[list[Query], list[R
         ("{" * 5_000, NAN),
     ],
 )
-def test_the_reward_is_the_number_in_the_last_object(said: str, reward: float) -> None:
-    np.testing.assert_equal(judge(said).reward(*rows("x")), [reward])
+def test_the_reward_is_the_number_in_the_last_object(reply: str, reward: float) -> None:
+    np.testing.assert_equal(judge(reply).reward(*rows("x")), [reward])
 
 
 def test_the_rubric_is_filled_in_once_and_answers_find_their_rows() -> None:
-    made = judge(lambda text: json.dumps({"reward": 2 if "good" in text else 1}))
-    assert made.reward(*rows("bad", "good {query}")).tolist() == [1.0, 2.0]
-    assert "Judge good {query} for q1 as {reward: number}" in made.responder.asked  # type: ignore[attr-defined]
+    rewarder = judge(lambda text: json.dumps({"reward": 2 if "good" in text else 1}))
+    assert rewarder.reward(*rows("bad", "good {query}")).tolist() == [1.0, 2.0]
+    assert "Judge good {query} for q1 as {reward: number}" in rewarder.responder.asked  # type: ignore[attr-defined]
 
 
-def test_unread_and_failed_calls_get_no_reward_and_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_unparsed_and_failed_calls_get_no_reward_and_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     answers = {"a": '{"reward": 5}', "b": "hm", "c": RuntimeError("refused")}
-    made = judge(lambda text: answers[text.split()[1]], max_failures=0.5)
-    np.testing.assert_equal(made.reward(*rows("a", "b", "c")), [5.0, NAN, NAN])
+    rewarder = judge(lambda text: answers[text.split()[1]], max_failures=0.5)
+    np.testing.assert_equal(rewarder.reward(*rows("a", "b", "c")), [5.0, NAN, NAN])
     assert "of 3 calls of the judge 1 failed and 1 gave no number between 1 and 10" in caplog.text
 
 
@@ -70,7 +70,7 @@ def test_too_many_failures_stop_with_the_most_frequent_reason() -> None:
         judge(lambda text: RuntimeError("no route")).reward(*rows("a", "b"))
 
 
-def test_a_run_that_was_stopped_asks_nothing_again(tmp_path: Path) -> None:
+def test_a_run_after_an_interrupted_one_repeats_no_call(tmp_path: Path) -> None:
     answers: dict[str, object] = {"a": '{"reward": 5}', "b": RuntimeError("no route")}
     with pytest.raises(ResponderError, match="found 1 of 2"):
         judge(lambda text: answers[text.split()[1]], cache_dir=tmp_path).reward(*rows("a", "b"))
@@ -82,56 +82,56 @@ def test_a_run_that_was_stopped_asks_nothing_again(tmp_path: Path) -> None:
 
 def test_a_call_that_failed_before_does_not_stop_the_next_run(tmp_path: Path) -> None:
     answers = {"a": '{"reward": 5}', "b": RuntimeError("no route")}
-    for _ in range(2):  # the second run asks for "b" alone; its attempts are counted as rewards, by `live`
-        made = judge(lambda text: answers[text.split()[1]], cache_dir=tmp_path, max_failures=0.5)
-        np.testing.assert_equal(made.reward(*rows("a", "b")), [5.0, NAN])
+    for _ in range(2):  # the second run asks for "b" alone; the collector counts its attempts
+        rewarder = judge(lambda text: answers[text.split()[1]], cache_dir=tmp_path, max_failures=0.5)
+        np.testing.assert_equal(rewarder.reward(*rows("a", "b")), [5.0, NAN])
 
 
 def test_failed_responses_are_not_judged() -> None:
-    made = judge('{"reward": 5}')
+    rewarder = judge('{"reward": 5}')
     queries, responses = rows("a", "b")
     responses[0] = replace(responses[0], error="timeout")
-    np.testing.assert_equal(made.reward(queries, responses), [NAN, 5.0])
-    assert len(made.responder.asked) == 1  # type: ignore[attr-defined]
+    np.testing.assert_equal(rewarder.reward(queries, responses), [NAN, 5.0])
+    assert len(rewarder.responder.asked) == 1  # type: ignore[attr-defined]
 
 
 def test_nothing_to_judge_asks_nothing() -> None:
-    made = judge(RuntimeError("never"), rubric=ONE + "{reference}")
-    np.testing.assert_equal(made.reward(*rows("a")), [NAN])
+    rewarder = judge(RuntimeError("never"), rubric=SINGLE_RUBRIC + "{reference}")
+    np.testing.assert_equal(rewarder.reward(*rows("a")), [NAN])
 
 
-def test_a_taste_for_the_first_place_cancels_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_position_bias_cancels_out(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    # Sees no difference, and gives whatever stands first 8 of 10: the tie is 5.5.
-    assert judge('{"reward": 8}', TWO).prefer([Query("1", "q")], ["x"], ["y"]).tolist() == [5.5]
-    assert "the judge favours the first place by 2.500" in caplog.text
+    # Rates whichever comes first 8 of 10: the average is the tie, 5.5.
+    assert judge('{"reward": 8}', PAIR_RUBRIC).compare([Query("1", "q")], ["x"], ["y"]).tolist() == [5.5]
+    assert "the judge favours the first position by 2.500" in caplog.text
 
 
-def test_the_better_of_a_pair_wins_from_either_place() -> None:
-    def answer(text: str) -> str:  # good first: 10, good second: 4; that is +3 for good and +1.5 for the first place
+def test_the_better_of_a_pair_wins_in_either_order() -> None:
+    def answer(text: str) -> str:  # good first: 10, good second: 4; that is +3 for good and +1.5 for the first position
         return json.dumps({"reward": 10 if "first: good" in text else 4})
 
     query = [Query("1", "q")]
-    assert judge(answer, TWO).prefer(query, ["good"], ["bad"]).tolist() == [(10 + (11 - 4)) / 2]
-    assert judge(answer, TWO).prefer(query, ["bad"], ["good"]).tolist() == [(4 + (11 - 10)) / 2]
+    assert judge(answer, PAIR_RUBRIC).compare(query, ["good"], ["bad"]).tolist() == [(10 + (11 - 4)) / 2]
+    assert judge(answer, PAIR_RUBRIC).compare(query, ["bad"], ["good"]).tolist() == [(4 + (11 - 10)) / 2]
 
 
 def test_a_pair_needs_both_orders() -> None:
-    made = judge(lambda text: '{"reward": 9}' if "first: x" in text else "hm", TWO)
-    np.testing.assert_equal(made.prefer([Query("1", "q")], ["x"], ["y"]), [NAN])
+    rewarder = judge(lambda text: '{"reward": 9}' if "first: x" in text else "hm", PAIR_RUBRIC)
+    np.testing.assert_equal(rewarder.compare([Query("1", "q")], ["x"], ["y"]), [NAN])
 
 
 def test_as_a_reward_a_pair_is_the_response_against_the_reference() -> None:
-    made = judge(lambda text: json.dumps({"reward": 9 if "first: x" in text else 3}), TWO)
-    assert made.reward(*rows("x", reference="y")).tolist() == [(9 + (11 - 3)) / 2]
-    np.testing.assert_equal(made.reward(*rows("x")), [NAN])
+    rewarder = judge(lambda text: json.dumps({"reward": 9 if "first: x" in text else 3}), PAIR_RUBRIC)
+    assert rewarder.reward(*rows("x", reference="y")).tolist() == [(9 + (11 - 3)) / 2]
+    np.testing.assert_equal(rewarder.reward(*rows("x")), [NAN])
 
 
 @pytest.mark.parametrize(
     "rubric",
     ["{query}", "{response}", "{query} {first}", "{query} {response} {first}", "{query} {response} {first} {second}"],
 )
-def test_a_rubric_without_its_places_is_refused(rubric: str) -> None:
+def test_a_rubric_without_its_placeholders_is_refused(rubric: str) -> None:
     with pytest.raises(ConfigError, match=r"expected rewarder\.rubric with \{query\} and either"):
         judge("", rubric)
 
@@ -142,9 +142,9 @@ def test_bounds_the_wrong_way_round_are_refused() -> None:
 
 
 def test_the_identity_holds_judge_rubric_and_bounds() -> None:
-    told = judge("").identity()
-    assert told != judge("", rubric=ONE + "!").identity()
-    assert told != judge("", highest=5).identity()
-    assert told != replace(judge(""), candidate=Candidate("another")).identity()
-    assert told == judge("", max_failures=0.0).identity()
-    assert json.dumps(told)
+    identity = judge("").identity()
+    assert identity != judge("", rubric=SINGLE_RUBRIC + "!").identity()
+    assert identity != judge("", highest=5).identity()
+    assert identity != replace(judge(""), candidate=Candidate("another")).identity()
+    assert identity == judge("", max_failures=0.0).identity()
+    assert json.dumps(identity)

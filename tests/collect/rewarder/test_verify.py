@@ -1,4 +1,4 @@
-"""Right and wrong against a reference, by tables written by hand."""
+"""Verdicts against a reference, by hand-written tables."""
 
 import logging
 import math
@@ -9,16 +9,16 @@ import pytest
 from support.paths import SHARED
 
 from zooter.collect.rewarder.checking import answer_extraction
-from zooter.collect.rewarder.checking.numbers import numbers, tidy
-from zooter.collect.rewarder.verify import METHODS, VerifyRewarder, code
+from zooter.collect.rewarder.checking.numbers import find_numbers, normalise_notation
+from zooter.collect.rewarder.verify import METHODS, VerifyRewarder, extract_code
 from zooter.data.cache import reward_keys
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
 
-GSM8K = SHARED / "data" / "gsm8k_responses.parquet"  # beside the project, where it is
+GSM8K = SHARED / "data" / "gsm8k_responses.parquet"  # beside the project, if present
 
 
-def judged(rewarder: VerifyRewarder, text: str, reference: str | None, query: str = "?") -> float:
+def reward_of(rewarder: VerifyRewarder, text: str, reference: str | None, query: str = "?") -> float:
     answer = Response("q", "a", 0, text)
     return float(rewarder.reward([Query("q", query, reference)], [answer])[0])
 
@@ -45,8 +45,8 @@ def judged(rewarder: VerifyRewarder, text: str, reference: str | None, query: st
         ("no number", []),
     ],
 )
-def test_numbers_are_read_exactly(text: str, values: list[str]) -> None:
-    assert [str(found.value) for found in numbers(tidy(text))] == values
+def test_numbers_are_parsed_exactly(text: str, values: list[str]) -> None:
+    assert [str(number.value) for number in find_numbers(normalise_notation(text))] == values
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_numbers_are_read_exactly(text: str, values: list[str]) -> None:
 )
 def test_numeric(reference: str, text: str, right: float) -> None:
     query = "What do 16 glasses cost? He drives 180 miles and 4 hours."
-    assert judged(VerifyRewarder(), text, reference, query) == right
+    assert reward_of(VerifyRewarder(), text, reference, query) == right
 
 
 @pytest.mark.parametrize(
@@ -84,22 +84,22 @@ def test_numeric(reference: str, text: str, right: float) -> None:
     ids=lambda text: repr(text[:4] + text[-3:]),
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["numeric", "choice", "exact"])
-def test_a_response_caught_in_a_loop_is_read_in_time(method: str, text: str) -> None:
-    started = time.process_time()  # whatever else the machine does
-    judged(VerifyRewarder(method), text, "7" if method != "choice" else "B")
-    code(text)
+def test_a_repetitive_response_is_verified_in_time(method: str, text: str) -> None:
+    started = time.process_time()  # independent of the machine's load
+    reward_of(VerifyRewarder(method), text, "7" if method != "choice" else "B")
+    extract_code(text)
     assert time.process_time() - started < 3.0
 
 
-def test_the_last_number_is_the_other_convention() -> None:
+def test_pick_last_takes_the_last_number() -> None:
     last = VerifyRewarder(pick="last")
-    assert judged(last, "#### 7 packs and 2 left over", "7") == 0.0
-    assert judged(last, "#### 7 packs and 2 left over", "2") == 1.0
+    assert reward_of(last, "#### 7 packs and 2 left over", "7") == 0.0
+    assert reward_of(last, "#### 7 packs and 2 left over", "2") == 1.0
 
 
 def test_a_tolerance_is_a_share_of_the_reference() -> None:
-    assert judged(VerifyRewarder(tolerance=0.01), "3.33", "3.3333") == 1.0
-    assert judged(VerifyRewarder(tolerance=0.01), "3.2", "3.3333") == 0.0
+    assert reward_of(VerifyRewarder(tolerance=0.01), "3.33", "3.3333") == 1.0
+    assert reward_of(VerifyRewarder(tolerance=0.01), "3.2", "3.3333") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_tolerance_is_a_share_of_the_reference() -> None:
     ],
 )
 def test_exact(reference: str, text: str, right: float) -> None:
-    assert judged(VerifyRewarder("exact"), text, reference) == right
+    assert reward_of(VerifyRewarder("exact"), text, reference) == right
 
 
 @pytest.mark.parametrize(
@@ -134,18 +134,18 @@ def test_exact(reference: str, text: str, right: float) -> None:
     ],
 )
 def test_choice(text: str, letter: str | None) -> None:
-    assert answer_extraction.letter(text, "ABCDEFGHIJ") == letter
-    assert judged(VerifyRewarder("choice"), text, "(b)") == float(letter == "B")
+    assert answer_extraction.extract_letter(text, "ABCDEFGHIJ") == letter
+    assert reward_of(VerifyRewarder("choice"), text, "(b)") == float(letter == "B")
 
 
 @pytest.mark.parametrize(("text", "right"), [("call 555-1234 now", 1.0), ("call me", 0.0)])
 def test_regex(text: str, right: float) -> None:
-    assert judged(VerifyRewarder("regex"), text, r"\b\d{3}-\d{4}\b") == right
+    assert reward_of(VerifyRewarder("regex"), text, r"\b\d{3}-\d{4}\b") == right
 
 
-def test_a_pattern_that_explodes_misses_its_deadline(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pattern_that_backtracks_forever_misses_its_deadline(caplog: pytest.LogCaptureFixture) -> None:
     rewarder = VerifyRewarder("regex", seconds=0.2)
-    assert math.isnan(judged(rewarder, "a" * 40 + "!", r"^(a|a|aa)+(a|aa)+$"))
+    assert math.isnan(reward_of(rewarder, "a" * 40 + "!", r"^(a|a|aa)+(a|aa)+$"))
     assert "1 of 1 responses get no reward: the comparison missed its deadline" in caplog.text
 
 
@@ -162,7 +162,7 @@ def test_a_pattern_that_explodes_misses_its_deadline(caplog: pytest.LogCaptureFi
 def test_a_reference_that_does_not_suit_gives_no_reward(
     method: str, reference: str | None, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert math.isnan(judged(VerifyRewarder(method), "4", reference))
+    assert math.isnan(reward_of(VerifyRewarder(method), "4", reference))
     assert reason in caplog.text
 
 
@@ -173,31 +173,31 @@ def test_a_failed_response_gets_no_reward_and_no_warning(caplog: pytest.LogCaptu
     assert not caplog.text
 
 
-def test_a_tag_chooses_another_method() -> None:
+def test_a_tag_selects_another_method() -> None:
     rewarder = VerifyRewarder("exact", by_tag={"sums": "numeric"})
     queries = [Query("1", "?", "4", ("easy", "sums")), Query("2", "?", "4")]
     texts = [Response("1", "a", 0, "4.00"), Response("2", "a", 0, "4.00")]
     assert rewarder.reward(queries, texts).tolist() == [1.0, 0.0]
 
 
-def test_tags_are_part_of_a_rewards_key_only_where_they_choose_the_method() -> None:
+def test_tags_are_part_of_a_rewards_key_only_where_they_select_the_method() -> None:
     texts = [Response("1", "a", 0, "4")]
-    for rewarder, differ in ((VerifyRewarder(), False), (VerifyRewarder(by_tag={"sums": "exact"}), True)):
+    for rewarder, expected in ((VerifyRewarder(), False), (VerifyRewarder(by_tag={"sums": "exact"}), True)):
         keys = [reward_keys(rewarder.identity(), [Query("1", "?", "4", tags)], texts) for tags in ((), ("sums",))]
-        assert (keys[0] != keys[1]) is differ
+        assert (keys[0] != keys[1]) is expected
 
 
 def test_the_code_of_a_response_is_its_longest_block() -> None:
-    assert code("Use\n```python\ndef f():\n    return 1\n```\nand\n```\nf()\n```") == "def f():\n    return 1\n"
-    assert code("def f(): return 1") == "def f(): return 1"
-    assert code("```py\nx = 1") == "x = 1"
+    assert extract_code("Use\n```python\ndef f():\n    return 1\n```\nand\n```\nf()\n```") == "def f():\n    return 1\n"
+    assert extract_code("def f(): return 1") == "def f(): return 1"
+    assert extract_code("```py\nx = 1") == "x = 1"
 
 
 def test_everything_that_can_change_a_verdict_is_in_the_identity() -> None:
-    told = VerifyRewarder().identity()
-    assert told != VerifyRewarder("exact").identity()
-    assert told != VerifyRewarder(pick="last").identity()
-    assert told == VerifyRewarder(workers=9).identity()
+    identity = VerifyRewarder().identity()
+    assert identity != VerifyRewarder("exact").identity()
+    assert identity != VerifyRewarder(pick="last").identity()
+    assert identity == VerifyRewarder(workers=9).identity()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_every_method_has_a_comparison() -> None:
 
 @pytest.mark.skipif(not GSM8K.exists(), reason="needs the GSM8K responses")
 @pytest.mark.parametrize(("pick", "agreement"), [("last", 0.98), ("answer", 0.95)])
-def test_recorded_marks_of_gsm8k(pick: str, agreement: float) -> None:
+def test_verdicts_agree_with_recorded_gsm8k_marks(pick: str, agreement: float) -> None:
     import pyarrow.parquet as pq
 
     rows = pq.read_table(GSM8K).to_pylist()

@@ -26,9 +26,9 @@ class Angles:
 
 def table(degrees: Sequence[int], rewards: Sequence[tuple[float, float]]) -> ResponseTable:
     rows = [{"a": [{"reward": a, "cost": 1.0}], "b": [{"reward": b, "cost": 3.0}]} for a, b in rewards]
-    found = recorded(rows)
-    texts = zip(found.queries, degrees, strict=True)
-    return replace(found, queries=tuple(replace(query, text=str(angle)) for query, angle in texts))
+    recorded_rows = recorded(rows)
+    texts = zip(recorded_rows.queries, degrees, strict=True)
+    return replace(recorded_rows, queries=tuple(replace(query, text=str(angle)) for query, angle in texts))
 
 
 TRAINING = table([0, 2, 4, 90, 92, 94], [(0.5, 0.4)] * 3 + [(0.1, 0.9)] * 3)
@@ -49,7 +49,7 @@ def test_a_price_weight_makes_it_cheaper() -> None:
     assert dear.selection.response.candidate == "b"
     assert cheap.selection.response is not None
     assert cheap.selection.response.candidate == "a"
-    costs = [sum(d.ledger.cost for d in Replay(TRAINING).run(one)) for one in FITTED.settings(TRAINING)]
+    costs = [sum(d.ledger.cost for d in Replay(TRAINING).run(point)) for point in FITTED.operating_points(TRAINING)]
     assert costs == sorted(costs)
     assert (costs[0], costs[-1]) == (6.0, 12.0)
 

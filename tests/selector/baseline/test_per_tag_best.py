@@ -12,9 +12,11 @@ from zooter.selector.baseline.per_tag_best import PerTagBestSelector
 
 
 def table(tags: list[tuple[str, ...]], rewards: list[tuple[float, ...]]) -> ResponseTable:
-    rows = [{name: [{"reward": r}] for name, r in zip("abc", one, strict=False)} for one in rewards]
-    found = recorded(rows, names="abc")
-    return replace(found, queries=tuple(replace(q, tags=t) for q, t in zip(found.queries, tags, strict=True)))
+    rows = [{name: [{"reward": r}] for name, r in zip("abc", row_rewards, strict=False)} for row_rewards in rewards]
+    recorded_rows = recorded(rows, names="abc")
+    return replace(
+        recorded_rows, queries=tuple(replace(q, tags=t) for q, t in zip(recorded_rows.queries, tags, strict=True))
+    )
 
 
 TRAINING = table(

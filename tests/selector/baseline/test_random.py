@@ -10,12 +10,12 @@ from zooter.selector.baseline.random import RandomSelector, uniform_draw
 
 
 def rows(n: int) -> ResponseTable:
-    one = {
+    row = {
         "a": [{"cost": 1.0, "reward": 0.1}],
         "b": [{"cost": 3.0, "reward": 0.9}],
         "c": [{"cost": 2.0, "reward": 0.5}],
     }
-    return recorded([one] * n)
+    return recorded([row] * n)
 
 
 def whose(selector: RandomSelector, table: ResponseTable, order: list[int] | None = None) -> dict[str, str]:
@@ -36,26 +36,26 @@ def test_all_candidates_are_drawn_alike() -> None:
 
 def test_a_share_goes_to_the_last_of_two_and_a_larger_share_keeps_it_there() -> None:
     table = rows(400)
-    some = whose(RandomSelector(("a", "b"), share=0.3), table)
-    more = whose(RandomSelector(("a", "b"), share=0.6), table)
+    some = whose(RandomSelector(("a", "b"), escalation_rate=0.3), table)
+    more = whose(RandomSelector(("a", "b"), escalation_rate=0.6), table)
     assert 90 < list(some.values()).count("b") < 150
     assert {q for q, name in some.items() if name == "b"} < {q for q, name in more.items() if name == "b"}
-    assert set(whose(RandomSelector(("a", "b"), share=0.0), table).values()) == {"a"}
-    assert set(whose(RandomSelector(("a", "b"), share=1.0), table).values()) == {"b"}
+    assert set(whose(RandomSelector(("a", "b"), escalation_rate=0.0), table).values()) == {"a"}
+    assert set(whose(RandomSelector(("a", "b"), escalation_rate=1.0), table).values()) == {"b"}
 
 
 def test_a_budget_becomes_a_share_of_the_cheapest_and_the_best() -> None:
     table = rows(3)
     fitted = RandomSelector().fit(table, table)
     assert fitted.tiers == ("a", "b")
-    assert fitted.at(2.0, 3).share == pytest.approx(0.5)
-    assert [fitted.at(budget, 3).share for budget in (0.2, 9.0)] == [0.0, 1.0]
-    assert [one.share for one in fitted.settings(table)][::5] == [0.0, 0.5, 1.0]
+    assert fitted.with_budget(2.0, 3).escalation_rate == pytest.approx(0.5)
+    assert [fitted.with_budget(budget, 3).escalation_rate for budget in (0.2, 9.0)] == [0.0, 1.0]
+    assert [point.escalation_rate for point in fitted.operating_points(table)][::5] == [0.0, 0.5, 1.0]
 
 
 def test_a_failed_call_falls_to_the_others() -> None:
     table = recorded([{"a": [{"error": "down"}], "b": [{"text": "x"}]}])
-    decided = Replay(table).run(RandomSelector(("a", "b"), share=0.0))[0]
+    decided = Replay(table).run(RandomSelector(("a", "b"), escalation_rate=0.0))[0]
     assert decided.selection.response is not None
     assert (decided.selection.response.candidate, decided.ledger.failed) == ("b", 1)
 
@@ -68,11 +68,11 @@ def test_the_draw_is_even_and_fixed() -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match="share between 0 and 1"):
-        RandomSelector(share=1.5)
+    with pytest.raises(ConfigError, match="escalation_rate between 0 and 1"):
+        RandomSelector(escalation_rate=1.5)
     with pytest.raises(ConfigError, match="two candidates"):
-        Replay(rows(1)).run(RandomSelector(share=0.5))
+        Replay(rows(1)).run(RandomSelector(escalation_rate=0.5))
     with pytest.raises(ConfigError, match="'zed'"):
         Replay(rows(1)).run(RandomSelector(("zed",)))
     with pytest.raises(ConfigError, match="prices of two candidates"):
-        RandomSelector(("a", "b")).at(1.0, 3)
+        RandomSelector(("a", "b")).with_budget(1.0, 3)

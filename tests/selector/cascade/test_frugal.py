@@ -1,52 +1,23 @@
-"""FrugalGPT's order and thresholds, worked out by hand, and its cascade."""
+"""FrugalGPT's cascade."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.parity import ParityEncoder, asked
+from support.parity import ParityEncoder, selected_candidates
 from support.table import recorded
 
 from zooter.data.response_table import ResponseTable
 from zooter.errors import ConfigError, RecordsError
 from zooter.evaluation.replay import Replay
-from zooter.selector.cascade.frugal import Chain, FrugalSelector, pareto_frontier, search_chains
-
-SCORES = np.array([[0.9, 0.5], [0.8, 0.5], [0.2, 0.5], [0.1, 0.5]])
-REWARDS = np.array([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
-COSTS = np.tile([1.0, 3.0], (4, 1))
-
-
-def test_the_frontier_of_orders_and_thresholds() -> None:
-    # Quartiles of the first scores: .1, .175, .5, .825. Above .5 two answers are accepted, and both are right.
-    found = pareto_frontier(search_chains(["a", "b"], SCORES, REWARDS, COSTS, length=2, quantiles=4))
-    assert [(chain.order, chain.cost, chain.reward) for chain in found] == [
-        (("a",), 1.0, 0.5),
-        (("a", "b"), 1.75, 0.75),
-        (("a", "b"), 2.5, 1.0),
-    ]
-    assert found[2].thresholds == (0.5,)
-    assert [chain.order for chain in pareto_frontier(search_chains(["a", "b"], SCORES, REWARDS, COSTS, 1, 4))] == [
-        ("a",),
-        ("b",),
-    ]
-
-
-def test_every_order_up_to_the_length_is_looked_at() -> None:
-    three = [np.tile(values, (4, 1)) for values in ([0.5, 0.5, 0.5], [0.1, 0.2, 0.3], [1.0, 1.0, 1.0])]
-    found = {chain.order for chain in search_chains(["a", "b", "c"], *three, length=3, quantiles=2)}
-    assert len(found) == 3 + 6 + 6
-
-
-def test_a_score_that_is_missing_is_never_accepted() -> None:
-    found = list(search_chains(["a", "b"], np.full((4, 2), np.nan), REWARDS, COSTS, 2, 4))
-    assert {chain.order for chain in found} == {("a",), ("b",)}
+from zooter.selector.cascade.chain_search import Chain
+from zooter.selector.cascade.frugal import FrugalSelector
 
 
 def test_the_budget_chooses_the_best_chain_within_it() -> None:
     chains = tuple(Chain((str(cost),), (), cost, cost) for cost in (1.0, 2.0, 3.0))
     selector = FrugalSelector(chains=chains)
-    assert [selector.at(budget, 10).chain.cost for budget in (0.5, 1.0, 2.9, 3.0)] == [1.0, 1.0, 2.0, 3.0]
+    assert [selector.with_budget(budget, 10).chain.cost for budget in (0.5, 1.0, 2.9, 3.0)] == [1.0, 1.0, 2.0, 3.0]
     assert selector.chain.cost == 3.0
 
 
@@ -69,11 +40,11 @@ def test_a_fitted_cascade_escalates_the_answers_that_look_wrong() -> None:
     assert fitted.chain.order == ("small", "large")
     assert (fitted.chain.cost, fitted.chain.reward) == (3.0, 1.0)
     decided = Replay(table).run(fitted)
-    assert asked(decided)[:4] == ["small", "large", "small", "large"]
+    assert selected_candidates(decided)[:4] == ["small", "large", "small", "large"]
     assert [d.ledger.cost for d in decided[:2]] == [1.0, 5.0]
     assert [fee.name for fee in decided[1].ledger.fees] == ["scorer of small"]
-    assert asked(Replay(table).run(fitted.at(1.0, 40)))[:2] == ["small", "small"]
-    assert [s.budget for s in fitted.settings(table)] == [chain.cost for chain in fitted.chains]
+    assert selected_candidates(Replay(table).run(fitted.with_budget(1.0, 40)))[:2] == ["small", "small"]
+    assert [s.budget for s in fitted.operating_points(table)] == [chain.cost for chain in fitted.chains]
 
 
 def test_failed_calls_are_passed_over_and_a_rejected_answer_is_better_than_none() -> None:
@@ -85,10 +56,10 @@ def test_failed_calls_are_passed_over_and_a_rejected_answer_is_better_than_none(
             {"small": [{"text": "wrong"}], "large": [down]},
         ]
     )
-    assert asked(Replay(table).run(fitted)) == ["large", "small"]
+    assert selected_candidates(Replay(table).run(fitted)) == ["large", "small"]
 
 
-def test_rewards_beyond_0_and_1_need_to_be_told_what_is_good() -> None:
+def test_rewards_beyond_0_and_1_need_a_limit_of_what_is_good() -> None:
     table = recorded([{"a": [{"text": "x", "reward": float(i), "cost": 1.0}]} for i in range(-3, 4)])
     with pytest.raises(RecordsError, match=r"between 0 and 1 .* selector\.good"):
         FrugalSelector(encoder=ParityEncoder()).fit(table, table)
@@ -104,14 +75,16 @@ def test_wrong_settings_are_refused() -> None:
         FrugalSelector(rule="best")
 
 
-def test_with_a_running_threshold_low_scores_go_on_within_the_budget() -> None:
+def test_with_an_online_threshold_low_scores_escalate_within_the_budget() -> None:
     table = says_wrong(200)
     fitted = FrugalSelector(rule="running", encoder=ParityEncoder()).fit(table, table)
-    decided = Replay(table).run(fitted.at(2.6, 200))
+    decided = Replay(table).run(fitted.with_budget(2.6, 200))
     assert 2.4 < np.mean([d.ledger.cost for d in decided]) <= 2.6
-    large = [i for i, name in enumerate(asked(decided)) if name == "large"]
+    large = [i for i, name in enumerate(selected_candidates(decided)) if name == "large"]
     assert large[0] == 11  # ten queries are looked at first
     assert all(i % 2 for i in large if i < 150)  # what is left at the end is spent on any
-    shares = [replace(setting, threshold=replace(setting.threshold, warm_up=0)) for setting in fitted.settings(table)]
+    shares = [
+        replace(setting, threshold=replace(setting.threshold, warm_up=0)) for setting in fitted.operating_points(table)
+    ]
     costs = [np.mean([d.ledger.cost for d in Replay(table).run(setting)]) for setting in (shares[0], shares[-1])]
     assert costs == [1.0, 5.0]

@@ -1,6 +1,5 @@
 """Margin Sampling on tables written out by hand."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +37,7 @@ def whose(decided: Sequence[RecordedSelection]) -> list[str | None]:
     return [None if d.selection.response is None else d.selection.response.candidate for d in decided]
 
 
-def test_a_query_goes_on_when_its_margin_is_low_among_those_so_far() -> None:
+def test_a_query_escalates_when_its_margin_is_low_among_those_so_far() -> None:
     # After one of warm-up T = A[⌊n · .5⌋]: .9 | .2 of [.2 .9], T = .9 | .5 of [.2 .5 .9], T = .5 | .1, T = A[2] = .5.
     selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(0.5, warm_up=1))
     decided = Replay(table([0.9, 0.2, 0.5, 0.1])).run(selector)
@@ -52,8 +51,8 @@ def test_the_stream_starts_anew_with_each_copy_and_not_with_each_run() -> None:
     selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(1.0, warm_up=1))
     replay = Replay(table([0.5]))
     assert [whose(replay.run(selector)) for _ in range(2)] == [["small"], ["large"]]
-    assert whose(replay.run(selector.at(4.0, 1))) == ["large"]
-    assert selector.at(4.0, 1).started == {}
+    assert whose(replay.run(selector.with_budget(4.0, 1))) == ["large"]
+    assert selector.with_budget(4.0, 1).state.tiers is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_the_stream_starts_anew_with_each_copy_and_not_with_each_run() -> None:
     ],
 )
 def test_a_budget_holds_from_below_the_cheapest_to_above_the_dearest(budget: float, expected: list[str | None]) -> None:
-    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(warm_up=0)).at(budget, 4)
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(warm_up=0)).with_budget(budget, 4)
     decided = Replay(table([0.5, 0.2, 0.9, 0.1])).run(selector)
     assert whose(decided) == expected
     assert sum(d.ledger.cost for d in decided) <= 4 * budget
@@ -77,10 +76,10 @@ def test_a_budget_holds_from_below_the_cheapest_to_above_the_dearest(budget: flo
     ] * expected.count(None)
 
 
-def test_the_large_one_is_not_bought_wholesale_where_it_is_no_better() -> None:
+def test_the_large_one_is_not_asked_at_once_where_it_is_no_better() -> None:
     rows = table([0.5, 0.2])
     worse = MarginSelector(("large", "small"), prices={"small": 3.0, "large": 1.0}, means={"small": 0.4, "large": 0.9})
-    stream = worse.at(9.0, 2)
+    stream = worse.with_budget(9.0, 2)
     decided = Replay(recorded([{"large": [{"margin": 0.5}], "small": [{}]}] * 2)).run(stream)
     assert whose(decided) == ["large", "large"]  # p = (1 - .9) / 2, and a warm-up
     assert MarginSelector().fit(rows, rows).means == {"small": pytest.approx(0.4), "large": pytest.approx(0.9)}
@@ -92,25 +91,26 @@ def test_a_failed_call_falls_to_the_next_tier_and_a_failed_last_one_to_those_bef
     assert whose(decided) == ["large", "small", None]
     assert [d.ledger.failed for d in decided] == [1, 1, 2]
     assert decided[2].selection.why == "every call failed"
-    at_once = MarginSelector(("small", "large"), prices={"small": 1.0, "large": 3.0}).at(5.0, 3)
+    at_once = MarginSelector(("small", "large"), prices={"small": 1.0, "large": 3.0}).with_budget(5.0, 3)
     bought = Replay(table([0.1] * 3, failed=["large0"])).run(at_once)
     assert whose(bought) == ["small", "large", "large"]
     assert bought[0].ledger.calls == {"large": 1, "small": 1}
 
 
-def test_a_margin_that_a_server_does_not_tell_goes_on_and_a_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_response_without_a_margin_escalates_and_this_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     replay = Replay(table([None, 0.9, None]))
     selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(0.5, warm_up=0))
-    decided = replay.stream(selector, range(3))
-    assert whose(decided) == ["large", "small", "large"]
-    assert [d.selection.confidence for d in decided] == [None, 0.9, None]
-    assert selector.started[""].past[0] == [0.9]
+    selections = [selection for selection, _ in replay.iterate(selector, range(3))]
+    assert [s.response and s.response.candidate for s in selections] == ["large", "small", "large"]
+    assert [s.confidence for s in selections] == [None, 0.9, None]
+    assert selector.state.tiers is not None
+    assert selector.state.tiers.past_scores[0] == [0.9]
     assert [record.message for record in caplog.records].count(
         "'small' tells no first tokens to take a margin from; such queries go on"
     ) == 1
 
 
-def test_three_tiers_are_climbed_one_by_one() -> None:
+def test_three_tiers_are_asked_one_by_one() -> None:
     rows = recorded(
         [
             {"a": [{"margin": 0.9, "cost": 1.0}], "b": [{"margin": 0.9, "cost": 2.0}], "c": [{"cost": 4.0}]},
@@ -118,7 +118,7 @@ def test_three_tiers_are_climbed_one_by_one() -> None:
             {"a": [{"margin": 0.1, "cost": 1.0}], "b": [{"margin": 0.2, "cost": 2.0}], "c": [{"cost": 4.0}]},
         ]
     )
-    fixed = EscalationThreshold(running=False, fixed=(0.5, 0.5))
+    fixed = EscalationThreshold(online_threshold=False, fixed=(0.5, 0.5))
     decided = Replay(rows).run(MarginSelector(("a", "b", "c"), threshold=fixed))
     assert whose(decided) == ["a", "b", "c"]
     assert [d.ledger.cost for d in decided] == [1.0, 3.0, 7.0]
@@ -126,7 +126,7 @@ def test_three_tiers_are_climbed_one_by_one() -> None:
 
 def test_fixed_thresholds_are_fitted_on_validation_rows() -> None:
     rows = table([0.1, 0.3, 0.6, 0.8])
-    selector = MarginSelector(threshold=EscalationThreshold(0.5, running=False)).fit(rows, rows)
+    selector = MarginSelector(threshold=EscalationThreshold(0.5, online_threshold=False)).fit(rows, rows)
     assert (selector.order, selector.threshold.fixed) == (("small", "large"), (0.6,))
     assert whose(Replay(table([0.59, 0.6])).run(selector)) == ["large", "small"]
 
@@ -139,30 +139,15 @@ def test_the_order_is_the_cheapest_and_then_the_best_of_the_others() -> None:
     assert MarginSelector().fit(rows, rows).order == ("cheap", "best")
 
 
-TOKENS = ((" Paris", math.log(0.5)), ("paris", math.log(0.3)), ("Rome", math.log(0.1)))
-
-
-@pytest.mark.parametrize(
-    ("signal", "distinct", "expected"),
-    [
-        ("probability", False, 0.2),
-        ("logit", False, math.log(5 / 3)),
-        ("probability", True, 0.4),
-        ("logit", True, math.log(5)),
-    ],
-)
-def test_the_margins_of_first_tokens(signal: str, distinct: bool, expected: float) -> None:
-    cell = recorded([{"a": [{"first_tokens": TOKENS}], "b": [{}]}]).cells[0]["a"][0]
-    assert MarginSelector(("a", "b"), signal, distinct).score(cell.response) == pytest.approx(expected)
-
-
-def test_what_the_table_lacks_in_the_tiers_that_decide_is_said_before_anything_runs() -> None:
+def test_missing_margins_are_refused_before_anything_runs() -> None:
     with pytest.raises(RecordsError, match=r"margin in every row for MarginSelector.*query 2"):
         Replay(table([0.5, None])).run(MarginSelector(("small", "large")))
     with pytest.raises(RecordsError, match="first_tokens in every row"):
         Replay(table([0.5])).run(MarginSelector(("small", "large"), signal="logit"))
     with pytest.raises(RecordsError, match=r"margins or first tokens of \['large'\]"):
-        MarginSelector(("large", "small"), threshold=EscalationThreshold(running=False)).fit(table([0.5]), table([0.5]))
+        MarginSelector(("large", "small"), threshold=EscalationThreshold(online_threshold=False)).fit(
+            table([0.5]), table([0.5])
+        )
 
 
 @pytest.mark.parametrize("order", [(), ("small",), ("small", "zed"), ("small", "small")])
@@ -176,30 +161,34 @@ def test_an_unknown_signal_is_refused() -> None:
         MarginSelector(signal="entropy")
 
 
-def test_it_learns_has_a_knob_and_keeps_to_budgets() -> None:
+def test_it_is_fittable_has_operating_points_and_keeps_to_budgets() -> None:
     selector = MarginSelector(("small", "large"))
     assert isinstance(selector, Fittable)
     assert isinstance(selector, HasOperatingPoints)
     assert isinstance(selector, Budgetable)
     rows = table(np.linspace(0.0, 1.0, 200)[np.random.default_rng(0).permutation(200)].tolist())
-    costs = [sum(d.ledger.cost for d in Replay(rows).run(setting)) for setting in selector.settings(rows)]
+    costs = [sum(d.ledger.cost for d in Replay(rows).run(setting)) for setting in selector.operating_points(rows)]
     assert costs == sorted(costs)
     assert (costs[0], costs[-1]) == (200.0, 200.0 + 3.0 * 190)  # all but the warm-up
-    fixed = MarginSelector(("small", "large"), threshold=EscalationThreshold(running=False)).settings(rows)
+    fixed = MarginSelector(("small", "large"), threshold=EscalationThreshold(online_threshold=False)).operating_points(
+        rows
+    )
     spent = [sum(d.ledger.cost for d in Replay(rows).run(setting)) for setting in fixed]
     assert spent == [200.0 + 60.0 * i for i in range(11)]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 4))
 def test_a_budget_is_never_exceeded(margins: list[float], budget: float) -> None:
-    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(warm_up=1)).at(budget, len(margins))
+    selector = MarginSelector(("small", "large"), threshold=EscalationThreshold(warm_up=1)).with_budget(
+        budget, len(margins)
+    )
     decided = Replay(table(margins)).run(selector)
     assert sum(d.ledger.cost for d in decided) <= budget * len(margins) + 1e-6
 
 
-def test_given_thresholds_are_kept_and_others_are_fitted() -> None:
+def test_preset_thresholds_are_not_fitted_again_and_others_are() -> None:
     rows = table([0.1, 0.3, 0.5, 0.7])
-    given = MarginSelector(("small", "large"), threshold=EscalationThreshold(running=False, fixed=(0.2,)))
-    assert given.fit(rows, rows).threshold.fixed == (0.2,)
-    open_ = MarginSelector(("small", "large"), threshold=EscalationThreshold(0.5, running=False))
+    preset = MarginSelector(("small", "large"), threshold=EscalationThreshold(online_threshold=False, fixed=(0.2,)))
+    assert preset.fit(rows, rows).threshold.fixed == (0.2,)
+    open_ = MarginSelector(("small", "large"), threshold=EscalationThreshold(0.5, online_threshold=False))
     assert open_.fit(rows, rows).threshold.fixed == (0.5,)

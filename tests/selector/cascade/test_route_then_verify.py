@@ -27,7 +27,7 @@ ORDERS = {"query 0": "abc", "query 1": "bca", "query 2": "abc", "query 3": "bca"
 class Ordering:
     """A router that prefers candidates in a written order."""
 
-    pool: Pool = field(default_factory=lambda: Pool.of(["a", "b", "c"]))
+    pool: Pool = field(default_factory=lambda: Pool.from_names(["a", "b", "c"]))
     facts: dict[str, Any] = field(default_factory=dict)
 
     def route(self, texts: Sequence[str]) -> RouterOutput:
@@ -43,7 +43,7 @@ def with_margins(*rows: tuple[float, float, float]) -> Any:
     return recorded([{name: [{"margin": m, "cost": 1.0}] for name, m in zip("abc", row, strict=True)} for row in rows])
 
 
-ROUTER = RoutedSelector.of(Ordering(), fee=0.5)
+ROUTER = RoutedSelector.from_router(Ordering(), fee=0.5)
 
 
 def test_the_next_in_the_routers_order_is_asked_where_the_margin_is_low_for_that_candidate() -> None:
@@ -58,26 +58,31 @@ def test_the_next_in_the_routers_order_is_asked_where_the_margin_is_low_for_that
 
 def test_thresholds_of_each_candidate_can_be_fixed_on_validation_rows() -> None:
     validation = with_margins((0.1, 0.6, 0.5), (0.2, 0.7, 0.5), (0.3, 0.8, 0.5), (0.4, 0.9, 0.5))
-    selector = RouteThenVerifySelector(ROUTER, MarginSelector(threshold=EscalationThreshold(0.5, running=False)))
+    selector = RouteThenVerifySelector(
+        ROUTER, MarginSelector(threshold=EscalationThreshold(0.5, online_threshold=False))
+    )
     fitted = selector.fit(validation, validation)
     assert isinstance(fitted.then, MarginSelector)
     assert fitted.then.own == {"a": 0.3, "b": 0.8, "c": 0.5}
     assert whose(Replay(validation).run(fitted)) == ["b", "c", "a", "b"]
     with pytest.raises(ConfigError, match="fixed thresholds"):
         Replay(validation).run(selector)
-    calls = [sum(d.ledger.calls.total() for d in Replay(validation).run(one)) for one in fitted.settings(validation)]
+    calls = [
+        sum(d.ledger.calls.total() for d in Replay(validation).run(point))
+        for point in fitted.operating_points(validation)
+    ]
     assert (calls[0], calls[5], calls[-1]) == (4, 6, 8)
 
 
-def test_consistency_goes_through_the_routers_order() -> None:
+def test_consistency_asks_in_the_routers_order() -> None:
     samples = {"a": "xy", "b": "zz", "c": "ww"}
     rows = recorded([{name: [{"text": t, "cost": 1.0} for t in texts] for name, texts in samples.items()}] * 2)
     then = ConsistencySelector(samples=2, extract=AnswerExtractor("string"))
     decided = Replay(rows).run(RouteThenVerifySelector(ROUTER, then))
     assert whose(decided) == ["b", "b"]
     assert [d.ledger.calls for d in decided] == [{"a": 2, "b": 2}, {"b": 2}]
-    several = RouteThenVerifySelector(ROUTER, then).settings(rows)
-    assert [one.then.samples for one in several if isinstance(one.then, ConsistencySelector)] == [1, 2]
+    several = RouteThenVerifySelector(ROUTER, then).operating_points(rows)
+    assert [point.then.samples for point in several if isinstance(point.then, ConsistencySelector)] == [1, 2]
 
 
 def test_one_candidate_is_the_router_alone() -> None:

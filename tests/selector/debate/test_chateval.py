@@ -1,7 +1,7 @@
 """ChatEval: roles in turn, one history, and the last turn's vote."""
 
 import pytest
-from support.talk import QUERY, Talk, held
+from support.talk import QUERY, ScriptedAsk, run_debate
 
 from zooter.errors import ConfigError
 from zooter.selector.debate.chateval import ChatEvalSelector
@@ -16,8 +16,8 @@ PROMPTS = {
 
 
 def test_each_role_sees_all_that_was_said_before_it() -> None:
-    talk = Talk(lambda name, text, round: f"say{round}")
-    held(ChatEvalSelector(**PROMPTS), talk)
+    talk = ScriptedAsk(lambda name, text, round: f"say{round}")
+    run_debate(ChatEvalSelector(**PROMPTS), talk)
     history = ["[Public]say0;", "[Critic]say1;", "[Author]say2;", "[Public]say3;", "[Critic]say4;"]
     roles = ["you are many", "you doubt", "you write"] * 2
     expected = [f"{QUERY.text}|{''.join(history[:i])}|{roles[i]}{'|LAST' if i >= 3 else ''}" for i in range(6)]
@@ -26,23 +26,23 @@ def test_each_role_sees_all_that_was_said_before_it() -> None:
 
 def test_the_last_turns_vote() -> None:
     says = ["1", "1", "1", "2", "3", "3"]
-    chosen = held(ChatEvalSelector(**PROMPTS), Talk(lambda name, text, round: says[round]))
+    chosen = run_debate(ChatEvalSelector(**PROMPTS), ScriptedAsk(lambda name, text, round: says[round]))
     assert chosen.response is not None
     assert (chosen.response.candidate, chosen.response.text, chosen.confidence) == ("b", "3", pytest.approx(2 / 3))
 
 
 def test_a_failed_call_says_nothing_and_the_roles_last_word_votes() -> None:
-    talk = Talk(lambda name, text, round: None if round in (1, 5) else f"say{round}")
-    chosen = held(ChatEvalSelector(**PROMPTS), talk)
+    talk = ScriptedAsk(lambda name, text, round: None if round in (1, 5) else f"say{round}")
+    chosen = run_debate(ChatEvalSelector(**PROMPTS), talk)
     assert talk.rounds[2][0][1].split("|")[1] == "[Public]say0;"
     assert chosen.response is not None
     assert chosen.response.text == "say3"  # say3, say4 and say2: the first role's of equally many
 
 
 def test_fifteen_calls_are_three_roles_and_five_turns() -> None:
-    talk = Talk(lambda name, text, round: "x", names=("a",))
-    held(ChatEvalSelector(**PROMPTS, turns=5), talk)
-    assert talk.who == ["a"] * 15
+    talk = ScriptedAsk(lambda name, text, round: "x", names=("a",))
+    run_debate(ChatEvalSelector(**PROMPTS, turns=5), talk)
+    assert talk.candidates_per_round == ["a"] * 15
 
 
 def test_roles_need_names() -> None:

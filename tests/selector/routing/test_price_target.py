@@ -14,7 +14,13 @@ from zooter.data.response_table import ResponseTable
 from zooter.data.types import RouterOutput
 from zooter.errors import ConfigError, ExportError
 from zooter.router import manifest
-from zooter.selector.routing.price_target import CalibrationTarget, PriceTradeoff, expected_rewards, hashes, load
+from zooter.selector.routing.price_target import (
+    CalibrationTarget,
+    PriceTradeoff,
+    expected_rewards,
+    load_price_calibration,
+    source_hashes,
+)
 
 PRICES = (1.0, 3.0)
 
@@ -28,31 +34,31 @@ STEPS = trade([(0.1, 0.5), (0.2, 0.5), (0.3, 0.5), (0.4, 0.5)], [(0.0, 1.0), (0.
 
 
 @pytest.mark.parametrize(("weight", "share"), [(0.0, 1.0), (0.07, 0.75), (0.12, 0.5), (0.17, 0.25), (0.3, 0.0)])
-def test_the_figures_of_a_weight(weight: float, share: float) -> None:
-    found = STEPS.figures(weight)
-    assert found["dearest_share"] == share
-    assert found["mean_price"] == 1.0 + 2.0 * share
-    assert found["queries"] == 4
+def test_the_metrics_of_a_weight(weight: float, share: float) -> None:
+    metrics = STEPS.target_metrics(weight)
+    assert metrics["dearest_share"] == share
+    assert metrics["mean_price"] == 1.0 + 2.0 * share
+    assert metrics["queries"] == 4
 
 
 def test_the_reward_beside_the_best_single_candidate() -> None:
-    found = STEPS.figures(0.12)  # dear, dear, cheap, cheap: 1, .6, .5, .9; the dear one alone: .6 on average
-    assert found["reward"] == pytest.approx(0.75)
-    assert found["best_single_reward"] == pytest.approx(0.6)
+    metrics = STEPS.target_metrics(0.12)  # dear, dear, cheap, cheap: 1, .6, .5, .9; the dear one alone: .6 on average
+    assert metrics["reward"] == pytest.approx(0.75)
+    assert metrics["best_single_reward"] == pytest.approx(0.6)
     lost = [0.0, 0.0, 0.0, -0.6]
     error = np.std(lost, ddof=1) / 2
-    assert found["worse_by_at_most"] == pytest.approx(-0.15 + 1.6449 * error, abs=1e-4)
+    assert metrics["worse_by_at_most"] == pytest.approx(-0.15 + 1.6449 * error, abs=1e-4)
 
 
 def test_queries_without_both_rewards_do_not_count() -> None:
     some = trade([(0.0, 1.0)] * 3, [(0.1, NAN), (0.2, 0.9), (0.3, 0.8)])
-    found = some.figures(0.0)
-    assert (found["queries"], found["reward"], found["best_single_reward"]) == (
+    metrics = some.target_metrics(0.0)
+    assert (metrics["queries"], metrics["reward"], metrics["best_single_reward"]) == (
         3,
         pytest.approx(0.85),
         pytest.approx(0.85),
     )
-    none = trade([(0.0, 1.0)], [(0.5, NAN)]).figures(0.0)
+    none = trade([(0.0, 1.0)], [(0.5, NAN)]).target_metrics(0.0)
     assert math.isnan(none["reward"])
     assert none["worse_by_at_most"] == math.inf
 
@@ -68,7 +74,7 @@ def test_queries_without_both_rewards_do_not_count() -> None:
     ],
 )
 def test_the_smallest_weight_that_keeps_to_a_price_or_a_share(target: CalibrationTarget, share: float) -> None:
-    assert STEPS.figures(STEPS.choose(target))["dearest_share"] == share
+    assert STEPS.target_metrics(STEPS.choose(target))["dearest_share"] == share
 
 
 def test_the_cheapest_that_is_surely_not_much_worse() -> None:
@@ -79,10 +85,10 @@ def test_the_cheapest_that_is_surely_not_much_worse() -> None:
         [(0.3 + e, 0.3 + g + e) for g, e in zip(gain, rng.normal(0, 0.1, 2_000), strict=True)],
     )
     weight = many.choose(CalibrationTarget(no_worse_by=0.05))
-    found = many.figures(weight)
-    assert 0.0 < found["worse_by_at_most"] <= 0.05
+    metrics = many.target_metrics(weight)
+    assert 0.0 < metrics["worse_by_at_most"] <= 0.05
     # Cheap where the gain is below g loses g² / .8 on average: .05 at g = .2, half of the queries.
-    assert found["dearest_share"] == pytest.approx(0.5, abs=0.05)
+    assert metrics["dearest_share"] == pytest.approx(0.5, abs=0.05)
     with pytest.raises(ConfigError, match=r"worse than the best single candidate by at most 0\.0"):
         trade([(1.0, 0.0)] * 9, [(0.0, 1.0)] * 9).choose(CalibrationTarget(no_worse_by=0.0))
 
@@ -93,11 +99,11 @@ def test_a_price_below_the_cheapest_candidate_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"mean_price": 1.0, "share": 0.5}, {"share": -0.1}, {"share": NAN}, {"share": 0.5, "level": 1.0}]
+    "target", [{}, {"mean_price": 1.0, "share": 0.5}, {"share": -0.1}, {"share": NAN}, {"share": 0.5, "level": 1.0}]
 )
-def test_a_target_is_one_thing(told: dict[str, float]) -> None:
+def test_a_target_is_one_thing(target: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="one of mean_price, share and no_worse_by"):
-        CalibrationTarget(**told)
+        CalibrationTarget(**target)
 
 
 def rows(names: Sequence[str] = ("b", "a"), cost: float | None = 1.0) -> ResponseTable:
@@ -120,36 +126,36 @@ def export(folder: Path, calibrated_for: object = None) -> Path:
     (folder / manifest.HEAD).write_bytes(b"weights")
     facts = {"data": {"sha256": {"table.parquet": "abc"}}}
     manifest.write(folder, facts)
-    told = calibrated_for or hashes(manifest.verify(folder))
-    (folder / manifest.CALIBRATION).write_text(json.dumps({"price_weight": 2.0, "prices": {"a": 1.0}, "for": told}))
+    content = calibrated_for or source_hashes(manifest.verify(folder))
+    (folder / manifest.CALIBRATION).write_text(json.dumps({"price_weight": 2.0, "prices": {"a": 1.0}, "for": content}))
     manifest.write(folder, facts)
     return folder
 
 
 def test_a_calibration_is_taken_from_the_export_it_was_made_for(tmp_path: Path) -> None:
-    found = load(export(tmp_path / "good"))
-    assert found is not None
-    assert (found.price_weight, found.prices) == (2.0, {"a": 1.0})
+    calibration = load_price_calibration(export(tmp_path / "good"))
+    assert calibration is not None
+    assert (calibration.price_weight, calibration.prices) == (2.0, {"a": 1.0})
     (tmp_path / "none").mkdir()
-    assert load(tmp_path / "none") is None
+    assert load_price_calibration(tmp_path / "none") is None
 
 
 def test_a_calibration_of_another_router_or_that_has_changed_is_refused(tmp_path: Path) -> None:
     other = export(tmp_path / "other", {"weights": "other", "data": ["abc"]})
     with pytest.raises(ExportError, match="another router"):
-        load(other)
+        load_price_calibration(other)
     data = export(tmp_path / "data", {"weights": sha256(other / manifest.HEAD), "data": ["xyz"]})
     with pytest.raises(ExportError, match="other data"):
-        load(data)
+        load_price_calibration(data)
     changed = export(tmp_path / "changed")
     (changed / manifest.CALIBRATION).write_text(json.dumps({"price_weight": 9.0}))
     with pytest.raises(ExportError, match="has changed"):
-        load(changed)
+        load_price_calibration(changed)
     unsealed = export(tmp_path / "unsealed")
     about = manifest.facts(manifest.verify(unsealed))
-    told = (unsealed / manifest.CALIBRATION).read_text()
+    content = (unsealed / manifest.CALIBRATION).read_text()
     (unsealed / manifest.CALIBRATION).unlink()
     manifest.write(unsealed, about)
-    (unsealed / manifest.CALIBRATION).write_text(told)
-    with pytest.raises(ExportError, match="nobody sealed"):
-        load(unsealed)
+    (unsealed / manifest.CALIBRATION).write_text(content)
+    with pytest.raises(ExportError, match="not in the manifest"):
+        load_price_calibration(unsealed)

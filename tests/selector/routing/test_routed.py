@@ -24,13 +24,13 @@ class Written:
     """A router whose every word a test writes; counts how often it is asked."""
 
     rewards: bool = True
-    pool: Pool = field(default_factory=lambda: Pool.of(["a", "b", "c"]))
+    pool: Pool = field(default_factory=lambda: Pool.from_names(["a", "b", "c"]))
     facts: dict[str, Any] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
 
     def route(self, texts: Sequence[str]) -> RouterOutput:
         self.asked.append(len(texts))
-        probs, rewards = (np.array([of[text] for text in texts]) for of in (PROBS, REWARDS))
+        probs, rewards = (np.array([by_text[text] for text in texts]) for by_text in (PROBS, REWARDS))
         return RouterOutput(probs, self.pool.names, rewards if self.rewards else None)
 
 
@@ -45,7 +45,7 @@ def whose(selector: RoutedSelector, table: object = TABLE) -> list[str]:
 
 def test_the_likeliest_is_asked_and_the_router_is_charged() -> None:
     router = Written()
-    decided = Replay(TABLE).run(RoutedSelector.of(router, fee=0.25))
+    decided = Replay(TABLE).run(RoutedSelector.from_router(router, fee=0.25))
     assert [d.selection.response.candidate for d in decided if d.selection.response] == ["a", "c"]
     assert [d.selection.confidence for d in decided] == [0.7, 0.6]
     assert [d.ledger.cost for d in decided] == [3.25, 2.25]
@@ -61,42 +61,45 @@ def test_the_likeliest_is_asked_and_the_router_is_charged() -> None:
     ],
 )
 def test_a_price_weight_trades_reward_for_price(weight: float, expected: list[str]) -> None:
-    assert whose(RoutedSelector.of(Written(), weight)) == expected
+    assert whose(RoutedSelector.from_router(Written(), weight)) == expected
 
 
-def test_all_settings_ask_the_router_once() -> None:
+def test_all_operating_points_ask_the_router_once() -> None:
     router = Written()
-    replay = Replay(recorded([{name: [{**told[0], "reward": 0.5}] for name, told in ROW.items()}] * 2))
-    costs = [sum(d.ledger.cost for d in replay.run(one)) for one in RoutedSelector.of(router).settings(replay.recorded)]
+    replay = Replay(recorded([{name: [{**cells[0], "reward": 0.5}] for name, cells in ROW.items()}] * 2))
+    costs = [
+        sum(d.ledger.cost for d in replay.run(point))
+        for point in RoutedSelector.from_router(router).operating_points(replay.table)
+    ]
     assert router.asked == [2]
     assert costs == sorted(costs)
 
 
 def test_the_columns_are_the_routers_whatever_the_order_of_the_pool() -> None:
-    turned = replace(TABLE, pool=Pool.of(["c", "a"]))
-    assert whose(RoutedSelector.of(Written()), turned) == ["a", "c"]
+    turned = replace(TABLE, pool=Pool.from_names(["c", "a"]))
+    assert whose(RoutedSelector.from_router(Written()), turned) == ["a", "c"]
 
 
 def test_a_failed_call_falls_to_the_next_in_the_routers_order() -> None:
     table = recorded([{**ROW, "a": [{"error": "down"}]}])
-    decided = Replay(table).run(RoutedSelector.of(Written()))[0]
+    decided = Replay(table).run(RoutedSelector.from_router(Written()))[0]
     assert decided.selection.response is not None
     assert (decided.selection.response.candidate, decided.ledger.calls) == ("b", {"a": 1, "b": 1})
 
 
 def test_a_candidate_that_the_router_does_not_know_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"\['zed'\] in the pool"):
-        whose(RoutedSelector.of(Written()), recorded([{**ROW, "zed": [{}]}]))
+        whose(RoutedSelector.from_router(Written()), recorded([{**ROW, "zed": [{}]}]))
 
 
 def test_weighing_without_prices_or_rewards_is_refused() -> None:
     unpriced = recorded([{"a": [{"cost": 1.0}], "b": [{}], "c": [{"cost": 1.0}]}])
     with pytest.raises(ConfigError, match=r"none of \['b'\]"):
-        whose(RoutedSelector.of(Written(), 0.1), unpriced)
-    given = replace(RoutedSelector.of(Written(), 0.1), prices={"b": 0.1})
-    assert whose(given, unpriced) == ["a"]
+        whose(RoutedSelector.from_router(Written(), 0.1), unpriced)
+    with_price = replace(RoutedSelector.from_router(Written(), 0.1), prices={"b": 0.1})
+    assert whose(with_price, unpriced) == ["a"]
     with pytest.raises(ConfigError, match="tells none"):
-        whose(RoutedSelector.of(Written(rewards=False), 0.1))
+        whose(RoutedSelector.from_router(Written(rewards=False), 0.1))
     with pytest.raises(ConfigError, match=r"price_weight and selector\.fee"):
         RoutedSelector(price_weight=-0.1)
 
@@ -109,10 +112,10 @@ def test_no_export_and_a_wrong_one_are_refused(tmp_path: Path) -> None:
 
 
 def test_fitting_chooses_the_price_weight_for_a_target() -> None:
-    rows = recorded([{name: [{**told[0], "reward": 0.5 + (name == "a") / 4}] for name, told in ROW.items()}] * 2)
-    selector = replace(RoutedSelector.of(Written()), mean_price=1.5)
+    rows = recorded([{name: [{**cells[0], "reward": 0.5 + (name == "a") / 4}] for name, cells in ROW.items()}] * 2)
+    selector = replace(RoutedSelector.from_router(Written()), mean_price=1.5)
     fitted = selector.fit(rows, rows)
     assert sum(d.ledger.cost for d in Replay(rows).run(fitted)) == 3.0  # b and c
     assert fitted.price_weight is not None
     assert fitted.price_weight > 0.0
-    assert RoutedSelector.of(Written()).fit(rows, rows).price_weight is None
+    assert RoutedSelector.from_router(Written()).fit(rows, rows).price_weight is None

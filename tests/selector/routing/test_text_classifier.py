@@ -10,11 +10,11 @@ TEXTS = [f"query {i}" for i in range(10, 90)]
 
 def test_soft_labels_are_learned_as_probabilities() -> None:
     yes = np.array([0.9 if i % 2 else 0.2 for i in range(10, 90)])
-    found = TextClassifier.fit(ParityEncoder(), TEXTS, yes).probability(["query 33", "query 34"])
-    np.testing.assert_allclose(found, [0.9, 0.2], atol=0.05)
+    probabilities = TextClassifier.fit(ParityEncoder(), TEXTS, yes).probability(["query 33", "query 34"])
+    np.testing.assert_allclose(probabilities, [0.9, 0.2], atol=0.05)
 
 
 def test_one_answer_for_all_is_learned_too_and_no_text_is_no_answer() -> None:
-    sure = TextClassifier.fit(ParityEncoder(), TEXTS, np.ones(80))
-    assert sure.probability(["query 33"])[0] > 0.9
-    assert sure.probability([]).shape == (0,)
+    constant = TextClassifier.fit(ParityEncoder(), TEXTS, np.ones(80))
+    assert constant.probability(["query 33"])[0] > 0.9
+    assert constant.probability([]).shape == (0,)

@@ -9,27 +9,27 @@ from zooter.errors import ConfigError
 from zooter.selector.voting.answers import AnswerExtractor
 
 
-def read(kind: str, texts: Sequence[str], before: Sequence[str | None] = (), query: str = "?") -> list[str | None]:
+def extract(kind: str, texts: Sequence[str], before: Sequence[str | None] = (), query: str = "?") -> list[str | None]:
     responses = [Response("q", "a", k, text) for k, text in enumerate(texts)]
     return AnswerExtractor(kind).answers(Query("q", query), responses, before)
 
 
 def test_numbers_are_one_answer_however_they_are_written() -> None:
-    assert read("number", ["It is 1,200.", r"\boxed{1200}", "1200.0", "twelve", "1/2", "0.5", "50%"]) == [
+    assert extract("number", ["It is 1,200.", r"\boxed{1200}", "1200.0", "twelve", "1/2", "0.5", "50%"]) == [
         "1200", "1200", "1200", None, "1/2", "1/2", "50",
     ]  # fmt: skip
 
 
 def test_boxes_letters_and_strings() -> None:
-    assert read("boxed", [r"so \boxed{x + 1}", r"\boxed{x+1}", "x+1", r"\boxed{ }"]) == ["x+1", "x+1", None, None]
-    assert read("choice", ["(B)", "The answer is B.", "B or C", "no"]) == ["B", "B", None, None]
-    assert read("string", ["Paris.", "the answer is: PARIS", " ", "Rome"]) == ["paris", "paris", None, "rome"]
+    assert extract("boxed", [r"so \boxed{x + 1}", r"\boxed{x+1}", "x+1", r"\boxed{ }"]) == ["x+1", "x+1", None, None]
+    assert extract("choice", ["(B)", "The answer is B.", "B or C", "no"]) == ["B", "B", None, None]
+    assert extract("string", ["Paris.", "the answer is: PARIS", " ", "Rome"]) == ["paris", "paris", None, "rome"]
 
 
 def test_equal_formulas_are_one_answer_with_the_text_of_the_first() -> None:
     texts = [r"\boxed{\frac{1}{2}}", r"\boxed{0.5}", r"\boxed{2}", "no formula", r"\boxed{\frac{2}{4}}"]
-    assert read("equivalence", texts) == [r"\frac{1}{2}", r"\frac{1}{2}", "2", None, r"\frac{1}{2}"]
-    assert read("equivalence", [r"\boxed{0.5}"], before=["3", r"\frac{1}{2}", None]) == [r"\frac{1}{2}"]
+    assert extract("equivalence", texts) == [r"\frac{1}{2}", r"\frac{1}{2}", "2", None, r"\frac{1}{2}"]
+    assert extract("equivalence", [r"\boxed{0.5}"], before=["3", r"\frac{1}{2}", None]) == [r"\frac{1}{2}"]
 
 
 def test_a_failed_call_has_no_answer() -> None:
@@ -37,7 +37,7 @@ def test_a_failed_call_has_no_answer() -> None:
     assert AnswerExtractor("string").answers(Query("q", "?"), [failed]) == [None]
 
 
-@pytest.mark.parametrize("told", [{"kind": "regex"}, {"pick": "first"}, {"letters": "abc"}])
-def test_bad_settings_are_refused(told: dict[str, str]) -> None:
+@pytest.mark.parametrize("settings", [{"kind": "regex"}, {"pick": "first"}, {"letters": "abc"}])
+def test_bad_settings_are_refused(settings: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="extract"):
-        AnswerExtractor(**told)  # type: ignore[arg-type]
+        AnswerExtractor(**settings)  # type: ignore[arg-type]

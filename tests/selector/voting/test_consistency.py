@@ -27,30 +27,30 @@ def table(rows: Sequence[Mapping[str, str]], rewards: Mapping[str, float] | None
     return recorded([{name: [cell(letter) for letter in letters] for name, letters in row.items()} for row in rows])
 
 
-def select(row: Mapping[str, str], **told: Any) -> RecordedSelection:
-    selector = ConsistencySelector(**{"order": tuple(row), "samples": len(row["a"]), "extract": TEXT, **told})
+def select(row: Mapping[str, str], **settings: Any) -> RecordedSelection:
+    selector = ConsistencySelector(**{"order": tuple(row), "samples": len(row["a"]), "extract": TEXT, **settings})
     return Replay(table([row])).run(selector)[0]
 
 
-def said(decided: RecordedSelection) -> str | None:
+def answer_text(decided: RecordedSelection) -> str | None:
     return None if decided.selection.response is None else decided.selection.response.text
 
 
 def test_a_unanimous_first_candidate_ends_it() -> None:
     decided = select({"a": "xxx", "b": "yyy"})
-    assert (said(decided), decided.ledger.calls, len(decided.ledger.rounds)) == ("x", {"a": 3}, 1)
+    assert (answer_text(decided), decided.ledger.calls, len(decided.ledger.rounds)) == ("x", {"a": 3}, 1)
     assert decided.selection.confidence == 1.0
 
 
 def test_a_unanimous_later_candidate_is_taken_and_what_came_before_discarded() -> None:
     decided = select({"a": "xxxxy", "b": "zzzzz", "c": "xxxxx"})
-    assert (said(decided), decided.ledger.calls) == ("z", {"a": 5, "b": 5})
+    assert (answer_text(decided), decided.ledger.calls) == ("z", {"a": 5, "b": 5})
 
 
 def test_otherwise_all_vote_with_weights_by_entropy() -> None:
     # a: x 3, y 2, weight .223: x .67, y .45. b: y 4, z 1, H = .722, weight .2 + .8 · .278 = .423: y 1.69.
     decided = select({"a": "xxxyy", "b": "yyyyz"})
-    assert (said(decided), decided.ledger.cost) == ("y", 10.0)
+    assert (answer_text(decided), decided.ledger.cost) == ("y", 10.0)
     assert decided.selection.response is not None
     assert (decided.selection.response.candidate, decided.selection.response.sample) == ("a", 3)  # the first with y
     total = 3 * 0.2233 + 2 * 0.2233 + 5 * 0.4225
@@ -60,19 +60,19 @@ def test_otherwise_all_vote_with_weights_by_entropy() -> None:
 def test_the_normaliser_and_the_prior_can_turn_a_vote() -> None:
     # a: aaabb → b's rival. Distinct: a .223 each, other .308; by number of answers: a .665, other .528.
     row = {"a": "xxxyy", "b": "zzzwv"}
-    assert said(select(row, normaliser="distinct")) == "z"  # 3 · .223 against 3 · .308
-    assert said(select(row, normaliser="answers")) == "x"  # 3 · .665 against 3 · .528
-    assert said(select(row, normaliser=None)) == "x"  # 3 against 3: the earlier candidate
-    assert said(select(row, normaliser=None, prior=(1, 2))) == "z"
+    assert answer_text(select(row, normaliser="distinct")) == "z"  # 3 · .223 against 3 · .308
+    assert answer_text(select(row, normaliser="answers")) == "x"  # 3 · .665 against 3 · .528
+    assert answer_text(select(row, normaliser=None)) == "x"  # 3 against 3: the earlier candidate
+    assert answer_text(select(row, normaliser=None, prior=(1, 2))) == "z"
 
 
 def test_a_tie_everywhere_goes_to_the_first_answer() -> None:
-    assert said(select({"a": "xy", "b": "zw"})) == "x"
+    assert answer_text(select({"a": "xy", "b": "zw"})) == "x"
 
 
 def test_one_answer_that_cannot_be_read_forces_a_switch() -> None:
     decided = select({"a": "xx-", "b": "yyy"})
-    assert (said(decided), decided.ledger.calls) == ("y", {"a": 3, "b": 3})
+    assert (answer_text(decided), decided.ledger.calls) == ("y", {"a": 3, "b": 3})
 
 
 def test_a_share_may_suffice_in_place_of_unanimity() -> None:
@@ -82,7 +82,7 @@ def test_a_share_may_suffice_in_place_of_unanimity() -> None:
 
 def test_each_candidate_can_have_its_own_number_of_samples() -> None:
     decided = select({"a": "xyxx", "b": "yyyy"}, samples=1, uneven=(3, 1))
-    assert (said(decided), decided.ledger.calls) == ("y", {"a": 3, "b": 1})
+    assert (answer_text(decided), decided.ledger.calls) == ("y", {"a": 3, "b": 1})
 
 
 def test_one_sample_agrees_with_itself() -> None:
@@ -92,9 +92,9 @@ def test_one_sample_agrees_with_itself() -> None:
 
 def test_failed_calls_fall_to_the_next_candidate_and_are_in_the_ledger() -> None:
     decided = select({"a": "!!", "b": "yy"})
-    assert (said(decided), decided.ledger.failed) == ("y", 2)
+    assert (answer_text(decided), decided.ledger.failed) == ("y", 2)
     nothing = select({"a": "!!", "b": "!!"})
-    assert (said(nothing), nothing.selection.why) == (None, "no answer could be read")
+    assert (answer_text(nothing), nothing.selection.why) == (None, "no answer could be read")
     unread = select({"a": "!-", "b": "--"})
     assert unread.selection.response is not None
     assert (unread.selection.response.candidate, unread.selection.response.sample) == ("a", 1)
@@ -121,10 +121,10 @@ def test_prior_weights_are_fitted_on_validation_rows() -> None:
     assert ConsistencySelector(("a", "b"), samples=4, extract=TEXT).fit(rows, rows).prior == ()
 
 
-def test_the_knob_is_the_number_of_samples() -> None:
+def test_the_operating_points_are_numbers_of_samples() -> None:
     rows = table([{"a": "xxxxx", "b": "yyyyyy"}])
-    settings = ConsistencySelector(("a", "b"), extract=TEXT).settings(rows)
-    assert [one.samples for one in settings] == [1, 2, 3, 4]
+    settings = ConsistencySelector(("a", "b"), extract=TEXT).operating_points(rows)
+    assert [point.samples for point in settings] == [1, 2, 3, 4]
 
 
 def test_too_few_samples_are_refused_before_anything_runs() -> None:
@@ -135,16 +135,16 @@ def test_too_few_samples_are_refused_before_anything_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "settings",
     [
         {"samples": 0}, {"agreement": 0.0}, {"agreement": 1.5}, {"normaliser": "n"}, {"candidates": 0},
         {"uneven": (1, 2)}, {"order": ("a", "b"), "uneven": (1, 0)}, {"order": ("a",), "prior": (0.0,)},
         {"order": ("a",), "prior": (1.0, 2.0)},
     ],
 )  # fmt: skip
-def test_bad_settings_are_refused(told: dict[str, Any]) -> None:
+def test_bad_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="selector"):
-        ConsistencySelector(**told)
+        ConsistencySelector(**settings)
 
 
 def test_an_empty_order_is_refused() -> None:

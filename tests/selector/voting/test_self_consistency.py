@@ -13,7 +13,7 @@ TEXT = AnswerExtractor("string")
 
 
 def table(letters: str) -> ResponseTable:
-    cells = [{"error": "down"} if one == "!" else {"text": one, "cost": 1.0, "reward": 0.1} for one in letters]
+    cells = [{"error": "down"} if letter == "!" else {"text": letter, "cost": 1.0, "reward": 0.1} for letter in letters]
     return recorded([{"a": cells, "b": [{"text": "b", "cost": 1.0, "reward": 0.9}] * len(letters)}])
 
 
@@ -42,7 +42,7 @@ def test_the_best_candidate_on_training_rows_is_sampled() -> None:
     rows = table("xxxx")
     fitted = SelfConsistencySelector(samples=4, extract=TEXT).fit(rows, rows)
     assert fitted.candidate == "b"
-    assert [one.samples for one in fitted.settings(rows)] == [1, 2, 3, 4]
+    assert [point.samples for point in fitted.operating_points(rows)] == [1, 2, 3, 4]
 
 
 def test_bad_settings_are_refused() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from zooter.selector.voting.vote import agreement, entropy_weight, vote_scores, winner
+from zooter.selector.voting.vote import agreement, best_answer, entropy_weight, vote_scores
 
 ANSWERS = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=9)
 
@@ -45,11 +45,11 @@ def test_answers_that_cannot_be_read_do_not_count_in_the_weight() -> None:
 
 @given(ANSWERS)
 def test_the_entropy_weight_agrees_with_scipy(answers: list[str | None]) -> None:
-    known = [answer for answer in answers if answer is not None]
-    _, counts = np.unique(known, return_counts=True)
-    n, u = len(known), len(counts)
-    for normaliser, of in (("distinct", u), ("answers", n)):
-        expected = 1.0 if u == 1 else 0.0 if u == 0 else 1 / n + (1 - 1 / n) * (1 - entropy(counts) / math.log(of))
+    extracted = [answer for answer in answers if answer is not None]
+    _, counts = np.unique(extracted, return_counts=True)
+    n, u = len(extracted), len(counts)
+    for normaliser, size in (("distinct", u), ("answers", n)):
+        expected = 1.0 if u == 1 else 0.0 if u == 0 else 1 / n + (1 - 1 / n) * (1 - entropy(counts) / math.log(size))
         assert entropy_weight(answers, normaliser) == pytest.approx(expected)
 
 
@@ -62,13 +62,13 @@ def test_scores_are_prior_times_entropy_weight_times_count() -> None:
 
 
 def test_the_answer_met_first_wins_a_tie_also_where_sums_differ_by_rounding() -> None:
-    assert winner({"b": 0.3, "a": 0.3, "c": 0.1}) == "b"
-    assert winner({"b": 0.1 + 0.2 - 1e-16, "a": 0.1 + 0.2}) == "b"
-    assert winner({}) is None
+    assert best_answer({"b": 0.3, "a": 0.3, "c": 0.1}) == "b"
+    assert best_answer({"b": 0.1 + 0.2 - 1e-16, "a": 0.1 + 0.2}) == "b"
+    assert best_answer({}) is None
 
 
 @given(st.lists(ANSWERS, min_size=1, max_size=4))
 def test_a_vote_without_weights_is_a_majority(parts: list[list[str | None]]) -> None:
     votes = [answer for part in parts for answer in part if answer is not None]
     expected = max(dict.fromkeys(votes), key=votes.count) if votes else None
-    assert winner(vote_scores(parts, [1.0] * len(parts), None)) == expected
+    assert best_answer(vote_scores(parts, [1.0] * len(parts), None)) == expected

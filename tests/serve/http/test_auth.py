@@ -1,4 +1,4 @@
-"""Keys, limits, browsers, and what must never leave the server."""
+"""Authentication, origin checks, limits, and secrecy of keys."""
 
 import asyncio
 import json
@@ -10,24 +10,24 @@ from typing import Any
 import httpx
 import pytest
 from support import upstreams
-from support.upstreams import Front, chunk, event, http, in_front, says
+from support.upstreams import RunningServer, chunk, http_response, respond_with, running_server, sse_event
 
 from zooter.errors import ConfigError
 from zooter.serve.http import auth
 from zooter.serve.settings import ServeSettings
 
-ASKED = {"model": "zooter", "messages": [{"role": "user", "content": "hello"}]}
+CHAT_BODY = {"model": "zooter", "messages": [{"role": "user", "content": "hello"}]}
 
 
-def test_with_keys_only_those_who_have_one_come_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_keys_requests_without_a_valid_one_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "keys").write_text("from-a-file\n\n")
     monkeypatch.setenv("ZOOTER_KEYS", "one-key, another-key")
-    with in_front(tmp_path, keys_env="ZOOTER_KEYS", keys_file=tmp_path / "keys") as front:
+    with running_server(tmp_path, keys_env="ZOOTER_KEYS", keys_file=tmp_path / "keys") as front:
 
         def status(path: str, key: str | None) -> int:
             headers = {} if key is None else {"authorization": key}
             if path == "/v1/chat/completions":
-                return front.client.post(path, json=ASKED, headers=headers).status_code
+                return front.client.post(path, json=CHAT_BODY, headers=headers).status_code
             return front.client.get(path, headers=headers).status_code
 
         for good in ("Bearer one-key", "Bearer another-key", "bearer from-a-file"):
@@ -44,10 +44,10 @@ def test_with_keys_only_those_who_have_one_come_in(tmp_path: Path, monkeypatch: 
                 assert status(path, wrong) == 401, (wrong, path)
         assert status("/healthz", None) == status("/readyz", None) == status("/", None) == 200
         # None of it is passed on.
-        assert "one-key" not in "".join(front.up["small"].heads)
+        assert "one-key" not in "".join(front.upstreams["small"].heads)
 
 
-def test_the_world_is_not_let_in_without_keys(tmp_path: Path) -> None:
+def test_without_keys_only_loopback_addresses_are_allowed(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "::", "10.0.0.1", "example.org"):
         with pytest.raises(ConfigError, match="bearer keys for a server that listens on"):
             ServeSettings(tmp_path, host=host)
@@ -70,34 +70,40 @@ def test_a_variable_or_file_without_a_key_is_refused(tmp_path: Path, monkeypatch
     "headers", [{"origin": "https://evil.example"}, {"host": "evil.example"}, {"origin": "null"}, {"host": "a/b"}]
 )
 def test_another_sites_page_does_not_reach_a_server_without_keys(tmp_path: Path, headers: dict[str, str]) -> None:
-    with in_front(tmp_path) as front:
-        assert front.client.post("/v1/chat/completions", json=ASKED, headers=headers).status_code == 403
-        assert front.client.post("/v1/chat/completions", json=ASKED, headers={"origin": front.url}).status_code == 200
-        assert not any("evil" in head for head in front.up["small"].heads)
+    with running_server(tmp_path) as front:
+        assert front.client.post("/v1/chat/completions", json=CHAT_BODY, headers=headers).status_code == 403
+        assert (
+            front.client.post("/v1/chat/completions", json=CHAT_BODY, headers={"origin": front.url}).status_code == 200
+        )
+        assert not any("evil" in head for head in front.upstreams["small"].heads)
 
 
-def test_an_upstreams_key_reaches_it_and_nobody_else(
+def test_an_upstreams_key_is_sent_to_it_and_appears_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = "sk-very-secret-0123456789"
     monkeypatch.setenv("LARGE_KEY", key)
     echo = json.dumps({"error": {"message": f"Incorrect API key provided: {key}"}}).encode()
-    stream = upstreams.STREAM_HEAD + chunk(event(key)) + b"0\r\n\r\n"
-    with upstreams.serving("large", says(http(echo, 400, openai_version=key))) as one:
+    stream = upstreams.STREAM_HEAD + chunk(sse_event(key)) + b"0\r\n\r\n"
+    with upstreams.serve_upstream("large", respond_with(http_response(echo, 400, openai_version=key))) as upstream:
         (tmp_path / "pool.yaml").write_text(
-            json.dumps({"candidates": {"large": {"url": one.url, "key_env": "LARGE_KEY"}}})
+            json.dumps({"candidates": {"large": {"url": upstream.url, "key_env": "LARGE_KEY"}}})
         )
         log = tmp_path / "access.jsonl"
-        given: dict[str, Any] = {"pool_file": tmp_path / "pool.yaml", "access_log": str(log), "log_text": True}
-        with in_front(tmp_path, decisions=tmp_path / "decisions", **given) as front:
+        overrides: dict[str, Any] = {"pool_file": tmp_path / "pool.yaml", "access_log": str(log), "log_text": True}
+        with running_server(tmp_path, decisions=tmp_path / "decisions", **overrides) as front:
             answers = [front.chat("one for large")]
-            for behaviour in (says(http(echo, 500)), says(http(upstreams.reply(key))), says(stream)):
-                one.behave = behaviour
+            for behaviour in (
+                respond_with(http_response(echo, 500)),
+                respond_with(http_response(upstreams.completion_body(key))),
+                respond_with(stream),
+            ):
+                upstream.behaviour = behaviour
                 answers += [front.chat("one for large", stream=behaviour is not None)]
             answers += [front.client.get(path) for path in ("/metrics", "/v1/models")]
             answers += [front.client.post("/route", json={"query": "hello"})]
-    assert all(f"authorization: bearer {key}" in head.lower() for head in one.heads)
-    assert len(one.heads) == 4
+    assert all(f"authorization: bearer {key}" in head.lower() for head in upstream.heads)
+    assert len(upstream.heads) == 4
     for answer in answers:
         assert key not in answer.text + str(answer.headers)
     assert key not in caplog.text + log.read_text()
@@ -106,21 +112,23 @@ def test_an_upstreams_key_reaches_it_and_nobody_else(
     assert not any(key.encode() in path.read_bytes() for path in written)
 
 
-def test_a_client_cannot_say_which_server_is_asked(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
+def test_a_client_cannot_choose_which_server_is_asked(tmp_path: Path) -> None:
+    with running_server(tmp_path) as front:
         evil = "http://127.0.0.1:1/v1"
         more = {"base_url": evil, "api_base": evil, "url": evil, "user": "x"}
         answer = front.client.post(
-            "/v1/chat/completions?base_url=http://127.0.0.1:1", json=ASKED | more, headers={"x-forwarded-host": "evil"}
+            "/v1/chat/completions?base_url=http://127.0.0.1:1",
+            json=CHAT_BODY | more,
+            headers={"x-forwarded-host": "evil"},
         )
         assert answer.headers["x-zooter-candidate"] == "small"
-        unknown = front.client.post("/v1/chat/completions", json=ASKED | {"model": evil})
+        unknown = front.client.post("/v1/chat/completions", json=CHAT_BODY | {"model": evil})
     assert unknown.status_code == 404
     assert unknown.json()["error"]["code"] == "model_not_found"
 
 
-def test_no_path_leads_elsewhere(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
+def test_no_path_redirects(tmp_path: Path) -> None:
+    with running_server(tmp_path) as front:
         for path in ("//evil.example", "/v1/", "/v1/models/", "/healthz/", "/%2F%2Fevil.example", "/v1/models/none"):
             answer = front.client.get(f"{front.url}{path}")
             assert "location" not in answer.headers, path
@@ -128,19 +136,19 @@ def test_no_path_leads_elsewhere(tmp_path: Path) -> None:
             assert answer.json()["error"]["message"]
 
 
-def raw(front: Front, data: bytes, wait: float = 3.0, pace: float = 0.0) -> bytes:
-    """What comes back for these bytes before the server hangs up."""
-    with socket.create_connection(("127.0.0.1", httpx.URL(front.url).port or 0), timeout=wait) as one:
-        found = b""
+def exchange(front: RunningServer, data: bytes, wait: float = 3.0, pace: float = 0.0) -> bytes:
+    """Send bytes and return what the server sends before it disconnects."""
+    with socket.create_connection(("127.0.0.1", httpx.URL(front.url).port or 0), timeout=wait) as connection:
+        received = b""
         try:
             for piece in [data[i : i + 1] for i in range(len(data))] if pace else [data]:
-                one.sendall(piece)
+                connection.sendall(piece)
                 time.sleep(pace)
-            while piece := one.recv(65_536):
-                found += piece
+            while piece := connection.recv(65_536):
+                received += piece
         except (ConnectionError, TimeoutError):
             pass
-        return found
+        return received
 
 
 @pytest.mark.parametrize(
@@ -154,42 +162,42 @@ def raw(front: Front, data: bytes, wait: float = 3.0, pace: float = 0.0) -> byte
     ids=["many", "long", "line", "endless"],
 )
 def test_a_head_over_the_limit_is_refused(tmp_path: Path, head: bytes) -> None:
-    with in_front(tmp_path) as front:
+    with running_server(tmp_path) as front:
         # A client that is still sending may lose the answer to the reset that follows it.
-        assert raw(front, head)[:12] in (b"HTTP/1.1 431", b"")
+        assert exchange(front, head)[:12] in (b"HTTP/1.1 431", b"")
         assert front.chat().status_code == 200
 
 
 @pytest.mark.parametrize(
     "data", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: -5\r\n\r\n"]
 )
-def test_what_is_no_http_is_hung_up_on(tmp_path: Path, data: bytes) -> None:
-    with in_front(tmp_path) as front:
-        assert raw(front, data).startswith(b"HTTP/1.1 400")
+def test_invalid_http_gets_status_400(tmp_path: Path, data: bytes) -> None:
+    with running_server(tmp_path) as front:
+        assert exchange(front, data).startswith(b"HTTP/1.1 400")
         assert front.chat().status_code == 200
 
 
-def test_clients_that_send_too_slowly_are_hung_up_on(tmp_path: Path) -> None:
-    with in_front(tmp_path, head_seconds=0.3, body_seconds=0.3) as front:
+def test_clients_that_send_too_slowly_are_disconnected(tmp_path: Path) -> None:
+    with running_server(tmp_path, head_seconds=0.3, body_seconds=0.3) as front:
         start = time.perf_counter()
-        assert raw(front, b"") == b""
-        assert raw(front, b"GET / HTTP/1.1\r\n" * 100, pace=0.01) == b""
+        assert exchange(front, b"") == b""
+        assert exchange(front, b"GET / HTTP/1.1\r\n" * 100, pace=0.01) == b""
         slow_body = b"POST /route HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{"
-        assert raw(front, slow_body).startswith(b"HTTP/1.1 408")
+        assert exchange(front, slow_body).startswith(b"HTTP/1.1 408")
         assert time.perf_counter() - start < 5
         assert front.chat().status_code == 200
 
 
-def test_more_requests_at_once_than_allowed_are_told_to_come_back(tmp_path: Path) -> None:
+def test_requests_over_the_concurrency_limit_get_status_503_with_retry_after(tmp_path: Path) -> None:
     async def later(body: dict[str, Any], upstream: upstreams.Upstream, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.3)
-        writer.write(http(upstreams.reply("hello")))
+        writer.write(http_response(upstreams.completion_body("hello")))
 
     async def all_of_them(url: str) -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=url) as client:
-            return await asyncio.gather(*(client.post("/v1/chat/completions", json=ASKED) for _ in range(6)))
+            return await asyncio.gather(*(client.post("/v1/chat/completions", json=CHAT_BODY) for _ in range(6)))
 
-    with in_front(tmp_path, {"small": later}, at_once=4) as front:
+    with running_server(tmp_path, {"small": later}, max_concurrent_requests=4) as front:
         answers = asyncio.run(all_of_them(front.url))
         assert front.client.get("/healthz").status_code == 200
     assert sorted(answer.status_code for answer in answers) == [200] * 4 + [503] * 2

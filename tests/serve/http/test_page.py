@@ -5,13 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.upstreams import in_front
+from support.upstreams import running_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def browse(url: str, folder: Path, *more: str) -> str:
-    """The page as it is once its script has run."""
+    """Return the page's DOM after its script has run."""
     assert CHROMIUM
     done = subprocess.run(
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
@@ -24,7 +24,7 @@ def browse(url: str, folder: Path, *more: str) -> str:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_the_page_shows_the_choice_its_probabilities_prices_tags_and_counts(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
+    with running_server(tmp_path) as front:
         front.chat("one for tiny")
         dom = browse(f"{front.url}/?query=code%20for%20large%20%3Cimg%20src%3Dx%3E", tmp_path)
     assert '<div id="choice">large</div>' in dom
@@ -37,7 +37,7 @@ def test_the_page_shows_the_choice_its_probabilities_prices_tags_and_counts(tmp_
 
 
 def test_the_page_may_run_its_own_script_and_nothing_else(tmp_path: Path) -> None:
-    with in_front(tmp_path) as front:
+    with running_server(tmp_path) as front:
         answer = front.client.get("/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy

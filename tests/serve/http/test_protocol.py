@@ -1,4 +1,4 @@
-"""What is written in one turn of the event loop goes out in one piece."""
+"""The transport that joins writes."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from zooter.serve.http.protocol import CoalescingTransport
 
 
 @dataclass
-class Sent(asyncio.Transport):
-    """Notes what is done with it, in order."""
+class RecordingTransport(asyncio.Transport):
+    """Records writes, close and abort, in order."""
 
     done: list[bytes | str] = field(default_factory=list)
 
@@ -26,34 +26,34 @@ class Sent(asyncio.Transport):
         return "closed" in self.done or "aborted" in self.done
 
 
-async def turn() -> None:
-    """Until everything that is due has been done."""
+async def next_iteration() -> None:
+    """Wait for the next iteration of the event loop."""
     await asyncio.sleep(0)
 
 
-def test_an_answers_head_and_body_go_out_in_one_piece() -> None:
-    async def found() -> list[bytes | str]:
-        transport = Sent()
-        joined = CoalescingTransport(transport, asyncio.get_running_loop())
-        joined.write(b"head ")
-        joined.write(b"body")
-        await turn()
-        joined.write(b"event")
-        await turn()
+def test_writes_of_one_iteration_are_sent_in_one_piece() -> None:
+    async def sent_pieces() -> list[bytes | str]:
+        transport = RecordingTransport()
+        coalescing = CoalescingTransport(transport, asyncio.get_running_loop())
+        coalescing.write(b"head ")
+        coalescing.write(b"body")
+        await next_iteration()
+        coalescing.write(b"event")
+        await next_iteration()
         return transport.done
 
-    assert asyncio.run(found()) == [b"head body", b"event"]
+    assert asyncio.run(sent_pieces()) == [b"head body", b"event"]
 
 
-def test_what_is_written_goes_out_before_the_connection_is_closed_and_not_after() -> None:
-    async def found(end: str) -> list[bytes | str]:
-        transport = Sent()
-        joined = CoalescingTransport(transport, asyncio.get_running_loop())
-        joined.write(b"last words")
-        getattr(joined, end)()
-        joined.write(b"too late")
-        await turn()
+def test_buffered_writes_are_sent_before_closing_and_none_after_it() -> None:
+    async def sent_pieces(end: str) -> list[bytes | str]:
+        transport = RecordingTransport()
+        coalescing = CoalescingTransport(transport, asyncio.get_running_loop())
+        coalescing.write(b"last words")
+        getattr(coalescing, end)()
+        coalescing.write(b"too late")
+        await next_iteration()
         return transport.done
 
-    assert asyncio.run(found("close")) == [b"last words", "closed"]
-    assert asyncio.run(found("abort")) == ["aborted"]
+    assert asyncio.run(sent_pieces("close")) == [b"last words", "closed"]
+    assert asyncio.run(sent_pieces("abort")) == ["aborted"]

@@ -26,29 +26,29 @@ def topics(n: int, d: int = 8, seed: int = 0) -> tuple[list[str], np.ndarray, np
 
 
 def test_the_column_gives_the_tags_of_the_table() -> None:
-    recorded = Tags.of([["law"], []])
+    recorded = Tags.from_rows([["law"], []])
     tagger = ColumnTagger().fit(["a", "b"], np.zeros((2, 3)), recorded)
     assert tagger.tag(["a", "b"], np.zeros((2, 3)), recorded) is recorded
 
 
 def test_a_table_without_tags_is_refused() -> None:
     with pytest.raises(RecordsError, match=r"a column `tags` with at least one tag; found none; .*tagger=cluster"):
-        ColumnTagger().fit(["a"], np.zeros((1, 3)), Tags.none(1))
+        ColumnTagger().fit(["a"], np.zeros((1, 3)), Tags.empty(1))
 
 
-def test_a_table_without_tags_goes_to_the_other_tagger_which_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_table_without_tags_goes_to_the_other_tagger_and_it_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     texts, embeddings, _ = topics(30)
     with caplog.at_level(logging.INFO):
-        tagger = ColumnTagger(otherwise=ClusterTagger(clusters=3)).fit(texts, embeddings, Tags.none(30))
+        tagger = ColumnTagger(otherwise=ClusterTagger(clusters=3)).fit(texts, embeddings, Tags.empty(30))
     assert "the table has no tags: ClusterTagger stands in" in caplog.text
-    assert len(tagger.tag(texts, embeddings, Tags.none(30)).names) == 3
+    assert len(tagger.tag(texts, embeddings, Tags.empty(30)).names) == 3
 
 
 # -- none
 
 
 def test_no_tagger_gives_no_tags_even_to_a_table_that_has_some() -> None:
-    recorded = Tags.of([["law"], ["art"]])
+    recorded = Tags.from_rows([["law"], ["art"]])
     tags = NoTagger().fit(["a", "b"], np.zeros((2, 3)), recorded).tag(["a", "b"], np.zeros((2, 3)), recorded)
     assert tags.names == ()
     assert tags.membership.shape == (2, 0)
@@ -59,11 +59,11 @@ def test_no_tagger_gives_no_tags_even_to_a_table_that_has_some() -> None:
 
 def test_clusters_are_the_topics_and_are_named_by_their_telling_words() -> None:
     texts, embeddings, topic = topics(90)
-    tags = ClusterTagger(clusters=3).fit(texts, embeddings, Tags.none(90)).tag(texts, embeddings, Tags.none(90))
-    found = tags.membership.toarray()
-    assert (found.sum(axis=1) == 1).all()
+    tags = ClusterTagger(clusters=3).fit(texts, embeddings, Tags.empty(90)).tag(texts, embeddings, Tags.empty(90))
+    membership = tags.membership.toarray()
+    assert (membership.sum(axis=1) == 1).all()
     for t, words in enumerate(WORDS):
-        (column,) = set(found[topic == t].argmax(axis=1))  # the whole topic is one cluster
+        (column,) = set(membership[topic == t].argmax(axis=1))  # the whole topic is one cluster
         number, *named = tags.names[column].split()
         assert number == f"{column:02d}"
         assert sorted(named) == sorted(words.split())
@@ -71,8 +71,8 @@ def test_clusters_are_the_topics_and_are_named_by_their_telling_words() -> None:
 
 def test_new_queries_go_to_the_nearest_centre_and_the_columns_stay() -> None:
     texts, embeddings, _ = topics(60)
-    tagger = ClusterTagger(clusters=3).fit(texts, embeddings, Tags.none(60))
-    again = tagger.tag(texts[:5], embeddings[:5], Tags.none(5))
+    tagger = ClusterTagger(clusters=3).fit(texts, embeddings, Tags.empty(60))
+    again = tagger.tag(texts[:5], embeddings[:5], Tags.empty(5))
     assert again.names == tagger.names
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     projected = unit @ tagger.components.T
@@ -83,33 +83,33 @@ def test_new_queries_go_to_the_nearest_centre_and_the_columns_stay() -> None:
 @pytest.mark.parametrize(("n", "expected"), [(4_800, 30), (1_200, 15), (75, 4)])
 def test_the_number_of_clusters_grows_with_the_square_root_of_the_queries(n: int, expected: int) -> None:
     texts, embeddings, _ = topics(n)
-    assert ClusterTagger().fit(texts, embeddings, Tags.none(n)).clusters == expected
+    assert ClusterTagger().fit(texts, embeddings, Tags.empty(n)).clusters == expected
 
 
 @pytest.mark.parametrize(("n", "clusters", "expected"), [(30, None, 2), (1, None, 1), (3, 8, 3)])
 def test_few_queries_make_few_clusters(n: int, clusters: int | None, expected: int) -> None:
     texts, embeddings, _ = topics(n)
-    tags = ClusterTagger(clusters=clusters).fit(texts, embeddings, Tags.none(n)).tag(texts, embeddings, Tags.none(n))
+    tags = ClusterTagger(clusters=clusters).fit(texts, embeddings, Tags.empty(n)).tag(texts, embeddings, Tags.empty(n))
     assert len(tags.names) == expected
     assert (tags.membership.sum(axis=1) == 1).all()
 
 
 def test_clusters_without_words_are_named_by_their_numbers() -> None:
     _, embeddings, _ = topics(30)
-    tagger = ClusterTagger(clusters=3).fit(["1 + 1", "?!", "2"] * 10, embeddings, Tags.none(30))
+    tagger = ClusterTagger(clusters=3).fit(["1 + 1", "?!", "2"] * 10, embeddings, Tags.empty(30))
     assert tagger.names == ("00", "01", "02")
 
 
 def test_the_same_seed_gives_the_same_clusters() -> None:
     texts, embeddings, _ = topics(200)
-    one, other = (ClusterTagger(clusters=5).fit(texts, embeddings, Tags.none(200)) for _ in range(2))
-    assert one.names == other.names
-    np.testing.assert_array_equal(one.centres, other.centres)
+    first, second = (ClusterTagger(clusters=5).fit(texts, embeddings, Tags.empty(200)) for _ in range(2))
+    assert first.names == second.names
+    np.testing.assert_array_equal(first.centres, second.centres)
 
 
 def test_tagging_before_fitting_is_an_error_of_the_caller() -> None:
     with pytest.raises(RuntimeError, match="call fit first"):
-        ClusterTagger().tag(["a"], np.zeros((1, 2)), Tags.none(1))
+        ClusterTagger().tag(["a"], np.zeros((1, 2)), Tags.empty(1))
 
 
 def test_fewer_than_one_cluster_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""What every reader does."""
+"""Protocol of readers."""
 
 from typing import Protocol
 
@@ -6,12 +6,15 @@ from zooter.data.types import Query
 
 
 class Reader(Protocol):
-    """Gives the queries of a live run."""
+    """Read the queries of a live run."""
 
     def read(self) -> list[Query]:
-        """Queries with different texts and different ids, always in the same order.
+        """Read all queries.
+
+        Returns:
+            Queries with distinct texts and distinct ids, in the same order on every call.
 
         Raises:
-            RecordsError: there are none, or they cannot be read.
+            RecordsError: there are no queries, or they cannot be read.
         """
         ...

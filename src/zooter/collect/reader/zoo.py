@@ -1,4 +1,4 @@
-"""Queries made up from templates, with reference answers: the embedded zoo's."""
+"""Queries generated from templates, with reference answers, for the embedded zoo of candidates."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,13 @@ from zooter.errors import ConfigError
 
 @dataclass(frozen=True)
 class ZooReader:
-    """Draws queries that neither the zoo's candidates nor its reward model were taught; `split` divides them anew.
+    """Generate queries that neither the zoo's candidates nor its reward model were trained on.
+
+    A fifth of them comes from the templates' test part. The run's `split` divides them anew.
 
     Attributes:
-        count: how many; a larger count only appends.
-        seed: another one gives other queries.
+        count: number of queries, 1 or more; a larger count only appends queries.
+        seed: of the generator; another seed gives other queries.
     """
 
     count: int = 5_200
@@ -24,6 +26,7 @@ class ZooReader:
             raise ConfigError(expected="reader.count of 1 or more", found=str(self.count), do="set reader.count=5200")
 
     def read(self) -> list[Query]:
+        """Generate the queries, each tagged with its skill."""
         return [
             Query(query_id(query.text), query.text, query.reference, (query.skill,))
             for split, count in (("train", self.count - self.count // 5), ("test", self.count // 5))

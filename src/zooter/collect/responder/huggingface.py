@@ -1,4 +1,4 @@
-"""Candidates that run here: causal language models by hub id or folder, through transformers."""
+"""Candidates that run locally: causal language models by hub id or folder, through transformers."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ import torch
 
 from zooter.collect.responder.local.model_cache import ModelCache
 from zooter.collect.responder.local.sampler import GumbelSampler, label_tokens
-from zooter.collect.responder.protocol import Request, Sampling
+from zooter.collect.responder.protocol import Request, Sampling, group_by_candidate
 from zooter.data.model_files import candidate_fingerprint
 from zooter.data.pool import Candidate
 from zooter.data.token_margin import probability_margin
@@ -26,17 +26,18 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class HuggingFaceResponder:
-    """Generates in batches of queries of like length, one candidate after the other.
+    """Generate in batches of queries of similar length, one candidate after the other.
 
     Attributes:
         sampling: how candidates are asked.
         batch_size: responses at a time, at most.
         batch_tokens: padded tokens at a time, at most, of query and response together.
         device: "cpu", "cuda", "auto", or "spread" over all devices (needs accelerate).
-        dtype: of the weights; "auto" takes that of the files.
-        keep_bytes: of weights that stay loaded between the calls of selectors, which ask now one candidate, now
-            another. One call keeps one candidate at a time.
+        dtype: of the weights: one of `DTYPES`; "auto" takes that of the files.
+        keep_bytes: bytes of weights that stay loaded between calls inside `connections`, as selectors alternate
+            between candidates. Outside it, one candidate is loaded at a time.
         trust_remote_code: run Python code that comes with a model. Only for models whose code you have read.
+        model_cache: candidates that are loaded.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -46,7 +47,7 @@ class HuggingFaceResponder:
     dtype: str = "auto"
     keep_bytes: float = 4e9
     trust_remote_code: bool = False
-    loaded: "ModelCache[LocalModel]" = field(default_factory=ModelCache, init=False, repr=False, compare=False)
+    model_cache: "ModelCache[LocalModel]" = field(default_factory=ModelCache, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -57,56 +58,68 @@ class HuggingFaceResponder:
             )
 
     def identity(self, candidate: Candidate) -> Mapping[str, object]:
+        """Describe a candidate by its weights, template, number format and sampling."""
         return {
             "responder": "huggingface",
             "model": candidate_fingerprint(candidate),
             "template": candidate.template,
             "dtype": self.dtype,
-            "sampling": self.sampling.told(),
+            "sampling": self.sampling.to_dict(),
         }
 
     async def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
-        of_candidate: dict[str, list[Request]] = {}
-        for request in requests:
-            of_candidate.setdefault(request.candidate.name, []).append(request)
-        async with self.connections() as loaded:
-            for group in of_candidate.values():
-                who = group[0].candidate
-                source = who.model or who.name, who.revision, who.template
-                model = loaded.of(source, partial(LocalModel.load, who, self))
+        """Load each candidate in turn and generate its responses.
+
+        Raises:
+            ConfigError: a model cannot be loaded, or two labels share their first token.
+        """
+        async with self.connections() as cache:
+            for group in group_by_candidate(requests):
+                candidate = group[0].candidate
+                source = candidate.model or candidate.name, candidate.revision, candidate.template
+                model = cache.get(source, partial(LocalModel.load, candidate, self))
                 for response in model.respond(group):
                     yield response
                 del model
-                loaded.shrink(self.keep_bytes if loaded.users > 1 else 0)
+                cache.shrink(self.keep_bytes if cache.users > 1 else 0)
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
 
     @asynccontextmanager
     async def connections(self) -> "AsyncIterator[ModelCache[LocalModel]]":
-        """Keeps candidates loaded for calls of `respond` inside, as far as `keep_bytes` goes."""
-        self.loaded.users += 1
+        """Keep up to `keep_bytes` of candidates loaded for calls of `respond` inside the context."""
+        self.model_cache.users += 1
         try:
-            yield self.loaded
+            yield self.model_cache
         finally:
-            self.loaded.users -= 1
-            if not self.loaded.users:
-                self.loaded.models.clear()
+            self.model_cache.users -= 1
+            if not self.model_cache.users:
+                self.model_cache.models.clear()
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """One loaded candidate."""
+    """One loaded candidate.
+
+    Attributes:
+        candidate: which one.
+        settings: the responder's.
+        model: a transformers causal language model in evaluation mode.
+        tokenizer: its tokenizer, which pads on the left.
+        labels: label → its possible first tokens; empty for free text.
+        token_texts: token id → text, of first tokens decoded so far.
+    """
 
     candidate: Candidate
     settings: HuggingFaceResponder
     model: Any
     tokenizer: Any
     labels: Mapping[str, Sequence[int]]
-    texts: dict[int, str] = field(default_factory=dict)  # of tokens that stood first
+    token_texts: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, candidate: Candidate, settings: HuggingFaceResponder) -> "LocalModel":
-        """Load weights and tokenizer.
+        """Load weights and tokenizer, and move the model to its device.
 
         Raises:
             ConfigError: they cannot be loaded, or two labels share their first token.
@@ -116,11 +129,11 @@ class LocalModel:
 
         disable_progress_bar()  # type: ignore[no-untyped-call]
         name = candidate.model or candidate.name
-        where = {"revision": candidate.revision, "trust_remote_code": settings.trust_remote_code}
+        source = {"revision": candidate.revision, "trust_remote_code": settings.trust_remote_code}
         spread = {"device_map": "auto"} if settings.device == "spread" else {}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left", **where)
-            model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=settings.dtype, **where, **spread)
+            tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left", **source)
+            model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=settings.dtype, **source, **spread)
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise ConfigError(
                 expected=f"a causal language model that transformers can load for {candidate.name!r}",
@@ -129,36 +142,40 @@ class LocalModel:
             ) from error
         model.eval()
         if not spread:
-            automatic = "cuda" if torch.cuda.is_available() else "cpu"
-            model = model.to(automatic if settings.device == "auto" else settings.device)
+            available = "cuda" if torch.cuda.is_available() else "cpu"
+            model = model.to(available if settings.device == "auto" else settings.device)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
-        # Only where to end is taken from the model: it must not bring in sampling settings of its own.
+        end_tokens = model.generation_config.eos_token_id or tokenizer.eos_token_id
+        # Only the end tokens are taken from the model's settings: its sampling settings must not apply.
         model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-            eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
+            eos_token_id=end_tokens, pad_token_id=tokenizer.pad_token_id
         )
         return cls(candidate, settings, model, tokenizer, label_tokens(tokenizer, settings.sampling.labels))
 
     @property
     def bytes(self) -> int:
-        """Of its weights."""
+        """Size of its weights in bytes."""
         return int(self.model.get_memory_footprint())
 
     def respond(self, requests: Sequence[Request]) -> Iterator[Response]:
-        """Responses in batches, the longest queries first: if memory is short, it is known at once."""
-        ids = self._tokens(requests)
+        """Generate responses in batches, the longest queries first: too little memory shows at once.
+
+        Yields:
+            One response per request, failed where the query is longer than the model's context or memory ran out.
+        """
+        token_rows = self._tokenize(requests)
         limit = getattr(self.model.config, "max_position_embeddings", None)
         fitting = []
-        for i, row in enumerate(ids):
+        for i, row in enumerate(token_rows):
             if limit is not None and len(row) >= limit:
-                yield _failed(requests[i], f"the query has {len(row)} tokens and the model reads {limit}")
+                yield requests[i].failed_response(f"the query has {len(row)} tokens and the model reads {limit}")
             else:
                 fitting.append(i)
-        for batch in self._batches(fitting, [len(row) for row in ids]):
-            yield from self._generate([requests[i] for i in batch], [ids[i] for i in batch])
+        for batch in self._batches(fitting, [len(row) for row in token_rows]):
+            yield from self._generate([requests[i] for i in batch], [token_rows[i] for i in batch])
 
-    def _tokens(self, requests: Sequence[Request]) -> list[list[int]]:
+    def _tokenize(self, requests: Sequence[Request]) -> list[list[int]]:
         sampling, template = self.settings.sampling, self.candidate.template
         if template is None and self.tokenizer.chat_template:
             chats = [sampling.messages(request.query) for request in requests]
@@ -168,6 +185,7 @@ class LocalModel:
         return list(self.tokenizer([sampling.text(request.query, template) for request in requests])["input_ids"])
 
     def _batches(self, rows: list[int], lengths: list[int]) -> Iterator[list[int]]:
+        """Divide rows into batches within `batch_size` and `batch_tokens`, the longest rows first."""
         batch: list[int] = []
         for i in sorted(rows, key=lengths.__getitem__, reverse=True):
             longest = lengths[batch[0]] if batch else lengths[i]
@@ -179,76 +197,79 @@ class LocalModel:
         if batch:
             yield batch
 
-    def _generate(self, requests: list[Request], ids: list[list[int]]) -> Iterator[Response]:
-        """One batch; in two halves when the device's memory is too small for it."""
+    def _generate(self, requests: list[Request], token_rows: list[list[int]]) -> Iterator[Response]:
+        """Generate one batch, in two halves when the device's memory is too small for it."""
         try:
-            yield from self._answers(requests, ids)
+            yield from self._generate_batch(requests, token_rows)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             if len(requests) == 1:
-                yield _failed(requests[0], f"out of memory with a query of {len(ids[0])} tokens")
+                yield requests[0].failed_response(f"out of memory with a query of {len(token_rows[0])} tokens")
                 return
             half = len(requests) // 2
-            yield from self._generate(requests[:half], ids[:half])
-            yield from self._generate(requests[half:], ids[half:])
+            yield from self._generate(requests[:half], token_rows[:half])
+            yield from self._generate(requests[half:], token_rows[half:])
 
     @torch.inference_mode()
-    def _answers(self, requests: list[Request], ids: list[list[int]]) -> list[Response]:
-        sampling, started = self.settings.sampling, time.perf_counter()
-        length = max(map(len, ids))
-        pad = self.tokenizer.pad_token_id
-        tokens = torch.tensor([[pad] * (length - len(row)) + row for row in ids], device=self.model.device)
-        mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in ids], device=self.model.device)
+    def _generate_batch(self, requests: list[Request], token_rows: list[list[int]]) -> list[Response]:
+        sampling, start = self.settings.sampling, time.perf_counter()
+        length = max(map(len, token_rows))
+        pad, device = self.tokenizer.pad_token_id, self.model.device
+        tokens = torch.tensor([[pad] * (length - len(row)) + row for row in token_rows], device=device)
+        mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in token_rows], device=device)
         seeds = [sampling.seed_of(request.query, request.sample) for request in requests]
-        draw = GumbelSampler(sampling, seeds, length, self.labels)
+        sampler = GumbelSampler(sampling, seeds, length, self.labels)
         stop = {"stop_strings": list(sampling.stop), "tokenizer": self.tokenizer} if sampling.stop else {}
-        written = self.model.generate(
+        generated = self.model.generate(
             tokens, attention_mask=mask, max_new_tokens=sampling.max_new_tokens, do_sample=False,
-            logits_processor=[draw], **stop,
+            logits_processor=[sampler], **stop,
         )[:, length:].tolist()  # fmt: skip
-        seconds = (time.perf_counter() - started) / len(requests)
+        seconds = (time.perf_counter() - start) / len(requests)
         return [
-            self._response(request, new, self._named(draw.first[i]), len(ids[i]), seconds)
-            for i, (request, new) in enumerate(zip(requests, written, strict=True))
+            self._response(request, new_tokens, self._decode(sampler.first_tokens[i]), len(token_rows[i]), seconds)
+            for i, (request, new_tokens) in enumerate(zip(requests, generated, strict=True))
         ]
 
-    def _named(self, first: Sequence[tuple[int, float]]) -> tuple[tuple[str, float], ...]:
-        """With the texts of the tokens, or the labels, in the place of their numbers."""
+    def _decode(self, first_tokens: Sequence[tuple[int, float]]) -> tuple[tuple[str, float], ...]:
+        """Replace token ids by their texts, or label indices by the labels."""
         if self.labels:
             names = list(self.labels)
-            return tuple((names[place], logprob) for place, logprob in first)
-        for token, _ in first:
-            if token not in self.texts:
-                self.texts[token] = self.tokenizer.decode([token])
-        return tuple((self.texts[token], logprob) for token, logprob in first)
+            return tuple((names[index], logprob) for index, logprob in first_tokens)
+        for token, _ in first_tokens:
+            if token not in self.token_texts:
+                self.token_texts[token] = self.tokenizer.decode([token])
+        return tuple((self.token_texts[token], logprob) for token, logprob in first_tokens)
 
     def _response(
-        self, request: Request, new: list[int], first: tuple[tuple[str, float], ...], asked: int, seconds: float
+        self,
+        request: Request,
+        new_tokens: list[int],
+        first_tokens: tuple[tuple[str, float], ...],
+        input_tokens: int,
+        seconds: float,
     ) -> Response:
-        ends = self.model.generation_config.eos_token_id
-        ends = set(ends) if isinstance(ends, list) else {ends}
-        count = next((i + 1 for i, token in enumerate(new) if token in ends), len(new))
-        ended = count > 0 and new[count - 1] in ends
-        text = self.tokenizer.decode(new[:count], skip_special_tokens=True)
-        found = [place for place in map(text.find, self.settings.sampling.stop) if place >= 0]
-        if found:
-            text = text[: min(found)]
-            while count and new[count - 1] == self.tokenizer.pad_token_id:  # what other rows of the batch waited for
+        """Cut the generated tokens at the end token, and the text at the first stop text."""
+        end_token = self.model.generation_config.eos_token_id
+        end_tokens = set(end_token) if isinstance(end_token, list) else {end_token}
+        count = next((i + 1 for i, token in enumerate(new_tokens) if token in end_tokens), len(new_tokens))
+        ended = count > 0 and new_tokens[count - 1] in end_tokens
+        text = self.tokenizer.decode(new_tokens[:count], skip_special_tokens=True)
+        stops = [position for position in map(text.find, self.settings.sampling.stop) if position >= 0]
+        if stops:
+            text = text[: min(stops)]
+            # Padding while other rows of the batch were still being generated.
+            while count and new_tokens[count - 1] == self.tokenizer.pad_token_id:
                 count -= 1
         return Response(
             query_id=request.query.id,
             candidate=request.candidate.name,
             sample=request.sample,
             text=text,
-            finish_reason="stop" if ended or found else "length",
-            margin=probability_margin(first),
-            first_tokens=first,
-            input_tokens=asked,
+            finish_reason="stop" if ended or stops else "length",
+            margin=probability_margin(first_tokens),
+            first_tokens=first_tokens,
+            input_tokens=input_tokens,
             output_tokens=count,
-            cost=request.candidate.cost(asked, count),
+            cost=request.candidate.cost(input_tokens, count),
             seconds=seconds,
         )
-
-
-def _failed(request: Request, words: str) -> Response:
-    return Response(request.query.id, request.candidate.name, request.sample, "", error=words)

@@ -13,14 +13,8 @@ from weakref import WeakKeyDictionary
 import openai
 
 from zooter.collect.responder.client.completion import FIRST_TOKENS, BadCompletionError, Completion, parse
-from zooter.collect.responder.client.endpoint import (
-    Endpoint,
-    EndpointPool,
-    FailureKind,
-    error_message,
-    refused_parameters,
-    retry_after,
-)
+from zooter.collect.responder.client.endpoint import Endpoint, EndpointPool
+from zooter.collect.responder.client.failure import FailureKind, error_message, refused_parameters, retry_after
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.data.pool import Candidate
 from zooter.data.types import Response
@@ -29,7 +23,7 @@ from zooter.errors import ConfigError, ZooterError
 
 @dataclass(frozen=True)
 class OpenAIResponder:
-    """Asks over HTTP through the official client, many calls at a time.
+    """Ask candidates over HTTP through the official client, many calls at a time.
 
     Calls of `respond` that overlap in an event loop share connections, rate limits and the number of calls at a time.
 
@@ -37,13 +31,14 @@ class OpenAIResponder:
         sampling: how candidates are asked.
         concurrency: calls at a time to one server.
         timeout: seconds from a call to its whole answer.
-        retries: further tries of a call that failed in a way that may pass. Rate limits do not count: they hold back
-            all calls to that server, for as long as it says or ever longer, and lose nothing.
-        backoff: seconds before the second try, doubled for each further one, and jittered.
+        retries: further attempts at a call that failed in a way that may pass. Rate limits do not count: they pause
+            all calls to that server, for as long as it asks or with growing pauses, and lose nothing.
+        backoff: seconds before the second attempt, doubled for each further one, and jittered.
         longest_pause: seconds, where the server does not say how long to wait.
         patience: seconds for which a server may answer nothing but rate limits before its calls fail.
-        first_tokens: how many of the likeliest first tokens to ask for; 0 for none, 2 suffice for the margin. Servers
-            list as many for every token of the response: about 60 bytes each.
+        first_tokens: number of likeliest first tokens to request; 0 for none, 2 suffice for the margin. Servers list
+            as many for every token of the response: about 60 bytes each.
+        endpoint_pools: event loop → its endpoints, while any call uses them.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -54,62 +49,69 @@ class OpenAIResponder:
     longest_pause: float = 60.0
     patience: float = 900.0
     first_tokens: int = FIRST_TOKENS
-    shared: MutableMapping[asyncio.AbstractEventLoop, EndpointPool] = field(
+    endpoint_pools: MutableMapping[asyncio.AbstractEventLoop, EndpointPool] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
-        for name, least in (
+        for name, minimum in (
             ("concurrency", 1), ("timeout", 0.001), ("retries", 0), ("backoff", 0.0), ("first_tokens", 0)
         ):  # fmt: skip
-            if getattr(self, name) < least:
+            if getattr(self, name) < minimum:
                 raise ConfigError(
-                    expected=f"responder.{name} of {least} or more", found=str(getattr(self, name)), do="correct it"
+                    expected=f"responder.{name} of {minimum} or more", found=str(getattr(self, name)), do="correct it"
                 )
 
     def identity(self, candidate: Candidate) -> Mapping[str, object]:
+        """Describe a candidate by its model, revision, extra request fields and sampling."""
         return {
             "responder": "openai",
             "model": candidate.model or candidate.name,
             "revision": candidate.revision,
             "extra": dict(candidate.extra),
-            "sampling": self.sampling.told(),
+            "sampling": self.sampling.to_dict(),
         }
 
     @asynccontextmanager
     async def connections(self) -> AsyncIterator[EndpointPool]:
-        """Keeps connections, and what was learned of the servers, for calls of `respond` inside."""
+        """Keep connections, rate limits and refused parameters for calls of `respond` inside the context."""
         loop = asyncio.get_running_loop()
-        servers = self.shared.setdefault(loop, EndpointPool())
-        servers.users += 1
+        pool = self.endpoint_pools.setdefault(loop, EndpointPool())
+        pool.users += 1
         try:
-            yield servers
+            yield pool
         finally:
-            servers.users -= 1
-            if not servers.users:
-                del self.shared[loop]
-                await servers.close()
+            pool.users -= 1
+            if not pool.users:
+                del self.endpoint_pools[loop]
+                await pool.close()
 
     async def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
+        """Ask all servers side by side, each with `concurrency` workers, and yield responses as they arrive.
+
+        Raises:
+            ResponderError: no call can succeed, such as with a wrong key, no quota, or a model that does not exist.
+            ConfigError: a candidate has no url, or its key's environment variable is not set.
+        """
         queues: dict[tuple[str | None, str | None], deque[Request]] = {}
         for request in requests:
             queues.setdefault((request.candidate.url, request.candidate.key_env), deque()).append(request)
         finished: asyncio.Queue[Response | ZooterError] = asyncio.Queue()
-        async with self.connections() as servers:
-            asked = [
-                (servers.of(queue[0].candidate, self.timeout, self.concurrency), queue) for queue in queues.values()
+        async with self.connections() as pool:
+            endpoints = [
+                (pool.get(queue[0].candidate, self.timeout, self.concurrency), queue) for queue in queues.values()
             ]
             workers = [
                 asyncio.create_task(self._work(endpoint, queue, finished))
-                for endpoint, queue in asked
+                for endpoint, queue in endpoints
                 for _ in range(min(self.concurrency, len(queue)))
             ]
             try:
                 for _ in requests:
-                    found = await finished.get()
-                    if isinstance(found, ZooterError):
-                        raise found
-                    yield found
+                    result = await finished.get()
+                    if isinstance(result, ZooterError):
+                        raise result
+                    yield result
             finally:
                 for worker in workers:
                     worker.cancel()
@@ -118,52 +120,51 @@ class OpenAIResponder:
     async def _work(
         self, endpoint: Endpoint, queue: deque[Request], finished: asyncio.Queue[Response | ZooterError]
     ) -> None:
+        """Make calls from the queue until it is empty or one of them is fatal."""
         while queue:
-            async with endpoint.turn():
-                if not queue:  # emptied by the others while this one waited
+            async with endpoint.slot():
+                if not queue:  # other workers emptied it while this one waited
                     return
                 try:
-                    finished.put_nowait(await self._answer(endpoint, queue.popleft()))
+                    finished.put_nowait(await self._call(endpoint, queue.popleft()))
                 except ZooterError as error:
                     finished.put_nowait(error)
                     return
 
-    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
-        tries = 0
+    async def _call(self, endpoint: Endpoint, request: Request) -> Response:
+        """Make one call, with as many attempts as it takes and the settings allow."""
+        attempts, model = 0, _model(request.candidate)
         while True:
             await endpoint.wait()
-            started = time.perf_counter()
-            without = frozenset(endpoint.refused.get(_model(request.candidate), ()))
+            start = time.perf_counter()
+            without = frozenset(endpoint.refused.get(model, ()))
             try:
-                reply = await self._try(endpoint, request, without)
+                completion = await self._attempt(endpoint, request, without)
             except (openai.APIError, BadCompletionError, TimeoutError) as error:
                 # The client's errors carry the request with its key, so they are not kept as a cause.
-                verdict, words, asked = (
-                    endpoint.judge(error, _model(request.candidate)),
-                    endpoint.redact(error_message(error)),
-                    retry_after(error),
-                )
-                if verdict is FailureKind.FATAL:
-                    raise endpoint.fatal(error, request.candidate) from None
+                kind, message = endpoint.classify_failure(error, model), endpoint.redact(error_message(error))
+                requested_wait = retry_after(error)
+                if kind is FailureKind.FATAL:
+                    raise endpoint.fatal_error(error, request.candidate) from None
                 refused = refused_parameters(error, without)
             else:
-                endpoint.succeeded()
-                return _response(request, reply, time.perf_counter() - started)
-            if verdict is FailureKind.WITHOUT and refused - without:
-                endpoint.refused.setdefault(_model(request.candidate), set()).update(refused)
+                endpoint.record_success()
+                return _response(request, completion, time.perf_counter() - start)
+            if kind is FailureKind.PARAMETER_REFUSED and refused - without:
+                endpoint.refused.setdefault(model, set()).update(refused)
                 continue
-            if verdict is FailureKind.LIMIT and await self._is_held_back(endpoint, asked):
+            if kind is FailureKind.RATE_LIMITED and await self._pause_endpoint(endpoint, requested_wait):
                 continue
-            tries += 1
-            if verdict is not FailureKind.AGAIN or tries > self.retries:
-                return _failed(request, words)
-            await asyncio.sleep(self._pause(tries, asked))
+            attempts += 1
+            if kind is not FailureKind.RETRY or attempts > self.retries:
+                return request.failed_response(message)
+            await asyncio.sleep(self._pause_seconds(attempts, requested_wait))
 
-    async def _try(self, endpoint: Endpoint, request: Request, without: Set[str]) -> Completion:
-        # The client's own limit is on each read; a server that drips forever has to end too.
+    async def _attempt(self, endpoint: Endpoint, request: Request, without: Set[str]) -> Completion:
+        # The client's own timeout limits each read; this one ends a server that sends a few bytes for ever.
         async with asyncio.timeout(self.timeout):
             # As bytes: `create` would check every message against a schema and trust the reply's, which costs twice
-            # the time of the call itself and hides what a broken server said.
+            # the time of the call itself and hides what a broken server sent.
             raw = await endpoint.client.post(
                 "/chat/completions", cast_to=openai.HttpxBinaryResponseContent, body=self._body(request, without)
             )
@@ -185,46 +186,42 @@ class OpenAIResponder:
         if sampling.seed is not None and "seed" not in without:
             body["seed"] = sampling.seed_of(request.query, request.sample)
         if self.first_tokens and "logprobs" not in without:
-            most = 20 if sampling.labels else self.first_tokens
-            body |= {"logprobs": True, "top_logprobs": min(most, 5) if "top_logprobs" in without else most}
+            count = 20 if sampling.labels else self.first_tokens
+            body |= {"logprobs": True, "top_logprobs": min(count, 5) if "top_logprobs" in without else count}
         return body | dict(request.candidate.extra)
 
-    async def _is_held_back(self, endpoint: Endpoint, asked: float | None) -> bool:
-        """Hold the server's calls; False when its patience is over."""
+    async def _pause_endpoint(self, endpoint: Endpoint, requested_wait: float | None) -> bool:
+        """Pause the server's calls after a rate limit; False when `patience` has run out."""
         now = asyncio.get_running_loop().time()
-        if asked is None and endpoint.resume_at > now:
-            return True  # another call of the same burst was told so and has set the pause
-        pause = self._pause(endpoint.strikes + 1, asked)
-        if now + pause - endpoint.quiet_since > self.patience:
+        if requested_wait is None and endpoint.resume_at > now:
+            return True  # another call of the same burst met the limit first and has set the pause
+        seconds = self._pause_seconds(endpoint.rate_limits_in_row + 1, requested_wait)
+        if now + seconds - endpoint.quiet_since > self.patience:
             return False
-        endpoint.limited(pause)
+        endpoint.pause(seconds)
         return True
 
-    def _pause(self, tries: int, asked: float | None) -> float:
-        if asked is not None:
-            return asked
-        return min(self.longest_pause, self.backoff * 2.0 ** min(tries - 1, 30)) * random.uniform(0.5, 1.0)
+    def _pause_seconds(self, attempts: int, requested_wait: float | None) -> float:
+        if requested_wait is not None:
+            return requested_wait
+        return min(self.longest_pause, self.backoff * 2.0 ** min(attempts - 1, 30)) * random.uniform(0.5, 1.0)
 
 
 def _model(candidate: Candidate) -> str:
     return candidate.model or candidate.name
 
 
-def _response(request: Request, reply: Completion, seconds: float) -> Response:
+def _response(request: Request, completion: Completion, seconds: float) -> Response:
     return Response(
         query_id=request.query.id,
         candidate=request.candidate.name,
         sample=request.sample,
-        text=reply.text,
-        finish_reason=reply.finish_reason,
-        margin=reply.margin,
-        first_tokens=reply.first_tokens,
-        input_tokens=reply.input_tokens,
-        output_tokens=reply.output_tokens,
-        cost=request.candidate.cost(reply.input_tokens, reply.output_tokens),
+        text=completion.text,
+        finish_reason=completion.finish_reason,
+        margin=completion.margin,
+        first_tokens=completion.first_tokens,
+        input_tokens=completion.input_tokens,
+        output_tokens=completion.output_tokens,
+        cost=request.candidate.cost(completion.input_tokens, completion.output_tokens),
         seconds=seconds,
     )
-
-
-def _failed(request: Request, words: str) -> Response:
-    return Response(request.query.id, request.candidate.name, request.sample, "", error=words)

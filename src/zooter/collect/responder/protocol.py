@@ -1,4 +1,4 @@
-"""What every responder does, and how candidates are asked."""
+"""Protocol of responders, and the settings with which candidates are asked."""
 
 import hashlib
 import json
@@ -14,26 +14,46 @@ from zooter.errors import ConfigError
 
 @dataclass(frozen=True)
 class Request:
-    """One call to make: the `sample`-th response of a candidate to a query."""
+    """One call to make.
+
+    Attributes:
+        query: the query to answer.
+        candidate: the candidate to ask.
+        sample: number of the response, from 0; each sample is drawn with its own seed.
+    """
 
     query: Query
     candidate: Candidate
     sample: int = 0
 
+    def failed_response(self, error_message: str) -> Response:
+        """Return the response of a call that failed: no text, and the reason in `error`."""
+        return Response(self.query.id, self.candidate.name, self.sample, "", error=error_message)
+
+
+def group_by_candidate(requests: Sequence[Request]) -> list[list[Request]]:
+    """Group requests by the candidate's name, in the order of first appearance."""
+    groups: dict[str, list[Request]] = {}
+    for request in requests:
+        groups.setdefault(request.candidate.name, []).append(request)
+    return list(groups.values())
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """How candidates are asked; all of it is part of a response's content key.
+    """Decoding and prompt settings; all of them are part of a response's content key.
 
     Attributes:
-        temperature: 0 is greedy; None leaves it to the server (some models refuse the parameter).
-        top_p: share of the probability mass that is drawn from.
-        max_new_tokens: longest response.
+        temperature: softmax temperature, 0 or more; 0 is greedy; None leaves it to the server (some models refuse the
+            parameter).
+        top_p: share of the probability mass that tokens are drawn from, in (0, 1].
+        max_new_tokens: longest response, in tokens.
         stop: texts at which a response ends; they are not part of it.
         system: the system message; None for none.
         message: the user's message, with `{query}` in it.
         seed: of the draws; None leaves them to the server.
-        labels: where the answer is one of a few labels, `margin` and `first_tokens` are of their first tokens.
+        labels: for tasks whose answer is one of a few labels: `margin` and `first_tokens` are then computed over the
+            labels' first tokens. Empty for free text.
     """
 
     temperature: float | None = 0.7
@@ -49,7 +69,7 @@ class Sampling:
         # Lists come from YAML; tuples keep the class hashable.
         object.__setattr__(self, "stop", tuple(self.stop))
         object.__setattr__(self, "labels", tuple(self.labels))
-        rules = {
+        checks = {
             "temperature of 0 or more, or null": self.temperature is None or self.temperature >= 0,
             "top_p above 0 and up to 1": 0 < self.top_p <= 1,
             "max_new_tokens of 1 or more": self.max_new_tokens >= 1,
@@ -57,63 +77,79 @@ class Sampling:
             "no empty text in stop": all(self.stop),
             "two different labels or more, or none": not self.labels or 1 < len(set(self.labels)) == len(self.labels),
         }
-        for rule, kept in rules.items():
-            if not kept:
+        for requirement, satisfied in checks.items():
+            if not satisfied:
                 raise ConfigError(
-                    expected=f"sampling with {rule}", found=repr(self), do="correct it under responder.sampling"
+                    expected=f"sampling with {requirement}", found=repr(self), do="correct it under responder.sampling"
                 )
 
     def messages(self, query: Query) -> list[dict[str, str]]:
-        """The chat that a candidate is given."""
+        """Build the chat messages for a query: the system message, if any, and the user's."""
         system = [{"role": "system", "content": self.system}] if self.system is not None else []
         return [*system, {"role": "user", "content": self.message.replace("{query}", query.text)}]
 
     def text(self, query: Query, template: str) -> str:
-        """The whole text that a local model is given, by a candidate's own template."""
+        """Build the whole prompt of a local model without a chat template.
+
+        Args:
+            query: the query to answer.
+            template: the candidate's own template, with `{query}` and optionally `{system}`.
+        """
         filled = template.replace("{system}", self.system or "")
         return filled.replace("{query}", self.message.replace("{query}", query.text))
 
     def seed_of(self, query: Query, sample: int) -> int:
-        """31 bits that depend on the seed, the query's text and the sample: a cell is drawn alike in any batch."""
-        told = json.dumps([self.seed, query.text, sample]).encode()
-        return int.from_bytes(hashlib.blake2b(told, digest_size=4).digest()) >> 1
+        """Derive the seed of one cell.
 
-    def told(self) -> dict[str, Any]:
-        """All fields, JSON-ready."""
+        It depends on `seed`, the query's text and the sample only, so that a cell is drawn alike in any batch.
+
+        Returns:
+            A 31-bit integer of 0 or more.
+        """
+        payload = json.dumps([self.seed, query.text, sample]).encode()
+        return int.from_bytes(hashlib.blake2b(payload, digest_size=4).digest()) >> 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, JSON-ready. Content keys are computed from it."""
         return {**vars(self), "stop": list(self.stop), "labels": list(self.labels)}
 
 
 class Responder(Protocol):
-    """Lets candidates answer."""
+    """Ask candidates for responses."""
 
     @property
     def sampling(self) -> Sampling:
-        """How candidates are asked."""
+        """Settings with which candidates are asked."""
         ...
 
     def identity(self, candidate: Candidate) -> Mapping[str, object]:
-        """Everything that can change a response of this candidate, JSON-ready: it goes into the content keys.
+        """Describe everything that can change a response of this candidate; content keys are computed from it.
 
-        What cannot change one (address, key, timeout, batch size, concurrency, prices, the candidate's name) is out.
+        What cannot change a response is left out: address, API key, timeout, batch size, concurrency, prices, the
+        candidate's name.
+
+        Returns:
+            A JSON-ready mapping.
         """
         ...
 
     def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
-        """One response per request, in any order, as they finish.
+        """Make the calls.
 
-        A call that fails gives a response with `error`; it never raises.
+        Yields:
+            One response per request as it finishes, in any order. A call that fails gives a response with `error`.
 
         Raises:
-            ResponderError: no call can succeed: a wrong key, a model that does not exist.
-            ConfigError: a candidate cannot be reached by its settings.
+            ResponderError: no call can succeed, such as with a wrong key or a model that does not exist.
+            ConfigError: a candidate's settings do not say how to reach it.
         """
         ...
 
 
 @runtime_checkable
 class KeepsConnections(Protocol):
-    """A responder that can keep connections from one `respond` to the next."""
+    """A responder that can keep connections, or loaded models, from one `respond` to the next."""
 
     def connections(self) -> AbstractAsyncContextManager[object]:
-        """Keeps them until it is left."""
+        """Keep them until the context is left."""
         ...

@@ -1,4 +1,4 @@
-"""Recorded responses in the place of live candidates."""
+"""Recorded responses in place of live candidates."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,40 +6,51 @@ from functools import cached_property
 from pathlib import Path
 
 from zooter.collect.responder.protocol import Request, Sampling
-from zooter.data import arrow_io, reward_table
+from zooter.data import arrow_io, column_checks
 from zooter.data.files import sha256
 from zooter.data.pool import Candidate
-from zooter.data.schema import OF_RESPONSE, first_tokens, schema
+from zooter.data.schema import RESPONSE_COLUMNS, parse_first_tokens, schema
 from zooter.data.types import Response
 from zooter.errors import ConfigError
 
-SCHEMA = schema("query", "candidate", "sample", "response", *OF_RESPONSE)
-Cell = tuple[str, str, int]
+SCHEMA = schema("query", "candidate", "sample", "response", *RESPONSE_COLUMNS)
+CellKey = tuple[str, str, int]  # query text, candidate, sample
 
 
 @dataclass(frozen=True)
 class ReplayResponder:
-    """Answers from a recorded table with a column `response`, by query text, candidate and sample number.
+    """Answer from a recorded table with a column `response`, by query text, candidate and sample number.
 
     Attributes:
         recorded: the table: a Parquet or JSON Lines file, or a folder of them.
+        sampling: required by the protocol; it changes nothing here.
     """
 
     recorded: Path | None
     sampling: Sampling = field(default_factory=Sampling)
 
     def identity(self, candidate: Candidate) -> Mapping[str, object]:
+        """Describe a candidate by the digests of the recorded files and its name in them."""
         return {"responder": "replay", "files": self._digests, "model": candidate.model or candidate.name}
 
     async def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
+        """Look up each request; one that is not recorded fails.
+
+        Raises:
+            ConfigError: no recorded table is set.
+            RecordsError: the table lacks a column or cannot be read.
+        """
         for request in requests:
-            who = request.query.id, request.candidate.name, request.sample
             model = request.candidate.model or request.candidate.name
-            row = self._cells.get((request.query.text, model, request.sample))
+            row = self._rows.get((request.query.text, model, request.sample))
             if row is None:
-                yield Response(*who, text="", error="no such response is recorded")
+                yield request.failed_response("no such response is recorded")
             else:
-                yield Response(*who, text=str(row["response"]), **{name: row[name] for name in OF_RESPONSE})  # type: ignore[arg-type]
+                recorded = {name: row[name] for name in RESPONSE_COLUMNS}
+                yield Response(
+                    request.query.id, request.candidate.name, request.sample, text=str(row["response"]),
+                    **recorded,  # type: ignore[arg-type]
+                )  # fmt: skip
 
     @cached_property
     def _files(self) -> list[Path]:
@@ -54,13 +65,13 @@ class ReplayResponder:
         return [sha256(file) for file in self._files]
 
     @cached_property
-    def _cells(self) -> dict[Cell, dict[str, object]]:
-        found: dict[Cell, dict[str, object]] = {}
+    def _rows(self) -> dict[CellKey, dict[str, object]]:
+        rows: dict[CellKey, dict[str, object]] = {}
         for file in self._files:
-            reward_table.require_columns(file, ("query", "candidate", "response"))
+            column_checks.require_columns(file, ("query", "candidate", "response"))
             for batch in arrow_io.read_batches(file, SCHEMA):
                 for row in batch.to_pylist():
                     if row["response"] is not None:
-                        row["first_tokens"] = first_tokens(row["first_tokens"])
-                        found[row["query"], row["candidate"], row["sample"] or 0] = row
-        return found
+                        row["first_tokens"] = parse_first_tokens(row["first_tokens"])
+                        rows[row["query"], row["candidate"], row["sample"] or 0] = row
+        return rows

@@ -1,7 +1,7 @@
 """Candidates in vLLM's offline engine: `pip install 'zooter[vllm]'` and a GPU.
 
-Not run where it was written, for want of a GPU: tests hold it against a stand-in with the interface that vLLM documents
-(`LLM.chat`, `LLM.generate`, `SamplingParams`, `RequestOutput`), and nothing else does.
+Tested only against a stand-in with the interface that vLLM documents (`LLM.chat`, `LLM.generate`, `SamplingParams`,
+`RequestOutput`); not run with vLLM itself, which needs a GPU.
 """
 
 import gc
@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zooter.collect.responder.client.completion import FIRST_TOKENS, likeliest_tokens, margin_of
-from zooter.collect.responder.protocol import Request, Sampling
+from zooter.collect.responder.client.completion import FIRST_TOKENS, first_token_margin, likeliest_tokens
+from zooter.collect.responder.protocol import Request, Sampling, group_by_candidate
 from zooter.data.model_files import candidate_fingerprint
 from zooter.data.pool import Candidate
 from zooter.data.types import Response
@@ -20,11 +20,11 @@ from zooter.errors import ConfigError
 
 @dataclass(frozen=True)
 class VllmResponder:
-    """Gives whole batches to vLLM, which schedules them; one candidate after the other.
+    """Pass whole batches to vLLM, which schedules them; one candidate after the other.
 
     Attributes:
         sampling: how candidates are asked.
-        batch_size: requests given to the engine at a time; what a killed run has to ask again, at most.
+        batch_size: requests passed to the engine at a time; a killed run asks again for one batch at most.
         dtype: of the weights.
         engine: further arguments of `vllm.LLM`, such as {tensor_parallel_size: 2, gpu_memory_utilization: 0.9}.
         trust_remote_code: run Python code that comes with a model. Only for models whose code you have read.
@@ -37,49 +37,53 @@ class VllmResponder:
     trust_remote_code: bool = False
 
     def identity(self, candidate: Candidate) -> Mapping[str, object]:
+        """Describe a candidate by its weights, template, number format and sampling."""
         return {
             "responder": "vllm",
             "model": candidate_fingerprint(candidate),
             "template": candidate.template,
             "dtype": self.dtype,
             "quantization": self.engine.get("quantization"),
-            "sampling": self.sampling.told(),
+            "sampling": self.sampling.to_dict(),
         }
 
     async def respond(self, requests: Sequence[Request]) -> AsyncGenerator[Response, None]:
-        of_candidate: dict[str, list[Request]] = {}
-        for request in requests:
-            of_candidate.setdefault(request.candidate.name, []).append(request)
-        for group in of_candidate.values():
+        """Load each candidate in turn and generate its responses, batch by batch.
+
+        Raises:
+            ConfigError: vLLM is not installed, or two labels share their first token.
+        """
+        for group in group_by_candidate(requests):
             model = self._load(group[0].candidate)
             for start in range(0, len(group), self.batch_size):
-                for response in self._answers(model, group[start : start + self.batch_size]):
+                for response in self._generate(model, group[start : start + self.batch_size]):
                     yield response
             del model
-            gc.collect()  # the engine frees its GPU memory when it goes
+            gc.collect()  # the engine frees its GPU memory when it is collected
 
     def _load(self, candidate: Candidate) -> Any:
-        vllm = _vllm()
+        vllm = _import_vllm()
         return vllm.LLM(
             model=candidate.model or candidate.name, revision=candidate.revision, dtype=self.dtype,
             trust_remote_code=self.trust_remote_code, **self.engine,
         )  # fmt: skip
 
-    def _answers(self, model: Any, requests: Sequence[Request]) -> Iterator[Response]:
-        params = [self._params(request) for request in requests]
+    def _generate(self, model: Any, requests: Sequence[Request]) -> Iterator[Response]:
+        sampling, params = self.sampling, [self._params(request) for request in requests]
         template = requests[0].candidate.template
-        started = time.perf_counter()
+        start = time.perf_counter()
         if template is None:
-            found = model.chat([self.sampling.messages(request.query) for request in requests], params, use_tqdm=False)
+            outputs = model.chat([sampling.messages(request.query) for request in requests], params, use_tqdm=False)
         else:
-            found = model.generate([self.sampling.text(r.query, template) for r in requests], params, use_tqdm=False)
-        seconds = (time.perf_counter() - started) / len(requests)
-        for request, output in zip(requests, found, strict=True):
+            texts = [sampling.text(request.query, template) for request in requests]
+            outputs = model.generate(texts, params, use_tqdm=False)
+        seconds = (time.perf_counter() - start) / len(requests)
+        for request, output in zip(requests, outputs, strict=True):
             yield self._response(request, output, seconds)
 
     def _params(self, request: Request) -> Any:
         sampling = self.sampling
-        return _vllm().SamplingParams(
+        return _import_vllm().SamplingParams(
             temperature=1.0 if sampling.temperature is None else sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=sampling.max_new_tokens,
@@ -89,28 +93,28 @@ class VllmResponder:
         )
 
     def _response(self, request: Request, output: Any, seconds: float) -> Response:
-        written = output.outputs[0]
-        first = written.logprobs[0] if written.logprobs else {}
-        tokens = likeliest_tokens(
-            [(one.decoded_token or "", one.logprob) for one in first.values()], self.sampling.labels
+        completion = output.outputs[0]
+        logprobs = completion.logprobs[0] if completion.logprobs else {}
+        first_tokens = likeliest_tokens(
+            [(token.decoded_token or "", token.logprob) for token in logprobs.values()], self.sampling.labels
         )
-        asked, count = len(output.prompt_token_ids), len(written.token_ids)
+        input_tokens, output_tokens = len(output.prompt_token_ids), len(completion.token_ids)
         return Response(
             query_id=request.query.id,
             candidate=request.candidate.name,
             sample=request.sample,
-            text=written.text,
-            finish_reason=written.finish_reason,
-            margin=margin_of(tokens, self.sampling.labels),
-            first_tokens=tokens or None,
-            input_tokens=asked,
-            output_tokens=count,
-            cost=request.candidate.cost(asked, count),
+            text=completion.text,
+            finish_reason=completion.finish_reason,
+            margin=first_token_margin(first_tokens, self.sampling.labels),
+            first_tokens=first_tokens or None,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cost=request.candidate.cost(input_tokens, output_tokens),
             seconds=seconds,
         )
 
 
-def _vllm() -> Any:
+def _import_vllm() -> Any:
     try:
         import vllm
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Reward models of the usual form: a transformers sequence classifier with one output, read as it is."""
+"""Reward models: transformers sequence classifiers with one output."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,29 +18,29 @@ from zooter.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-FINGERPRINTED = {".json", ".txt", ".model", ".jinja", ".safetensors", ".py", ".bin"}  # files that can change a reward
+# Suffixes of the files that can change a reward.
+FINGERPRINT_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".safetensors", ".py", ".bin"}
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class ClassifierRewarder:
-    """`AutoModelForSequenceClassification` with one output; the reward is that raw number, no sigmoid on it.
+    """Reward responses by `AutoModelForSequenceClassification` with one output, whose raw logit is the reward.
 
     The model reads the chat (user: query, assistant: response) through `template`, else through its tokenizer's chat
-    template; a model without either reads query and response as a pair of texts, as encoder models are trained.
+    template. A model without either reads query and response as a pair of texts, as encoder models are trained.
 
     Attributes:
         model: a folder or a hub id.
         revision: the hub commit or tag; None is the hub's default branch.
-        template: a Jinja chat template in place of the tokenizer's; None for its own.
-        max_length: tokens read, or fewer where the model has fewer positions. What is too long loses the query's
-            start; only where the response alone is too long is it cut as well, at its end.
-        batch_tokens: padded tokens per batch; more is faster until memory ends. A model without a padding token gets
-            one row at a time.
+        template: a Jinja chat template in place of the tokenizer's; None for the tokenizer's own.
+        max_length: largest number of tokens of a row, at most the model's positions. Longer rows lose the start of the
+            query; if the response alone is too long, it loses its end.
+        batch_tokens: padded tokens per batch. A model without a padding token gets one row at a time.
         device: "cpu", "cuda", or "auto".
         dtype: of the weights: "float32", "bfloat16" or "float16".
         output: the field of the model's output that holds the reward.
-        bin_weights: also read PyTorch's older .bin files (as weights only: nothing in them is run).
+        bin_weights: also load PyTorch's older .bin files, as weights only: no code in them is run.
         trust_remote_code: run code that comes with the model. Read that code first.
     """
 
@@ -54,7 +54,7 @@ class ClassifierRewarder:
     output: str = "logits"
     bin_weights: bool = False
     trust_remote_code: bool = False
-    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _warned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -66,14 +66,21 @@ class ClassifierRewarder:
                 )
 
     def identity(self) -> Mapping[str, object]:
-        """The model's content, how it is read, and its precision; not the folder's place, the batches, the device."""
+        """Return the model's content, template, length limit and precision; not its folder, batch size or device."""
         return {
             "rewarder": "classifier", "content": self._content, "template": self.template,
             "max_length": self.max_length, "dtype": self.dtype, "output": self.output,
         }  # fmt: skip
 
     def reward(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
-        """(n,) raw outputs; NaN for failed responses and where the model's output is not finite.
+        """Compute rewards.
+
+        Args:
+            queries: n queries; `queries[i]` belongs to `responses[i]`.
+            responses: n responses.
+
+        Returns:
+            (n,) raw outputs; NaN for failed responses and for outputs that are not finite.
 
         Raises:
             ConfigError: the model cannot be found or loaded, or does not have exactly one output.
@@ -86,29 +93,37 @@ class ClassifierRewarder:
         return rewards
 
     def encode(self, query: str, response: str) -> dict[str, list[int]]:
-        """The model's inputs for one row, at most `limit` tokens long."""
-        return self._tokens(*self.fit(query, response))
+        """Return the model's inputs for one row, truncated to `token_limit` tokens."""
+        return self._tokenize(*self.truncate(query, response))
 
-    def fit(self, query: str, response: str) -> tuple[str, str]:
-        """The row as it is, or cut so that it has `limit` tokens; says once that a row had to be cut."""
-        while (excess := len(self._tokens(query, response)["input_ids"]) - self.limit) > 0:
+    def truncate(self, query: str, response: str) -> tuple[str, str]:
+        """Cut a row to at most `token_limit` tokens; warn at the first row that is cut.
+
+        Returns:
+            The query, cut at its start where the row is too long, and the response, cut at its end only if it is too
+            long without any query.
+
+        Raises:
+            ConfigError: the template alone is longer than the limit.
+        """
+        while (excess := len(self._tokenize(query, response)["input_ids"]) - self.token_limit) > 0:
             if query:
-                self._say("rows are longer than %d tokens: queries lose their start", self.limit)
-                query = self._without(query, excess, at_start=True)
+                self._warn_once("rows are longer than %d tokens: queries lose their start", self.token_limit)
+                query = self._drop_tokens(query, excess, at_start=True)
             elif response:
-                self._say("responses alone are longer than %d tokens: they lose their end", self.limit)
-                response = self._without(response, excess, at_start=False)
+                self._warn_once("responses alone are longer than %d tokens: they lose their end", self.token_limit)
+                response = self._drop_tokens(response, excess, at_start=False)
             else:
                 raise ConfigError(
-                    expected=f"a template shorter than rewarder.max_length={self.limit} tokens",
+                    expected=f"a template shorter than rewarder.max_length={self.token_limit} tokens",
                     found=f"{excess} tokens more for an empty row",
                     do="raise rewarder.max_length",
                 )
         return query, response
 
     @cached_property
-    def limit(self) -> int:
-        """Tokens that are read: `max_length`, or the model's positions where they are fewer."""
+    def token_limit(self) -> int:
+        """Largest number of tokens of a row: `max_length`, or the model's positions if they are fewer."""
         from transformers import AutoConfig
 
         config = self._load(AutoConfig)
@@ -116,7 +131,7 @@ class ClassifierRewarder:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The model's own tokenizer; pads at the end, for that is where batches agree with single rows."""
+        """The model's tokenizer, padding on the right, where batches agree with single rows."""
         from transformers import AutoTokenizer
 
         tokenizer = self._load(AutoTokenizer)
@@ -125,51 +140,51 @@ class ClassifierRewarder:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the model's files are; downloads them when `model` is a hub id."""
+        """The folder of the model's files; downloads them if `model` is a hub id."""
         if Path(self.model).is_dir():
             return Path(self.model)
-        more = ["*.py"] * self.trust_remote_code + ["*.bin"] * self.bin_weights
-        return hub_folder(self.model, self.revision, [*SAFE_PATTERNS, "*.jinja", *more], "rewarder.model")
+        optional = ["*.py"] * self.trust_remote_code + ["*.bin"] * self.bin_weights
+        return hub_folder(self.model, self.revision, [*SAFE_PATTERNS, "*.jinja", *optional], "rewarder.model")
 
     def render(self, query: str, response: str) -> str | None:
-        """The text that the model reads, special tokens written out; None where it reads a pair of texts."""
+        """Return the text that the model reads, with special tokens; None if it reads a pair of texts."""
         if self.template is None and not self.tokenizer.chat_template:
             return None
         chat = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
         options = {} if self.template is None else {"chat_template": self.template}
         return str(self.tokenizer.apply_chat_template(chat, tokenize=False, **options))
 
-    def _tokens(self, query: str, response: str) -> dict[str, list[int]]:
+    def _tokenize(self, query: str, response: str) -> dict[str, list[int]]:
         text = self.render(query, response)
         if text is None:
             return dict(self.tokenizer(query, response, verbose=False))
         # The template has written the special tokens; the tokenizer would add them a second time.
         return dict(self.tokenizer(text, add_special_tokens=False, verbose=False))
 
-    def _without(self, text: str, tokens: int, at_start: bool) -> str:
-        """The text without its first or last tokens."""
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        offsets = offsets["offset_mapping"]
-        if tokens >= len(offsets):
+    def _drop_tokens(self, text: str, count: int, at_start: bool) -> str:
+        """Remove the first or last tokens of a text, at least one character."""
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        offsets = encoding["offset_mapping"]
+        if count >= len(offsets):
             return ""
-        kept = text[offsets[tokens][0] :] if at_start else text[: offsets[-tokens][0]]
-        return kept if len(kept) < len(text) else ""
+        shortened = text[offsets[count][0] :] if at_start else text[: offsets[-count][0]]
+        return shortened if len(shortened) < len(text) else ""
 
     @cached_property
     def _content(self) -> str:
         """A hub snapshot's commit, or a hash of a folder's files."""
-        return model_fingerprint(self.model, self.revision, FINGERPRINTED, "rewarder.model")
+        return model_fingerprint(self.model, self.revision, FINGERPRINT_SUFFIXES, "rewarder.model")
 
-    def _load(self, auto: Any, **options: Any) -> Any:
+    def _load(self, auto_class: Any, **options: Any) -> Any:
         try:
-            return auto.from_pretrained(
+            return auto_class.from_pretrained(
                 self.folder, local_files_only=True, trust_remote_code=self.trust_remote_code, **options
             )
         except (OSError, ValueError, ImportError, UnpicklingError) as error:
             raise ConfigError(
                 expected=f"a reward model with safetensors weights at {self.model}",
                 found=str(error).splitlines()[0],
-                do="check the folder; where the model comes with code of its own, read it and set "
+                do="check the folder; if the model comes with code of its own, read it and set "
                 "rewarder.trust_remote_code=true",
             ) from error
 
@@ -177,16 +192,16 @@ class ClassifierRewarder:
     def _classifier(self) -> Any:
         from transformers import AutoModelForSequenceClassification
 
-        model, told = self._load(
+        model, loading_info = self._load(
             AutoModelForSequenceClassification,
             dtype=getattr(torch, self.dtype), use_safetensors=None if self.bin_weights else True,
             output_loading_info=True,
         )  # fmt: skip
-        if told["missing_keys"]:
-            # transformers would go on with random weights in their place.
+        if loading_info["missing_keys"]:
+            # transformers would continue with random weights in their place.
             raise ConfigError(
                 expected=f"a reward model at {self.model}",
-                found=f"no weights for {sorted(told['missing_keys'])[:3]}",
+                found=f"no weights for {sorted(loading_info['missing_keys'])[:3]}",
                 do="give a sequence classifier with one output, not a language model",
             )
         return model.to(self._device).eval()
@@ -200,32 +215,32 @@ class ClassifierRewarder:
         batch = dict(rows[0]) if len(rows) == 1 else self.tokenizer.pad(rows)
         inputs = {name: torch.tensor(v if len(rows) > 1 else [v], device=self._device) for name, v in batch.items()}
         with torch.inference_mode():
-            found = getattr(self._classifier(**inputs), self.output).float().cpu().numpy()
-        if found.size != len(rows):
+            outputs = getattr(self._classifier(**inputs), self.output).float().cpu().numpy()
+        if outputs.size != len(rows):
             raise ConfigError(
                 expected=f"one output of {self.model} per row",
-                found=f"{self.output} of shape {found.shape} for {len(rows)} rows",
+                found=f"{self.output} of shape {outputs.shape} for {len(rows)} rows",
                 do="give a reward model, or name the field that holds the reward under rewarder.output",
             )
-        values = found.reshape(len(rows)).astype(np.float64)
-        if not np.isfinite(values).all():
-            self._say("%s gives numbers that are not finite; those responses get no reward", self.model)
-        return np.where(np.isfinite(values), values, np.nan)
+        rewards = outputs.reshape(len(rows)).astype(np.float64)
+        if not np.isfinite(rewards).all():
+            self._warn_once("%s gives numbers that are not finite; those responses get no reward", self.model)
+        return np.where(np.isfinite(rewards), rewards, np.nan)
 
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Rows of like length together, at most `batch_tokens` padded tokens each."""
-        # The classifier finds its last real token by the padding token; without one it reads no batch.
-        alone = bool(lengths) and self._classifier.config.pad_token_id is None
+        """Group rows of similar length, at most `batch_tokens` padded tokens each."""
+        # The classifier finds the last real token by the padding token; without one it accepts no batch.
+        single = bool(lengths) and self._classifier.config.pad_token_id is None
         batch: list[int] = []
         for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-            if batch and (alone or (len(batch) + 1) * lengths[i] > self.batch_tokens):
+            if batch and (single or (len(batch) + 1) * lengths[i] > self.batch_tokens):
                 yield batch
                 batch = []
             batch.append(i)
         if batch:
             yield batch
 
-    def _say(self, message: str, *values: object) -> None:
-        if message not in self._said:
-            self._said.add(message)
+    def _warn_once(self, message: str, *values: object) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
             log.warning(message, *values)

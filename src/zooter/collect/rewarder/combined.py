@@ -1,4 +1,4 @@
-"""Several rewarders as one: each standardised over the training rewards, then their weighted mean."""
+"""Weighted mean of several rewarders, each standardised over the training rewards."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scale:
-    """A part's rewards over the training responses: mean, and standard deviation above 0."""
+    """Mean and standard deviation of a part's training rewards.
+
+    Attributes:
+        mean: of the rewards.
+        deviation: standard deviation, above 0.
+    """
 
     mean: float
     deviation: float
@@ -24,16 +29,16 @@ class Scale:
 
 @dataclass(frozen=True)
 class CombinedRewarder:
-    """Σ weight · (reward − mean) / deviation over the parts, divided by Σ weight.
+    """Combine rewarders: Σ weight · (reward − mean) / deviation over the parts, divided by Σ weight.
 
-    A logit of a reward model and a judge's mark out of ten have nothing in common but their order, so each is put on
-    the scale of its own training rewards first. The scales are learned once, by `fit`, and are part of the identity.
+    Parts may have different units, such as a reward model's logit and a judge's mark out of ten. So each is
+    standardised by its own training rewards. The scales are fitted once, by `fit`, and are part of the identity.
 
     Attributes:
         parts: name → rewarder.
-        weights: name → weight above 0; 1 where none is given.
-        partial: what a response gets that some part has no reward for: false none, true the mean of the others.
-        scales: name → what `fit` found; empty before.
+        weights: name → weight above 0; 1 for parts without one.
+        partial: reward of a response for which some part has none: false gives none, true the mean of the others.
+        scales: name → scale, as fitted; empty before.
     """
 
     parts: Mapping[str, Rewarder]
@@ -55,7 +60,7 @@ class CombinedRewarder:
             )
 
     def identity(self) -> Mapping[str, object]:
-        """The parts' identities, weights and scales."""
+        """Return the parts' identities, weights and scales."""
         return {
             "rewarder": "combined", "partial": self.partial,
             "parts": {
@@ -65,15 +70,23 @@ class CombinedRewarder:
         }  # fmt: skip
 
     def fit(self, queries: Sequence[Query], responses: Sequence[Response]) -> "CombinedRewarder":
-        """The same with the scales of these (training) responses."""
-        return self.with_scales(self.by_part(queries, responses))
-
-    def with_scales(self, rewards: Mapping[str, Floats], train: NDArray[np.bool_] | None = None) -> "CombinedRewarder":
-        """The same with the scales of rewards at hand, such as recorded ones.
+        """Return a copy with scales fitted to the parts' rewards of training responses.
 
         Args:
-            rewards: part → rewards of any shape, NaN where there is none.
-            train: the first axis' rows to learn from; None takes all.
+            queries: n queries; `queries[i]` belongs to `responses[i]`.
+            responses: n responses.
+
+        Raises:
+            ConfigError: a part gives all responses the same reward, or none.
+        """
+        return self.with_scales(self.reward_by_part(queries, responses))
+
+    def with_scales(self, rewards: Mapping[str, Floats], train: NDArray[np.bool_] | None = None) -> "CombinedRewarder":
+        """Return a copy with scales fitted to rewards that exist already, such as recorded ones.
+
+        Args:
+            rewards: part → (n, …) rewards, NaN where there is none.
+            train: (n,) rows to fit to; None takes all.
 
         Raises:
             ConfigError: a part gives all training responses the same reward, or none.
@@ -94,31 +107,50 @@ class CombinedRewarder:
             log.info("%s: mean %.4g, deviation %.4g over %d rewards", name, scales[name].mean, deviation, len(values))
         return replace(self, scales=scales)
 
-    def by_part(self, queries: Sequence[Query], responses: Sequence[Response]) -> dict[str, Floats]:
-        """Part → (n,) its own rewards, as it gave them."""
+    def reward_by_part(self, queries: Sequence[Query], responses: Sequence[Response]) -> dict[str, Floats]:
+        """Return part → (n,) rewards on the part's own scale."""
         return {name: part.reward(queries, responses) for name, part in self.parts.items()}
 
     def combine(self, rewards: Mapping[str, Floats]) -> Floats:
-        """One array of the parts' shape: their weighted mean, each on its own scale; NaN as `partial` says."""
+        """Return the weighted mean of standardised rewards.
+
+        Args:
+            rewards: part → rewards on the part's own scale, all of one shape.
+
+        Returns:
+            Rewards of the same shape, in standard deviations; NaN where a part has none and `partial` is false, or
+            where no part has any.
+
+        Raises:
+            ConfigError: the scales have not been fitted.
+        """
         if set(self.scales) != set(self.parts):
             raise ConfigError(
                 expected=f"rewarder.scales for {list(self.parts)}", found=f"{list(self.scales)}", do="call fit first"
             )
         names = list(self.parts)
         scaled = np.stack([(rewards[n] - self.scales[n].mean) / self.scales[n].deviation for n in names])
-        there = ~np.isnan(scaled)
-        weights = np.array([self._weight(name) for name in names]).reshape(-1, *[1] * (scaled.ndim - 1)) * there
-        enough = there.any(axis=0) if self.partial else there.all(axis=0)
-        total = (weights * np.where(there, scaled, 0.0)).sum(axis=0)
-        return np.divide(total, weights.sum(axis=0), out=np.full(total.shape, np.nan), where=enough)
+        present = ~np.isnan(scaled)
+        weights = np.array([self._weight(name) for name in names]).reshape(-1, *[1] * (scaled.ndim - 1)) * present
+        defined = present.any(axis=0) if self.partial else present.all(axis=0)
+        total = (weights * np.where(present, scaled, 0.0)).sum(axis=0)
+        return np.divide(total, weights.sum(axis=0), out=np.full(total.shape, np.nan), where=defined)
 
     def reward(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
-        """(n,) combined rewards, in standard deviations of the training rewards.
+        """Compute combined rewards.
+
+        Args:
+            queries: n queries; `queries[i]` belongs to `responses[i]`.
+            responses: n responses.
+
+        Returns:
+            (n,) rewards, in standard deviations of the training rewards.
 
         Raises:
-            ConfigError: before `fit`; and whatever a part raises.
+            ConfigError: the scales have not been fitted.
+            ZooterError: as the parts raise it.
         """
-        return self.combine(self.by_part(queries, responses))
+        return self.combine(self.reward_by_part(queries, responses))
 
     def _weight(self, name: str) -> float:
         return float(self.weights.get(name, 1.0))

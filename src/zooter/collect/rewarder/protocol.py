@@ -1,4 +1,4 @@
-"""What every rewarder does."""
+"""Protocols of rewarders."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -10,43 +10,61 @@ from zooter.data.types import Floats, Query, Response
 
 
 class Rewarder(Protocol):
-    """Says how good a response is to its query."""
+    """Reward responses: a number for each (query, response) pair."""
 
     def identity(self) -> Mapping[str, object]:
-        """Everything that can change a reward, JSON-ready: it goes into the content key of every reward.
+        """Return everything that can change a reward, JSON-ready: part of the content key of every reward.
 
-        What cannot change one (batch size, address, timeout, device) is left out.
+        What cannot change a reward (batch size, address, timeout, device) is left out.
         """
         ...
 
     def reward(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
-        """(n,) rewards, larger is better; NaN where there is none: a failed response, or one nobody could judge.
+        """Compute rewards.
 
         Args:
-            queries: n queries; `queries[i]` is what `responses[i]` answers.
+            queries: n queries; `queries[i]` belongs to `responses[i]`.
             responses: n responses.
+
+        Returns:
+            (n,) rewards, larger is better; NaN without one: a failed response, or one that could not be rewarded.
         """
         ...
 
 
 @runtime_checkable
-class Combination(Protocol):
-    """Several rewarders as one. The cells are those of its parts, so that another weight computes nothing again."""
+class CompositeRewarder(Protocol):
+    """Combine the rewards of several rewarders.
+
+    Rewards are cached per part, so that a change of weights computes none of them again.
+    """
 
     @property
     def parts(self) -> Mapping[str, Rewarder]:
         """Name → rewarder."""
         ...
 
-    def with_scales(self, rewards: Mapping[str, Floats], train: NDArray[np.bool_] | None = None) -> "Combination":
-        """The same with each part's scale learned from rewards (n, …), of the rows `train` (n,) or of all."""
+    def with_scales(self, rewards: Mapping[str, Floats], train: NDArray[np.bool_] | None = None) -> "CompositeRewarder":
+        """Return a copy with each part's scale fitted to its rewards.
+
+        Args:
+            rewards: part → (n, …) rewards.
+            train: (n,) rows to fit to; None takes all.
+        """
         ...
 
     def combine(self, rewards: Mapping[str, Floats]) -> Floats:
-        """Rewards of one shape from those of the parts."""
+        """Combine the parts' rewards.
+
+        Args:
+            rewards: part → rewards, all of one shape.
+
+        Returns:
+            Rewards of the same shape.
+        """
         ...
 
 
 def answered_rows(responses: Sequence[Response]) -> list[int]:
-    """Positions of the responses that did not fail."""
+    """Return the positions of the responses that did not fail."""
     return [i for i, response in enumerate(responses) if response.error is None]

@@ -1,4 +1,4 @@
-"""Rewards from a reference answer: 1 where a response is right, 0 where it is wrong."""
+"""Rewards from a reference answer: 1 for a right response, 0 for a wrong one."""
 
 import logging
 from collections import Counter
@@ -10,9 +10,15 @@ from functools import cached_property
 import numpy as np
 import regex
 
-from zooter.collect.rewarder.checking import answer_extraction
+from zooter.collect.rewarder.checking.answer_extraction import (
+    PICKS,
+    extract_letter,
+    extract_marked,
+    extract_number,
+    normalise_answer,
+)
 from zooter.collect.rewarder.checking.math_equivalence import MathEquivalence
-from zooter.collect.rewarder.checking.numbers import numbers, same, tidy
+from zooter.collect.rewarder.checking.numbers import find_numbers, normalise_notation, numbers_equal
 from zooter.collect.rewarder.checking.sandbox import Sandbox
 from zooter.collect.rewarder.protocol import answered_rows
 from zooter.data.types import Floats, Query, Response
@@ -21,32 +27,33 @@ from zooter.errors import ConfigError
 log = logging.getLogger(__name__)
 
 METHODS = ("exact", "numeric", "choice", "regex", "math", "python")
-VERSION = 1  # of the rules of extraction and comparison; raised when they change, so that rewards are made again
+VERSION = 1  # of the rules of extraction and comparison; a change of the rules raises it, which invalidates the cache
 
 TIMED_OUT = "the comparison missed its deadline"
 
-Verdict = bool | str  # right or wrong, or why nobody can say
+Verdict = bool | str  # right or wrong, or the reason for no verdict
 
 _FENCE = regex.compile(r"```([^`\n]*)\n(.*?)(?:```|\Z)", regex.DOTALL)
-_PYTHON = {"", "python", "python3", "py"}
+_PYTHON_LABELS = {"", "python", "python3", "py"}
 
 
 @dataclass(frozen=True)
 class VerifyRewarder:
-    """Compares each response with its query's reference.
+    """Compare each response with its query's reference.
 
     Attributes:
-        method: "exact" (Unicode form, case, blanks and outer punctuation ignored), "numeric" (currencies, separators,
-            percentages, fractions, scale words and units read), "choice" (the reference is an option's letter),
-            "regex" (the reference is a pattern, found anywhere in the response), "math" (equality by computer algebra;
-            `pip install 'zooter[math]'`), "python" (the reference is test code, run after the response's code).
-        by_tag: tag → method, for queries with that tag; the first of a query's tags that is here decides.
-        pick: which number of a response is its answer for "numeric", see `answers.number`: "answer" or "last".
+        method: "exact" (equal up to Unicode form, case, blanks and outer punctuation), "numeric" (equal numbers;
+            currencies, separators, percentages, fractions, scale words and units are understood), "choice" (the
+            reference is an option's letter), "regex" (the reference is a pattern, searched anywhere in the response),
+            "math" (equal by computer algebra; `pip install 'zooter[math]'`), "python" (the reference is test code, run
+            after the response's code).
+        by_tag: tag → method for queries with that tag; the first of a query's tags with an entry decides.
+        pick: the number of a response that is its answer for "numeric", as in `extract_number`: "answer" or "last".
         tolerance: largest difference of two equal numbers, as a share of the reference.
-        letters: the options of "choice".
+        letters: the options of "choice", as capitals.
         seconds: deadline of one comparison of "regex" and "math".
         sandbox: limits of "python".
-        workers: Python tests run at once.
+        workers: Python tests that run at a time.
     """
 
     method: str = "numeric"
@@ -61,41 +68,48 @@ class VerifyRewarder:
     def __post_init__(self) -> None:
         for method in (self.method, *self.by_tag.values()):
             _require(method in METHODS, f"rewarder.method among {METHODS}", method)
-        _require(self.pick in answer_extraction.PICKS, f"rewarder.pick among {answer_extraction.PICKS}", self.pick)
+        _require(self.pick in PICKS, f"rewarder.pick among {PICKS}", self.pick)
         _require(self.tolerance >= 0.0, "rewarder.tolerance of 0 or more", self.tolerance)
         _require(self.seconds > 0.0, "rewarder.seconds above 0", self.seconds)
         _require(self.workers >= 1, "rewarder.workers of 1 or more", self.workers)
         _require(self.letters.isalpha() and self.letters.isupper(), "rewarder.letters as capitals", self.letters)
 
     def identity(self) -> Mapping[str, object]:
-        """The settings, the limits of what is run among them: another limit can make another verdict."""
-        box = self.sandbox
+        """Return the settings, including the sandbox's limits: another limit can change a verdict."""
+        sandbox = self.sandbox
         return {
             "rewarder": "verify", "version": VERSION, "method": self.method, "by_tag": dict(self.by_tag),
             "pick": self.pick, "tolerance": self.tolerance, "letters": self.letters, "seconds": self.seconds,
-            "sandbox": [box.seconds, box.memory_mib, box.file_mib, box.processes],
+            "sandbox": [sandbox.seconds, sandbox.memory_mib, sandbox.file_mib, sandbox.processes],
         }  # fmt: skip
 
     def reward(self, queries: Sequence[Query], responses: Sequence[Response]) -> Floats:
-        """(n,): 1 right, 0 wrong, NaN for a failed response, a reference that is missing or does not suit the method,
-        or a deadline missed. A response without an answer is wrong; so is a Python program over its limits.
+        """Compute rewards.
+
+        Args:
+            queries: n queries; `queries[i]` belongs to `responses[i]`.
+            responses: n responses.
+
+        Returns:
+            (n,): 1 right, 0 wrong, NaN for a failed response, a missing reference, one that does not suit the method,
+            or a missed deadline. A response without an answer is wrong; so is a Python program over its limits.
 
         Raises:
-            ConfigError: math-verify is missing, or tests cannot be locked in.
+            ConfigError: math-verify is missing, or Python tests cannot be confined.
         """
         rewards = np.full(len(responses), np.nan)
         rows = [i for i in answered_rows(responses) if queries[i].reference is not None]
         with ThreadPoolExecutor(self.workers) as pool:
             tests = {
-                i: pool.submit(self._python, queries[i], responses[i].text)
+                i: pool.submit(self._compare_python, queries[i], responses[i].text)
                 for i in rows
                 if self._method(queries[i]) == "python"
             }
             verdicts = {i: self._verdict(queries[i], responses[i].text) for i in rows if i not in tests}
             verdicts |= {i: test.result() for i, test in tests.items()}
-        silent = Counter(verdict for verdict in verdicts.values() if isinstance(verdict, str))
-        silent["no reference"] = len(answered_rows(responses)) - len(rows)
-        for reason, count in silent.items():
+        unrewarded = Counter(verdict for verdict in verdicts.values() if isinstance(verdict, str))
+        unrewarded["no reference"] = len(answered_rows(responses)) - len(rows)
+        for reason, count in unrewarded.items():
             if count:
                 log.warning("%d of %d responses get no reward: %s", count, len(responses), reason)
         for i, verdict in verdicts.items():
@@ -111,35 +125,32 @@ class VerifyRewarder:
     @cached_property
     def _comparisons(self) -> dict[str, Callable[[Query, str], Verdict]]:
         return {
-            "exact": self._exact, "numeric": self._numeric, "choice": self._choice,
-            "regex": self._regex, "math": self._math, "python": self._python,
+            "exact": self._compare_exact, "numeric": self._compare_numeric, "choice": self._compare_choice,
+            "regex": self._compare_regex, "math": self._compare_math, "python": self._compare_python,
         }  # fmt: skip
 
     @cached_property
     def _equivalence(self) -> MathEquivalence:
         return MathEquivalence(self.seconds)
 
-    def _exact(self, query: Query, text: str) -> bool:
-        wanted = answer_extraction.plain(query.reference or "")
-        return wanted in {
-            answer_extraction.plain(text),
-            answer_extraction.plain(answer_extraction.marked(text) or text),
-        }
+    def _compare_exact(self, query: Query, text: str) -> bool:
+        reference = normalise_answer(query.reference or "")
+        return reference in {normalise_answer(text), normalise_answer(extract_marked(text) or text)}
 
-    def _numeric(self, query: Query, text: str) -> Verdict:
-        wanted = list(numbers(tidy(query.reference or "")))
-        if len(wanted) != 1:
+    def _compare_numeric(self, query: Query, text: str) -> Verdict:
+        references = list(find_numbers(normalise_notation(query.reference or "")))
+        if len(references) != 1:
             return "the reference is not one number"
-        found = answer_extraction.number(text, query.text, self.pick)
-        return found is not None and same(wanted[0], found, self.tolerance)
+        answer = extract_number(text, query.text, self.pick)
+        return answer is not None and numbers_equal(references[0], answer, self.tolerance)
 
-    def _choice(self, query: Query, text: str) -> Verdict:
-        wanted = answer_extraction.letter((query.reference or "").strip().upper(), self.letters)
-        if wanted is None:
+    def _compare_choice(self, query: Query, text: str) -> Verdict:
+        reference = extract_letter((query.reference or "").strip().upper(), self.letters)
+        if reference is None:
             return f"the reference is not one letter of {self.letters}"
-        return answer_extraction.letter(text, self.letters) == wanted
+        return extract_letter(text, self.letters) == reference
 
-    def _regex(self, query: Query, text: str) -> Verdict:
+    def _compare_regex(self, query: Query, text: str) -> Verdict:
         try:
             return regex.search(query.reference or "", text, timeout=self.seconds) is not None
         except TimeoutError:
@@ -147,20 +158,20 @@ class VerifyRewarder:
         except regex.error as error:
             return f"the reference is not a regular expression ({error})"
 
-    def _math(self, query: Query, text: str) -> Verdict:
-        holds = self._equivalence.holds(query.reference or "", text)
-        return TIMED_OUT if holds is None else holds
+    def _compare_math(self, query: Query, text: str) -> Verdict:
+        equal = self._equivalence.equal(query.reference or "", text)
+        return TIMED_OUT if equal is None else equal
 
-    def _python(self, query: Query, text: str) -> bool:
-        return self.sandbox.runs(code(text), query.reference or "")
+    def _compare_python(self, query: Query, text: str) -> bool:
+        return self.sandbox.passes(extract_code(text), query.reference or "")
 
 
-def code(text: str) -> str:
-    """The Python code of a response: its longest fenced block, or all of it where there is none."""
-    blocks = [body for language, body in _FENCE.findall(text) if language.strip().lower() in _PYTHON]
+def extract_code(text: str) -> str:
+    """Return the Python code of a response: its longest fenced block, or all of it without one."""
+    blocks = [body for language, body in _FENCE.findall(text) if language.strip().lower() in _PYTHON_LABELS]
     return max(blocks, key=len, default=text)
 
 
-def _require(ok: bool, expected: str, found: object) -> None:
-    if not ok:
-        raise ConfigError(expected=expected, found=repr(found), do="correct it")
+def _require(valid: bool, expected: str, value: object) -> None:
+    if not valid:
+        raise ConfigError(expected=expected, found=repr(value), do="correct it")

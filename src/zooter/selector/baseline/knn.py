@@ -1,4 +1,4 @@
-"""kNN regression: what candidates earned on the most similar training queries."""
+"""Select by kNN regression: average each candidate's rewards over the most similar training queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,13 +12,20 @@ from zooter.data.types import Floats, Query
 from zooter.errors import ConfigError
 from zooter.metrics.baselines import NearestNeighbours
 from zooter.router.encoder import Embedder, Encoder
-from zooter.selector.ordering import price_weights, rank_by_utility
+from zooter.selector.ordering import price_weight_grid, rank_by_utility
 from zooter.selector.protocol import Ask, Needs, Selection, first_response
 
 
 @dataclass(frozen=True, eq=False)
 class KnnEstimator:
-    """Queries → (n, m) rewards expected of the pool's candidates; an `Estimator`."""
+    """Predict each candidate's reward by its mean over the nearest training queries; an `Estimator`.
+
+    Attributes:
+        encoder: frozen.
+        neighbours: embeddings and rewards of the training queries.
+        name: in the ledger.
+        fee: US dollars per query.
+    """
 
     encoder: Embedder
     neighbours: NearestNeighbours
@@ -26,17 +33,18 @@ class KnnEstimator:
     fee: float = 0.0
 
     def estimate(self, queries: Sequence[Query]) -> Floats:
-        """(n, m) mean rewards over the nearest training queries."""
+        """Return the mean rewards (n, m) over the nearest training queries."""
         return self.neighbours.predict(self.encoder.embed([query.text for query in queries]))
 
 
 @dataclass(frozen=True)
 class KnnSelector:
-    """Asks the candidate with the best mean reward over the nearest training queries, less what its call costs.
+    """Ask the candidate with the best mean reward over the nearest training queries, minus price weight × price.
 
     Attributes:
-        price_weight: rewards that a US dollar is worth.
-        cache: folder for the embeddings of training queries; None keeps none.
+        price_weight: rewards per US dollar, 0 or more.
+        encoder: frozen.
+        cache: folder for the embeddings of training queries; None stores none.
         nearest: from `fit`, which chooses the number of neighbours on training rows.
     """
 
@@ -52,25 +60,31 @@ class KnnSelector:
                 expected="selector.price_weight of 0 or more", found=str(self.price_weight), do="correct it"
             )
 
-    def fit(self, training: ResponseTable, validation: ResponseTable) -> "KnnSelector":
-        """Keeps the training queries' embeddings and rewards."""
-        embeddings = self.encoder.embed(training.texts, self.cache)
-        return replace(self, nearest=KnnEstimator(self.encoder, NearestNeighbours.fit(embeddings, training.rewards())))
-
-    def settings(self, validation: ResponseTable) -> Sequence["KnnSelector"]:
-        """Price weights from the cheapest choices to the dearest."""
-        return [replace(self, price_weight=weight) for weight in price_weights(validation)]
-
     async def select(self, query: Query, ask: Ask) -> Selection:
-        known = () if self.nearest is None else self.nearest.neighbours.rewards.candidates
-        if self.nearest is None or known != ask.pool.names:
+        """Ask the candidates in the order of their utility, until a call succeeds.
+
+        Raises:
+            ConfigError: the selector is not fitted on this pool, or prices are weighted but not known.
+        """
+        candidates = () if self.nearest is None else self.nearest.neighbours.rewards.candidates
+        if self.nearest is None or candidates != ask.pool.names:
             raise ConfigError(
                 expected=f"a selector fitted on rewards of {list(ask.pool.names)}",
-                found=f"one for {list(known)}",
+                found=f"one for {list(candidates)}",
                 do="fit selector knn on recorded rewards of this pool",
             )
         expected = await ask.estimate(self.nearest)
-        prices = np.array([ask.price(name) for name in known]) if self.price_weight else expected
-        order = rank_by_utility(known, expected, prices, self.price_weight)
+        prices = np.array([ask.price(name) for name in candidates]) if self.price_weight else expected
+        order = rank_by_utility(candidates, expected, prices, self.price_weight)
         response = await first_response(ask, order)
-        return Selection(response, float(expected[known.index(order[0])]), f"{order[0]} on similar queries")
+        return Selection(response, float(expected[candidates.index(order[0])]), f"{order[0]} on similar queries")
+
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "KnnSelector":
+        """Store the training queries' embeddings and rewards, and choose the number of neighbours."""
+        embeddings = self.encoder.embed(training.texts, self.cache)
+        neighbours = NearestNeighbours.fit(embeddings, training.rewards())
+        return replace(self, nearest=KnnEstimator(self.encoder, neighbours))
+
+    def operating_points(self, validation: ResponseTable) -> Sequence["KnnSelector"]:
+        """Return one copy per price weight, from the cheapest choices to the dearest."""
+        return [replace(self, price_weight=weight) for weight in price_weight_grid(validation)]

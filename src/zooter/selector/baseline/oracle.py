@@ -1,4 +1,4 @@
-"""The best response there is: a bound for evaluations, never a selector for production."""
+"""Select the best response in hindsight: an upper bound for evaluations, not for production."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,11 +11,15 @@ from zooter.selector.protocol import Ask, Needs, Selection, first_response
 
 @dataclass(frozen=True)
 class OracleSelector:
-    """The candidate with the best truth, the cheapest of several; only its call is charged (RouterBench §3.2)."""
+    """Return the response of the best true quality, the cheapest on a tie; only its call is charged (RouterBench §3.2).
+
+    True quality is recorded (`Ask.truth`).
+    """
 
     needs: ClassVar[Needs] = Needs(truths=True)
 
     async def select(self, query: Query, ask: Ask) -> Selection:
+        """Ask the candidate whose recorded response is the best."""
         truths = np.nan_to_num(await ask.truth(), nan=-np.inf)
         prices = np.nan_to_num([ask.price(name) for name in ask.pool.names], nan=np.inf)
         order = np.lexsort((prices, -truths))

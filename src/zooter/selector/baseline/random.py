@@ -1,4 +1,4 @@
-"""By chance: what every selector has to beat."""
+"""Select by chance: the baseline that every selector has to beat."""
 
 import hashlib
 import json
@@ -10,86 +10,95 @@ from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query
 from zooter.errors import ConfigError
 from zooter.selector.ordering import choose_two_tiers, mean_rewards
-from zooter.selector.protocol import Ask, Needs, Selection, first_response, refuse_unknown
+from zooter.selector.protocol import Ask, Needs, Selection, check_candidates, first_response
 
-SHARES = tuple(i / 10 for i in range(11))
+ESCALATION_RATES = tuple(i / 10 for i in range(11))
 
 
 @dataclass(frozen=True)
 class RandomSelector:
-    """Draws a candidate by the query's text, so that any order and any batch of queries gives the same.
+    """Draw a candidate by the query's text, so that any order and any batch of queries gives the same.
 
     Attributes:
-        order: the candidates to draw from; empty draws from all, or with a share from two: `fit` takes the cheapest and
-            the best of the others.
-        share: of the queries, how many go to the last of two candidates; a query that a share sends there stays there
-            with any larger one. None draws from all alike.
+        order: the candidates to draw from. Empty: all, or with an escalation rate the two that `fit` takes, the
+            cheapest and the best of the others.
+        escalation_rate: fraction of the queries that go to the last of two candidates, in [0, 1]; a query that goes
+            there at one rate goes there at any larger one. None draws from all candidates alike.
+        seed: of the draws.
         prices: candidate → US dollars of one call on average; from `fit`.
+        tiers: the two candidates of escalation rates and budgets; from `fit`.
     """
 
     order: tuple[str, ...] = ()
-    share: float | None = None
+    escalation_rate: float | None = None
     seed: int = 0
     prices: Mapping[str, float] = field(default_factory=dict)
     tiers: tuple[str, ...] = ()
     needs: ClassVar[Needs] = Needs()
-    remembers: ClassVar[bool] = False
+    depends_on_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", tuple(self.order))  # YAML has lists
-        if self.share is not None and not 0.0 <= self.share <= 1.0:
+        if self.escalation_rate is not None and not 0.0 <= self.escalation_rate <= 1.0:
             raise ConfigError(
-                expected="selector.share between 0 and 1, or null", found=str(self.share), do="correct it"
-            )
+                expected="selector.escalation_rate between 0 and 1, or null", found=str(self.escalation_rate),
+                do="correct it",
+            )  # fmt: skip
+
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        """Ask the drawn candidate; where its call fails, the others in order."""
+        draw = uniform_draw(self.seed, query.text)
+        if self.escalation_rate is None:
+            order = self.order or ask.pool.names
+            place = int(draw * len(order))
+        else:
+            order = self._two_tiers()
+            place = int(draw < self.escalation_rate)
+        check_candidates("random", order, ask.pool, minimum=1 if self.escalation_rate is None else 2)
+        response = await first_response(ask, [order[place], *order[:place], *order[place + 1 :]])
+        return Selection(response, why="by chance")
 
     def fit(self, training: ResponseTable, validation: ResponseTable) -> "RandomSelector":
-        """Takes prices, and the two candidates that shares and budgets are about, unless two are named."""
-        named = len(self.order) == 2
-        tiers = self.order if named else choose_two_tiers(training.pool, training.prices, mean_rewards(training))
+        """Take prices from training rows, and two tiers unless `order` names two."""
+        has_two = len(self.order) == 2
+        tiers = self.order if has_two else choose_two_tiers(training.pool, training.prices, mean_rewards(training))
         return replace(self, prices=training.prices, tiers=tiers)
 
-    def settings(self, validation: ResponseTable) -> Sequence["RandomSelector"]:
-        """Shares from none to all."""
-        return [replace(self, share=share) for share in SHARES]
+    def operating_points(self, validation: ResponseTable) -> Sequence["RandomSelector"]:
+        """Return one copy per escalation rate, from 0 to 1."""
+        return [replace(self, escalation_rate=rate) for rate in ESCALATION_RATES]
 
-    def at(self, budget: float, queries: int) -> "RandomSelector":
-        """With the share that spends US dollars per query on average; no stream is so long that it is never exceeded.
+    def with_budget(self, budget: float, queries: int) -> "RandomSelector":
+        """Return a copy with the escalation rate that spends the budget on average; a stream may exceed it.
+
+        Args:
+            budget: US dollars per query on average.
+            queries: length of the stream; not used.
 
         Raises:
             ConfigError: prices are not known.
         """
-        low, high = (self.prices.get(name, float("nan")) for name in self._tiers())
+        low, high = (self.prices.get(name, float("nan")) for name in self._two_tiers())
         if low != low or high != high:
             raise ConfigError(
                 expected="prices of two candidates, for a budget",
-                found=f"{dict(self.prices)} for {list(self._tiers())}",
+                found=f"{dict(self.prices)} for {list(self._two_tiers())}",
                 do="fit the selector on recorded costs",
             )
-        share = (budget - low) / (high - low) if high > low else 0.0
-        return replace(self, share=min(max(share, 0.0), 1.0))
+        rate = (budget - low) / (high - low) if high > low else 0.0
+        return replace(self, escalation_rate=min(max(rate, 0.0), 1.0))
 
-    async def select(self, query: Query, ask: Ask) -> Selection:
-        drawn = uniform_draw(self.seed, query.text)
-        if self.share is None:
-            order = self.order or ask.pool.names
-            place = int(drawn * len(order))
-        else:
-            order = self._tiers()
-            place = int(drawn < self.share)
-        refuse_unknown("random", order, ask.pool, least=1 if self.share is None else 2)
-        response = await first_response(ask, [order[place], *order[:place], *order[place + 1 :]])
-        return Selection(response, why="by chance")
-
-    def _tiers(self) -> tuple[str, ...]:
+    def _two_tiers(self) -> tuple[str, ...]:
         tiers = self.tiers or self.order
         if len(tiers) != 2:
             raise ConfigError(
-                expected="two candidates in selector.order, for a share", found=f"{list(tiers)}", do="name the two"
-            )
+                expected="two candidates in selector.order, for an escalation rate", found=f"{list(tiers)}",
+                do="name the two",
+            )  # fmt: skip
         return tiers
 
 
 def uniform_draw(seed: int, text: str) -> float:
-    """A uniform draw from [0, 1) that depends on nothing but the seed and the text."""
-    told = json.dumps([seed, text]).encode()
-    return int.from_bytes(hashlib.blake2b(told, digest_size=6).digest()) / 2**48
+    """Draw uniformly from [0, 1), depending on nothing but the seed and the text."""
+    key = json.dumps([seed, text]).encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=6).digest()) / 2**48

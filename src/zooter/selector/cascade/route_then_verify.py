@@ -1,6 +1,6 @@
-"""Route first, verify, escalate: the router's order of candidates, gone through by margin or by consistency.
+"""Route first, verify, escalate: ask in the router's order of candidates, stopped by margin or by consistency.
 
-No paper that this project follows has it; whether it pays is measured (`benchmarks/`).
+This combination is not from a paper; whether it pays is measured (`benchmarks/`).
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query
 from zooter.errors import ConfigError
-from zooter.selector.cascade.margin import SHARES, MarginSelector
+from zooter.selector.cascade.margin import ESCALATION_RATES, MarginSelector
 from zooter.selector.protocol import Ask, Needs, Selection, first_response
 from zooter.selector.routing.routed import RoutedSelector
 from zooter.selector.voting.consistency import ConsistencySelector
@@ -17,12 +17,12 @@ from zooter.selector.voting.consistency import ConsistencySelector
 
 @dataclass(frozen=True)
 class RouteThenVerifySelector:
-    """Asks the candidate that the router prefers, and the router's next one where the first is unsure.
+    """Ask the candidate that the router prefers, and the router's next one where the first is unsure.
 
     Attributes:
-        first: gives each query its order.
-        then: goes through it; its own `order` is not looked at. With margins, each candidate has a threshold of its
-            own, since margins of different models are not alike.
+        first: orders the candidates for each query.
+        then: asks in this order; its own `order` is not used. With margins, each candidate has a threshold of its own,
+            since margins of different models are not comparable.
         candidates: how many of the order may be asked; 1 is the router alone.
     """
 
@@ -46,25 +46,28 @@ class RouteThenVerifySelector:
         """What `then` needs, of every candidate: any may come first."""
         return replace(self.then.needs, candidates=None)
 
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        """Ask in the router's order; where all of these calls fail, the rest of the order."""
+        order, _, why = await self.first.rank(ask)
+        selection = await self.then.select_in_order(query, ask, order[: self.candidates])
+        if selection.response is None:
+            return replace(selection, response=await first_response(ask, order[self.candidates :]))
+        return replace(selection, why=f"{why}; {selection.why}")
+
     def fit(self, training: ResponseTable, validation: ResponseTable) -> "RouteThenVerifySelector":
-        """Fixed thresholds on validation rows, where they do not run; the router stays as it is."""
-        if isinstance(self.then, MarginSelector) and not self.then.threshold.running:
-            return replace(self, then=self.then.with_fixed_thresholds(validation, self.then.threshold.share))
+        """Fit fixed thresholds on validation rows, unless thresholds are online; the router stays as it is."""
+        if isinstance(self.then, MarginSelector) and not self.then.threshold.online_threshold:
+            rate = self.then.threshold.escalation_rate
+            return replace(self, then=self.then.with_thresholds_per_candidate(validation, rate))
         return self
 
-    def settings(self, validation: ResponseTable) -> Sequence["RouteThenVerifySelector"]:
-        """Those of `then`: shares that go on, or numbers of samples."""
+    def operating_points(self, validation: ResponseTable) -> Sequence["RouteThenVerifySelector"]:
+        """Return one copy per escalation rate or per number of samples, as `then` has them."""
         if isinstance(self.then, ConsistencySelector):
             order = validation.pool.names
-            several = replace(self.then, order=order).settings(validation)
-            return [replace(self, then=replace(self.then, samples=one.samples)) for one in several]
-        if self.then.threshold.running:
-            return [replace(self, then=one) for one in self.then.settings(validation)]
-        return [replace(self, then=self.then.with_fixed_thresholds(validation, share)) for share in SHARES]
-
-    async def select(self, query: Query, ask: Ask) -> Selection:
-        order, _, why = await self.first.ranked(ask)
-        found = await self.then.select_in_order(query, ask, order[: self.candidates])
-        if found.response is None:  # those that were not to be asked are still there
-            return replace(found, response=await first_response(ask, order[self.candidates :]))
-        return replace(found, why=f"{why}; {found.why}")
+            points = replace(self.then, order=order).operating_points(validation)
+            return [replace(self, then=replace(self.then, samples=point.samples)) for point in points]
+        if self.then.threshold.online_threshold:
+            return [replace(self, then=point) for point in self.then.operating_points(validation)]
+        fitted = [self.then.with_thresholds_per_candidate(validation, rate) for rate in ESCALATION_RATES]
+        return [replace(self, then=point) for point in fitted]

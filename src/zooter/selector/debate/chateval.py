@@ -1,8 +1,8 @@
 """ChatEval (Chan et al., arXiv 2308.07201; thunlp/ChatEval): different roles discuss one after the other.
 
 The authors' debate judges two given answers by scores; ModelSwitch runs it as a baseline that answers questions, and so
-it is here: the roles speak in turn, each sees all that was said, and each gives its answer in its last turn, as the
-authors' judges give their scores. These answers vote.
+it is here: the roles speak in turn, each is sent the whole discussion, and each gives its answer in its last turn, as
+the authors' judges give their scores. These answers vote.
 """
 
 from dataclasses import dataclass, field
@@ -10,26 +10,27 @@ from typing import ClassVar
 
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.debate.rounds import assign_seats, fall_back_selection, fill_template, refuse_without, vote
+from zooter.selector.debate.rounds import assign_candidates, check_slots, fill_template, majority_vote, with_fallback
 from zooter.selector.protocol import Ask, Needs, Selection
 from zooter.selector.voting.answers import AnswerExtractor
 
 
 @dataclass(frozen=True)
 class ChatEvalSelector:
-    """Lets roles discuss a query over several turns.
+    """Let roles discuss a query over several turns.
 
-    A role whose call fails says nothing in that turn; its vote is the last thing it said.
+    A failed call adds nothing to the discussion; a role's vote is its latest contribution.
 
     Attributes:
-        turn: what the next role is told, with {query}, {said} and, if wanted, {role}.
-        last: the same in its last turn.
-        line: how one contribution stands among {said}; with {name} and {answer}.
-        names, roles: of those who speak, in this order, and what {role} says about each; the authors' are a member of
-            the public, a critic and a news author.
+        turn: prompt of a role, with {query}, {said} (the discussion so far) and optionally {role}.
+        last: the same for its last turn.
+        line: one contribution in the discussion, with {name} and {answer}.
+        names: of the roles, in the order in which they speak; the authors' are a member of the public, a critic and a
+            news author.
+        roles: {role} of each name.
         turns: of each role; 2 in the authors' settings, 5 in ModelSwitch's.
-        candidates: who the roles are played by, in turn; none: the pool's candidates.
-        extract: reads answers.
+        candidates: the roles' candidates, in turn; empty: all of the pool.
+        extract: extracts answers.
     """
 
     turn: str
@@ -45,9 +46,9 @@ class ChatEvalSelector:
     def __post_init__(self) -> None:
         for name in ("names", "roles", "candidates"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML has lists
-        refuse_without(self.turn, "turn", "query", "said")
-        refuse_without(self.last, "last", "query", "said")
-        refuse_without(self.line, "line", "answer")
+        check_slots(self.turn, "turn", "query", "said")
+        check_slots(self.last, "last", "query", "said")
+        check_slots(self.line, "line", "answer")
         if not self.names or len(self.names) != len(self.roles) or self.turns < 1:
             raise ConfigError(
                 expected="as many selector.roles as selector.names, at least one, and 1 turn or more",
@@ -56,15 +57,20 @@ class ChatEvalSelector:
             )
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        played_by = assign_seats(self.candidates, ask.pool, len(self.names))
+        """Run the discussion and let the roles' latest contributions vote.
+
+        Raises:
+            ConfigError: a candidate is not in the pool.
+        """
+        candidates = assign_candidates(self.candidates, ask.pool, len(self.names))
         latest: list[Response | None] = [None] * len(self.names)
-        said = ""
-        for turn in range(self.turns):
-            template = self.last if turn == self.turns - 1 else self.turn
+        discussion = ""
+        for turn_number in range(self.turns):
+            template = self.last if turn_number == self.turns - 1 else self.turn
             for i, (name, role) in enumerate(zip(self.names, self.roles, strict=True)):
-                text = fill_template(template, query=query.text, said=said, role=role, name=name)
-                response = (await ask(played_by[i], text=text))[0]
+                text = fill_template(template, query=query.text, said=discussion, role=role, name=name)
+                response = (await ask(candidates[i], text=text))[0]
                 if response.error is None:
                     latest[i] = response
-                    said += fill_template(self.line, name=name, answer=response.text)
-        return await fall_back_selection(vote(query, latest, self.extract), ask)
+                    discussion += fill_template(self.line, name=name, answer=response.text)
+        return await with_fallback(majority_vote(query, latest, self.extract), ask)

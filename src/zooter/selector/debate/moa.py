@@ -1,7 +1,10 @@
 """Mixture-of-Agents (Wang et al., arXiv 2406.04692; togethercomputer/MoA).
 
-Proposers answer the query; in every further layer each answers again, given all answers of the layer before; at last
-one aggregator answers, given those of the last layer. ModelSwitch's has 3 proposers, 1 + 4 layers and 1 last call.
+1. Proposers answer the query.
+2. In every further layer each proposer answers again, given all answers of the layer before.
+3. One aggregator answers, given those of the last layer.
+
+ModelSwitch compares itself with 3 proposers, 1 + 4 layers and 1 last call.
 """
 
 from collections.abc import Sequence
@@ -10,29 +13,24 @@ from typing import ClassVar
 
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
-from zooter.selector.debate.rounds import (
-    answered_or_none,
-    assign_seats,
-    fall_back_selection,
-    fill_template,
-    refuse_without,
-)
+from zooter.selector.debate.rounds import assign_candidates, check_slots, fill_template, mask_failed, with_fallback
 from zooter.selector.protocol import Ask, Needs, SampleRequest, Selection
 
 
 @dataclass(frozen=True)
 class MoaSelector:
-    """Lets proposers answer in layers, and one aggregator at last.
+    """Let proposers answer in layers, and one aggregator at last.
 
-    Failed proposers are passed over; where a whole layer fails, the next one is given the layer before. Where the
+    Failed proposers are left out; where a whole layer fails, the next one is given the layer before. Where the
     aggregator fails, the first answer of the last layer is returned.
 
     Attributes:
-        combine: what proposers of a further layer and the aggregator are told, with {query} and {answers}.
-        line: how one answer stands among {answers}; with {answer} and, if wanted, {number}.
+        combine: prompt of proposers of a further layer and of the aggregator, with {query} and {answers}.
+        line: one answer among {answers}, with {answer} and optionally {number}.
         proposers: how many.
-        layers: 3 in the paper with its aggregator's, 5 in ModelSwitch; 1 has the aggregator combine first answers.
-        candidates: who the proposers are, in turn; none: the pool's candidates.
+        layers: of proposers. The paper has 3 with its aggregator's, ModelSwitch 5; with 1 the aggregator combines the
+            first answers.
+        candidates: the proposers' candidates, in turn; empty: all of the pool.
         aggregator: a candidate; None is the first proposer.
     """
 
@@ -46,8 +44,8 @@ class MoaSelector:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "candidates", tuple(self.candidates))  # YAML has lists
-        refuse_without(self.combine, "combine", "query", "answers")
-        refuse_without(self.line, "line", "answer")
+        check_slots(self.combine, "combine", "query", "answers")
+        check_slots(self.line, "line", "answer")
         if self.proposers < 1 or self.layers < 1:
             raise ConfigError(
                 expected="1 proposer or more, and 1 layer or more", found=f"{self.proposers} and {self.layers}",
@@ -55,21 +53,26 @@ class MoaSelector:
             )  # fmt: skip
 
     async def select(self, query: Query, ask: Ask) -> Selection:
-        names = assign_seats(self.candidates, ask.pool, self.proposers)
-        last = assign_seats([self.aggregator] if self.aggregator else names, ask.pool, 1)[0]
-        given: list[Response] = []
-        for _ in range(self.layers):
-            wants = [SampleRequest(name, text=self._told(query, given)) for name in names]
-            said = answered_or_none([part[0] for part in await ask.together(wants)])
-            given = [response for response in said if response is not None] or given
-        response = (await ask(last, text=self._told(query, given)))[0]
-        if response.error is None:
-            return Selection(response, why=f"{last} combined {len(given)} answers")
-        return await fall_back_selection(Selection(given[0] if given else None, why="the aggregator failed"), ask)
+        """Run the layers and return the aggregator's answer.
 
-    def _told(self, query: Query, given: Sequence[Response]) -> str | None:
-        """None, the query as it is, where there is nothing to combine."""
-        if not given:
+        Raises:
+            ConfigError: a candidate is not in the pool.
+        """
+        names = assign_candidates(self.candidates, ask.pool, self.proposers)
+        aggregator = assign_candidates([self.aggregator] if self.aggregator else names, ask.pool, 1)[0]
+        answers: list[Response] = []
+        for _ in range(self.layers):
+            requests = [SampleRequest(name, text=self._prompt(query, answers)) for name in names]
+            responses = mask_failed([samples[0] for samples in await ask.ask_many(requests)])
+            answers = [response for response in responses if response is not None] or answers
+        response = (await ask(aggregator, text=self._prompt(query, answers)))[0]
+        if response.error is None:
+            return Selection(response, why=f"{aggregator} combined {len(answers)} answers")
+        return await with_fallback(Selection(answers[0] if answers else None, why="the aggregator failed"), ask)
+
+    def _prompt(self, query: Query, answers: Sequence[Response]) -> str | None:
+        """The prompt that combines answers; None, the query itself, without answers."""
+        if not answers:
             return None
-        lines = [fill_template(self.line, number=str(i), answer=response.text) for i, response in enumerate(given, 1)]
+        lines = [fill_template(self.line, number=str(i), answer=answer.text) for i, answer in enumerate(answers, 1)]
         return fill_template(self.combine, query=query.text, answers="".join(lines))

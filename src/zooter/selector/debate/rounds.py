@@ -1,7 +1,7 @@
-"""What debates are made of: seats, messages, and a vote.
+"""Parts that debates share: prompts, agents, and the vote.
 
-A candidate is told one text and remembers nothing, so that what a debate's authors spread over a chat's turns and its
-system message stands in one message here.
+A candidate is sent one text and has no memory, so that what a debate's authors spread over a chat's turns and its
+system message is one message here.
 """
 
 import re
@@ -17,23 +17,40 @@ from zooter.selector.voting.vote import agreement
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
-def fill_template(template: str, **parts: str) -> str:
-    """The template with its `{slots}` filled; braces in what is filled in, or of other names, stay as they are."""
-    return _SLOT.sub(lambda slot: parts.get(slot[1], slot[0]), template)
+def fill_template(template: str, **values: str) -> str:
+    """Replace `{slots}` of a template by values; braces in values, and slots without a value, stay as they are."""
+    return _SLOT.sub(lambda slot: values.get(slot[1], slot[0]), template)
 
 
-def refuse_without(template: str, name: str, *slots: str) -> None:
-    """Refuse a prompt that lacks a slot, so that a candidate would not be told what it has to know."""
-    absent = [slot for slot in slots if f"{{{slot}}}" not in template]
-    if absent:
+def check_slots(template: str, name: str, *slots: str) -> None:
+    """Check that a prompt has all slots that a candidate needs.
+
+    Args:
+        template: the prompt.
+        name: its setting, for the message.
+        slots: required names.
+
+    Raises:
+        ConfigError: a slot is missing.
+    """
+    missing = [slot for slot in slots if f"{{{slot}}}" not in template]
+    if missing:
         raise ConfigError(
             expected=f"{', '.join(f'{{{slot}}}' for slot in slots)} in selector.{name}", found=repr(template),
-            do=f"add {', '.join(f'{{{slot}}}' for slot in absent)}",
+            do=f"add {', '.join(f'{{{slot}}}' for slot in missing)}",
         )  # fmt: skip
 
 
-def assign_seats(names: Sequence[str], pool: Pool, count: int) -> list[str]:
-    """`count` candidates: those named in turn, or those of the pool in turn where none are.
+def assign_candidates(names: Sequence[str], pool: Pool, count: int) -> list[str]:
+    """Assign candidates to agents, in turn.
+
+    Args:
+        names: candidates to assign; empty is all of the pool.
+        pool: candidates that can be asked.
+        count: number of agents.
+
+    Returns:
+        `count` names.
 
     Raises:
         ConfigError: a name is not in the pool.
@@ -43,31 +60,37 @@ def assign_seats(names: Sequence[str], pool: Pool, count: int) -> list[str]:
         raise ConfigError(
             expected=f"candidates among {list(pool.names)}", found=f"{unknown}", do="correct the selector's names"
         )
-    chosen = list(names) or list(pool.names)
-    return [chosen[i % len(chosen)] for i in range(count)]
+    candidates = list(names) or list(pool.names)
+    return [candidates[i % len(candidates)] for i in range(count)]
 
 
-def answered_or_none(responses: Sequence[Response]) -> list[Response | None]:
-    """None in the place of every failed call."""
+def mask_failed(responses: Sequence[Response]) -> list[Response | None]:
+    """Replace failed calls by None."""
     return [response if response.error is None else None for response in responses]
 
 
-def vote(query: Query, responses: Sequence[Response | None], extract: AnswerExtractor) -> Selection:
-    """The first response with the answer that most of them give; of equally many, the one met first.
+def majority_vote(query: Query, responses: Sequence[Response | None], extract: AnswerExtractor) -> Selection:
+    """Select the first response with the commonest answer; on a tie, the answer that comes first.
 
-    Failed calls do not vote, and responses without an answer agree with none. Where nobody has an answer, it is the
-    first response there is.
+    Args:
+        query: of the responses.
+        responses: of the agents; None, a failed call, does not vote, and a response without an answer agrees with none.
+        extract: extracts answers.
+
+    Returns:
+        The selection; without any answer, the first response there is.
     """
-    there = [response for response in responses if response is not None]
-    found = extract.answers(query, there)
-    answer, share = agreement(found)
+    answered = [response for response in responses if response is not None]
+    answers = extract.answers(query, answered)
+    answer, fraction = agreement(answers)
     if answer is None:
-        return Selection(there[0] if there else None, why="nobody gave an answer")
-    return Selection(there[found.index(answer)], share, f"{found.count(answer)} of {len(responses)} agree")
+        return Selection(answered[0] if answered else None, why="nobody gave an answer")
+    why = f"{answers.count(answer)} of {len(responses)} agree"
+    return Selection(answered[answers.index(answer)], fraction, why)
 
 
-async def fall_back_selection(selection: Selection, ask: Ask) -> Selection:
-    """The selection; where every call of a debate failed, that of the first candidate that answers the query itself."""
+async def with_fallback(selection: Selection, ask: Ask) -> Selection:
+    """Return the selection; where every call of a debate failed, the first candidate's response to the query itself."""
     if selection.response is not None:
         return selection
     return Selection(await first_response(ask, ask.pool.names), why="the debate failed")

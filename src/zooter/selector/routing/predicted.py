@@ -1,8 +1,7 @@
-"""The "Routing" baseline: predict from the query what each candidate would earn, and ask the one that promises most."""
+"""The "Routing" baseline: predict each candidate's reward from the query, and ask the candidate with the largest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,8 +13,8 @@ from zooter.data.types import Floats, Query
 from zooter.errors import ConfigError
 from zooter.router.encoder import Embedder, Encoder
 from zooter.router.net import Head, encoder_and_text_features
-from zooter.selector.budget import BudgetState, EscalationThreshold
-from zooter.selector.ordering import price_weights, rank_by_utility
+from zooter.selector.budget import EscalationThreshold, StreamState
+from zooter.selector.ordering import price_weight_grid, rank_by_utility
 from zooter.selector.protocol import Ask, Needs, Selection, first_response
 from zooter.selector.two_tier import TwoTier
 from zooter.training.closed_form import fit_ridge
@@ -24,7 +23,15 @@ from zooter.training.head_init import init_head
 
 @dataclass(frozen=True, eq=False)
 class RewardPredictor:
-    """Queries → the reward expected of each candidate: a ridge on the frozen encoder's features, an `Estimator`."""
+    """Predict each candidate's reward by ridge regression on the frozen encoder's features; an `Estimator`.
+
+    Attributes:
+        encoder: frozen.
+        head: with the fitted regression.
+        candidates: in column order.
+        name: in the ledger.
+        fee: US dollars per query.
+    """
 
     encoder: Embedder
     head: Head
@@ -36,43 +43,54 @@ class RewardPredictor:
     def fit(
         cls, encoder: Embedder, training: ResponseTable, validation: ResponseTable, cache: Path | None
     ) -> "RewardPredictor":
-        """Fitted on training rows; of several penalties the one with the least squared error on validation rows."""
-        read = encoder_and_text_features(encoder.embed(training.texts, cache), training.texts)
-        rewards, wanted = training.rewards(), validation.rewards()
-        head = init_head(read, rewards, [], 1.0, width=1, dropout=0.0).eval()
-        seen = encoder_and_text_features(encoder.embed(validation.texts, cache), validation.texts)
-        z, overall = head.standardise(seen).double().numpy(), head.overall.double().numpy()
-        fitted = fit_ridge(head.standardise(read), rewards.values - overall)
+        """Fit on training rows, with the penalty of the least squared error on validation rows.
 
-        def error(penalty: float) -> float:
-            return float(np.nanmean((wanted.values - overall - z @ fitted[penalty].T) ** 2))
+        Args:
+            encoder: frozen.
+            training: rows with rewards.
+            validation: rows with rewards.
+            cache: folder for embeddings; None stores none.
+        """
+        features = encoder_and_text_features(encoder.embed(training.texts, cache), training.texts)
+        rewards, validation_rewards = training.rewards(), validation.rewards()
+        head = init_head(features, rewards, [], 1.0, width=1, dropout=0.0).eval()
+        validation_features = encoder_and_text_features(encoder.embed(validation.texts, cache), validation.texts)
+        z, overall = head.standardise(validation_features).double().numpy(), head.overall.double().numpy()
+        weights = fit_ridge(head.standardise(features), rewards.values - overall)
 
-        head.residual = torch.from_numpy(fitted[min(fitted, key=error)]).float().contiguous()
+        def squared_error(penalty: float) -> float:
+            return float(np.nanmean((validation_rewards.values - overall - z @ weights[penalty].T) ** 2))
+
+        head.residual = torch.from_numpy(weights[min(weights, key=squared_error)]).float().contiguous()
         return cls(encoder, head, rewards.candidates)
 
     @torch.inference_mode()
     def estimate(self, queries: Sequence[Query]) -> Floats:
-        """(n, m) expected rewards."""
+        """Return the expected rewards (n, m)."""
         texts = [query.text for query in queries]
-        read = encoder_and_text_features(self.encoder.embed(texts), texts)
-        return np.asarray(self.head.expected(read).double().numpy())
+        features = encoder_and_text_features(self.encoder.embed(texts), texts)
+        return np.asarray(self.head.expected_rewards(features).double().numpy())
 
 
 @dataclass(frozen=True)
 class PredictedSelector:
-    """Asks the candidate with the largest expected reward minus price weight × price (RouterBench, arXiv 2403.12031).
+    """Ask the candidate with the largest expected reward minus price weight × price (RouterBench, arXiv 2403.12031).
 
     Under a budget it is the baseline of Margin Sampling (§4; Šakota et al. 2023; Lu et al. 2023): the small candidate
-    answers where its own expected reward is above the running threshold, else the large one.
+    answers where its own expected reward is above the online threshold, else the large one.
 
     Attributes:
-        price_weight: rewards that a US dollar is worth.
-        small, large: candidates under a budget; None is the cheapest, and the best of the others.
-        threshold: under a budget.
-        budget, queries: US dollars per query on average, and queries of the stream; set by `at`.
+        price_weight: rewards per US dollar, 0 or more.
+        small: candidate under a budget; None is the cheapest.
+        large: candidate under a budget; None is the one of the others with the best mean training reward.
+        threshold: escalation rule under a budget.
+        budget: US dollars per query on average; set by `with_budget`.
+        queries: length of the stream; set by `with_budget`.
         encoder: frozen, of the predictor.
-        cache: folder for the embeddings of the rows that it is fitted on; None keeps none.
-        tiers, predictor: once fitted.
+        cache: folder for the embeddings of the rows that it is fitted on; None stores none.
+        tiers: the two candidates under a budget; from `fit`.
+        predictor: from `fit`.
+        state: of the current stream; every copy made by `dataclasses.replace` starts a new one.
     """
 
     price_weight: float = 0.0
@@ -85,6 +103,7 @@ class PredictedSelector:
     cache: Path | None = None
     tiers: TwoTier | None = None
     predictor: RewardPredictor | None = None
+    state: StreamState = field(default_factory=StreamState, init=False, repr=False, compare=False)
     needs: ClassVar[Needs] = Needs()
 
     def __post_init__(self) -> None:
@@ -93,39 +112,41 @@ class PredictedSelector:
                 expected="selector.price_weight of 0 or more", found=str(self.price_weight), do="set 0 to ignore prices"
             )
 
-    def fit(self, training: ResponseTable, validation: ResponseTable) -> "PredictedSelector":
-        """Fits the predictor; validation rows choose its penalty."""
-        tiers = TwoTier.of(training, self.small, self.large) if len(training.pool.names) > 1 else None
-        return replace(self, tiers=tiers, predictor=RewardPredictor.fit(self.encoder, training, validation, self.cache))
-
-    def settings(self, validation: ResponseTable) -> list["PredictedSelector"]:
-        """Price weights from the cheapest choices to the dearest."""
-        return [replace(self, price_weight=weight) for weight in price_weights(validation)]
-
-    def at(self, budget: float, queries: int) -> "PredictedSelector":
-        """Two tiers, and a running threshold for the share of large calls that the budget allows."""
-        return replace(self, budget=budget, queries=queries)
-
-    @cached_property
-    def _stream(self) -> BudgetState:
-        assert self.tiers is not None
-        return self.tiers.stream(self.threshold, self.budget, self.queries)
-
     async def select(self, query: Query, ask: Ask) -> Selection:
+        """Ask the candidate with the best expected utility; under a budget, one of two tiers.
+
+        Raises:
+            ConfigError: the selector is not fitted on this pool.
+        """
         if self.predictor is None or self.predictor.candidates != ask.pool.names:
             raise not_fitted_error("predicted")
         names = self.predictor.candidates
         expected = await ask.estimate(self.predictor)
         if self.budget is not None and self.tiers is not None:
-            return await self.tiers.route(ask, self._stream, float(expected[names.index(self.tiers.names[0])]))
+            tiers, score = self.tiers, float(expected[names.index(self.tiers.names[0])])
+            state = self.state.get_or_start(lambda: tiers.start_stream(self.threshold, self.budget, self.queries))
+            return await tiers.route(ask, state, score)
         prices = np.array([ask.price(name) for name in names])
         order = rank_by_utility(names, expected, prices, self.price_weight)
-        expected_of_it = float(expected[names.index(order[0])])
-        return Selection(await first_response(ask, order), expected_of_it, f"{order[0]} promises most")
+        best_reward = float(expected[names.index(order[0])])
+        return Selection(await first_response(ask, order), best_reward, f"{order[0]} promises most")
+
+    def fit(self, training: ResponseTable, validation: ResponseTable) -> "PredictedSelector":
+        """Fit the predictor on training rows; validation rows choose its penalty."""
+        tiers = TwoTier.choose(training, self.small, self.large) if len(training.pool.names) > 1 else None
+        return replace(self, tiers=tiers, predictor=RewardPredictor.fit(self.encoder, training, validation, self.cache))
+
+    def operating_points(self, validation: ResponseTable) -> list["PredictedSelector"]:
+        """Return one copy per price weight, from the cheapest choices to the dearest."""
+        return [replace(self, price_weight=weight) for weight in price_weight_grid(validation)]
+
+    def with_budget(self, budget: float, queries: int) -> "PredictedSelector":
+        """Return a copy with two tiers and an online threshold for the large calls that the budget allows."""
+        return replace(self, budget=budget, queries=queries)
 
 
 def not_fitted_error(name: str) -> ConfigError:
-    """A selector that has seen no rewards, or another pool's, cannot select."""
+    """Build the error of a selector that has seen no rewards, or those of another pool."""
     return ConfigError(
         expected=f"selector {name} to be fitted on rewards of this pool", found="one that is not", do="give records=…"
     )

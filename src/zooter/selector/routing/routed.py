@@ -1,101 +1,95 @@
-"""The trained router: decides from the query alone, and asks one candidate."""
+"""Select by the trained router: decide from the query alone, and ask one candidate."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
-from zooter.data.pool import Pool
 from zooter.data.response_table import ResponseTable
-from zooter.data.types import Floats, Query, RouterOutput
+from zooter.data.types import Floats, Query
 from zooter.errors import ConfigError
-from zooter.router import manifest
-from zooter.selector.ordering import price_weights, rank_by_utility
+from zooter.router.loading import load_router
+from zooter.router.protocol import Router
+from zooter.selector.ordering import price_weight_grid, rank_by_utility
 from zooter.selector.protocol import Ask, Needs, Selection, first_response
-from zooter.selector.routing.price_target import CalibrationTarget, PriceCalibration, PriceTradeoff, load
-
-
-class RouterLike(Protocol):
-    """A loaded export, with torch or without."""
-
-    @property
-    def pool(self) -> Pool: ...
-
-    @property
-    def facts(self) -> dict[str, Any]: ...
-
-    def route(self, texts: Sequence[str]) -> RouterOutput: ...
+from zooter.selector.routing.price_target import (
+    CalibrationTarget,
+    PriceCalibration,
+    PriceTradeoff,
+    load_price_calibration,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class RouterEstimator:
-    """A router as an `Estimator`; it is loaded at first use, in its ONNX form where it has one.
+    """A router as an `Estimator`. An export is loaded at first use, in its ONNX form where it has one.
 
     Attributes:
-        export: its folder; or
-        given: a loaded router.
+        export: folder of an export; or
+        loaded: a router in memory.
         fee: US dollars per query.
+        name: in the ledger.
     """
 
     export: Path | None = None
-    given: RouterLike | None = None
+    loaded: Router | None = None
     fee: float = 0.0
     name: str = "router"
 
     @cached_property
-    def router(self) -> RouterLike:
+    def router(self) -> Router:
         """The loaded router.
 
         Raises:
-            ConfigError: no export is named.
-            ExportError: it cannot be used.
+            ConfigError: neither an export nor a router is set.
+            ExportError: the export cannot be used.
         """
-        if self.given is not None:
-            return self.given
+        if self.loaded is not None:
+            return self.loaded
         if self.export is None:
             raise ConfigError(
                 expected="selector.export, the folder of a trained router", found="none", do="give export=RUN/export"
             )
-        if (self.export / manifest.PARITY).is_file():
-            from zooter.router.onnx_router import OnnxRouter as Runtime
-
-            return Runtime.load(self.export)
-        from zooter.router.torch_router import TorchRouter
-
-        return TorchRouter.load(self.export)
+        return load_router(self.export)
 
     @cached_property
     def calibration(self) -> PriceCalibration | None:
-        """The export's own price weight, if it has one.
+        """The export's own price weight; None where it has none.
 
         Raises:
             ExportError: it belongs to another router or other data.
         """
-        return None if self.export is None else load(self.export)
+        return None if self.export is None else load_price_calibration(self.export)
 
     def estimate(self, queries: Sequence[Query]) -> Floats:
-        """(n, 2 m): probabilities of being the best, then expected rewards, of the router's m candidates; rewards are
-        NaN where it has none."""
-        choices = self.router.route([query.text for query in queries])
-        rewards = np.full_like(choices.probs, np.nan) if choices.rewards is None else choices.rewards
-        return np.hstack([choices.probs, rewards])
+        """Estimate (n, 2 m): the probabilities of the router's m candidates to be the best, then expected rewards.
+
+        Expected rewards are NaN where the router has none.
+        """
+        output = self.router.route([query.text for query in queries])
+        rewards = np.full_like(output.probs, np.nan) if output.rewards is None else output.rewards
+        return np.hstack([output.probs, rewards])
 
 
 @dataclass(frozen=True)
 class RoutedSelector:
-    """Asks the candidate that is likeliest the best; with a price weight, that of the best expected reward less price.
+    """Ask the candidate that is most likely the best; with a price weight, that of the best reward minus price.
+
+    At most one of `mean_price`, `share` and `no_worse_by` may be set: `fit` chooses the price weight for it on
+    validation rows (`price_target.CalibrationTarget`).
 
     Attributes:
         export: folder of a trained router.
-        price_weight: rewards that a US dollar is worth; None is what the export was calibrated to, or else 0.
-        mean_price, share, no_worse_by: what `fit` chooses the price weight for on validation rows, where one of them
-            is given (`calibration.Target`).
-        fee: US dollars that the router itself costs per query.
-        prices: candidate → US dollars of one call on average, where what is asked does not know them.
-        estimator: loads the export; given in its place, a router in memory.
+        price_weight: rewards per US dollar; None is the weight that the export was calibrated to, or else 0.
+        mean_price: US dollars per query, at most.
+        share: fraction of the queries that the dearest candidate gets, at most.
+        no_worse_by: how far the mean reward may be below the best single candidate's.
+        fee: US dollars per query that the router itself costs.
+        prices: candidate → US dollars of one call on average, where `Ask` does not know them.
+        estimator: loads the export, or has a router in memory.
     """
 
     export: Path | None = None
@@ -115,17 +109,66 @@ class RoutedSelector:
                 found=f"{self.price_weight} and {self.fee}",
                 do="correct them",
             )
-        told = self.estimator
-        if told is None or (told.given is None and (told.export, told.fee) != (self.export, self.fee)):
+        estimator = self.estimator
+        is_stale = estimator is not None and (estimator.export, estimator.fee) != (self.export, self.fee)
+        if estimator is None or (estimator.loaded is None and is_stale):
             object.__setattr__(self, "estimator", RouterEstimator(self.export, fee=self.fee))
 
     @classmethod
-    def of(cls, router: RouterLike, price_weight: float | None = None, fee: float = 0.0) -> "RoutedSelector":
-        """With a router in memory."""
-        return cls(None, price_weight, fee=fee, estimator=RouterEstimator(given=router, fee=fee))
+    def from_router(cls, router: Router, price_weight: float | None = None, fee: float = 0.0) -> "RoutedSelector":
+        """Build a selector with a router in memory.
+
+        Args:
+            router: loaded.
+            price_weight: rewards per US dollar; None is 0.
+            fee: US dollars per query that the router itself costs.
+        """
+        return cls(None, price_weight, fee=fee, estimator=RouterEstimator(loaded=router, fee=fee))
+
+    async def select(self, query: Query, ask: Ask) -> Selection:
+        """Ask the router's candidates in order until a call succeeds."""
+        order, probability, why = await self.rank(ask)
+        return Selection(await first_response(ask, order), probability, why)
+
+    async def rank(self, ask: Ask) -> tuple[list[str], float, str]:
+        """Rank the candidates of the pool for the query.
+
+        Returns:
+            The candidates, the best first; the first one's probability to be the best; and the reason.
+
+        Raises:
+            ConfigError: the pool has a candidate that the router does not know, or prices are weighted but not known.
+        """
+        assert self.estimator is not None
+        names = self.estimator.router.pool.names
+        unknown = sorted(set(ask.pool.names) - set(names))
+        if unknown:
+            raise ConfigError(
+                expected=f"candidates among {list(names)}, which the router was trained for",
+                found=f"{unknown} in the pool",
+                do="leave them out of the pool, or train a router with them",
+            )
+        estimates = await ask.estimate(self.estimator)
+        columns = [names.index(name) for name in ask.pool.names]
+        probs, rewards = estimates[columns], estimates[[len(names) + j for j in columns]]
+        weight, calibrated_prices = self._price_weight_and_prices()
+        if weight and np.isnan(rewards).all():
+            raise ConfigError(
+                expected="expected rewards, to weigh prices against", found="a router that tells none",
+                do="set selector.price_weight=0",
+            )  # fmt: skip
+        if weight:
+            prices = np.array([calibrated_prices.get(name, ask.price(name)) for name in ask.pool.names])
+            order = rank_by_utility(ask.pool.names, rewards, prices, weight)
+        else:
+            order = rank_by_utility(ask.pool.names, probs, probs, 0.0)
+        first = ask.pool.names.index(order[0])
+        return order, float(probs[first]), f"{order[0]}: reward {rewards[first]:.2f} expected"
 
     def fit(self, training: ResponseTable, validation: ResponseTable) -> "RoutedSelector":
-        """The price weight for the target, where there is one; the router itself has been trained.
+        """Choose the price weight for the target on validation rows, where there is a target.
+
+        The router itself has been trained before.
 
         Raises:
             ConfigError: no price weight reaches the target.
@@ -134,51 +177,18 @@ class RoutedSelector:
             return self
         assert self.estimator is not None
         target = CalibrationTarget(self.mean_price, self.share, self.no_worse_by)
-        trade = PriceTradeoff.of(self.estimator.router.route(validation.texts), validation)
-        return replace(self, price_weight=trade.choose(target), prices=validation.prices)
+        output = self.estimator.router.route(validation.texts)
+        tradeoff = PriceTradeoff.from_router_output(output, validation)
+        return replace(self, price_weight=tradeoff.choose(target), prices=validation.prices)
 
-    def settings(self, validation: ResponseTable) -> Sequence["RoutedSelector"]:
-        """Price weights from the cheapest choices to the dearest."""
-        return [replace(self, price_weight=weight) for weight in price_weights(validation)]
+    def operating_points(self, validation: ResponseTable) -> Sequence["RoutedSelector"]:
+        """Return one copy per price weight, from the cheapest choices to the dearest."""
+        return [replace(self, price_weight=weight) for weight in price_weight_grid(validation)]
 
-    async def select(self, query: Query, ask: Ask) -> Selection:
-        order, probability, why = await self.ranked(ask)
-        return Selection(await first_response(ask, order), probability, why)
-
-    async def ranked(self, ask: Ask) -> tuple[list[str], float, str]:
-        """The candidates in the order of what the router expects of them, the first one's probability, and why.
-
-        Raises:
-            ConfigError: the pool has a candidate that the router does not know, or prices are weighed but not known.
-        """
-        assert self.estimator is not None
-        names = self.estimator.router.pool.names
-        strangers = sorted(set(ask.pool.names) - set(names))
-        if strangers:
-            raise ConfigError(
-                expected=f"candidates among {list(names)}, which the router was trained for",
-                found=f"{strangers} in the pool",
-                do="leave them out of the pool, or train a router with them",
-            )
-        said = await ask.estimate(self.estimator)
-        columns = [names.index(name) for name in ask.pool.names]
-        probs, rewards = said[columns], said[[len(names) + j for j in columns]]
-        weight, prices = self._weighed()
-        if weight and np.isnan(rewards).all():
-            raise ConfigError(
-                expected="expected rewards, to weigh prices against", found="a router that tells none",
-                do="set selector.price_weight=0",
-            )  # fmt: skip
-        if weight:
-            known = np.array([prices.get(name, ask.price(name)) for name in ask.pool.names])
-            order = rank_by_utility(ask.pool.names, rewards, known, weight)
-        else:
-            order = rank_by_utility(ask.pool.names, probs, probs, 0.0)
-        first = ask.pool.names.index(order[0])
-        return order, float(probs[first]), f"{order[0]}: reward {rewards[first]:.2f} expected"
-
-    def _weighed(self) -> tuple[float, Mapping[str, float]]:
+    def _price_weight_and_prices(self) -> tuple[float, Mapping[str, float]]:
         """The price weight in use, and the prices that it was chosen with."""
         assert self.estimator is not None
-        told = self.estimator.calibration if self.price_weight is None else None
-        return (self.price_weight or 0.0, self.prices) if told is None else (told.price_weight, told.prices)
+        calibration = self.estimator.calibration if self.price_weight is None else None
+        if calibration is None:
+            return self.price_weight or 0.0, self.prices
+        return calibration.price_weight, calibration.prices

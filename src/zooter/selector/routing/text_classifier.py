@@ -1,8 +1,8 @@
-"""A question about texts that is answered by a probability: HybridLLM's router and FrugalGPT's scorers are these.
+"""Binary classification of texts, for HybridLLM's router and FrugalGPT's scorers.
 
-The net is the part of our own that tells tags apart: a linear classifier on standardised features of the frozen encoder
-and of the text's surface. The authors fine-tune a DeBERTa or a DistilBERT for each; with one net for all, selectors
-differ in what they learn and not in what they learn it with.
+The classifier is linear on standardised features of the frozen encoder and of the text's surface, as the router's own
+tag classifier. The authors fine-tune a DeBERTa or a DistilBERT for each; with one net for all, selectors differ in what
+they learn and not in the net that they learn with.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,13 @@ from zooter.training.head_init import init_head
 
 @dataclass(frozen=True, eq=False)
 class TextClassifier:
-    """Texts → the probability of yes."""
+    """Predict the probability of "yes" from a text.
+
+    Attributes:
+        encoder: frozen.
+        head: standardises features.
+        linear: two logits, of yes and no.
+    """
 
     encoder: Embedder
     head: Head
@@ -31,17 +37,29 @@ class TextClassifier:
 
     @classmethod
     def fit(cls, encoder: Embedder, texts: Sequence[str], yes: Floats, cache: Path | None = None) -> "TextClassifier":
-        """Least cross-entropy to soft labels `yes` (n,) in [0, 1]; embeddings of these texts are kept under `cache`."""
-        read = encoder_and_text_features(encoder.embed(texts, cache), texts)
-        head = init_head(read, Rewards(yes[:, None], ("yes",)), [], 1.0, width=1, dropout=0.0)
-        linear = nn.Linear(read.shape[1], 2)
+        """Fit by cross-entropy to soft labels.
+
+        Args:
+            encoder: frozen.
+            texts: n training texts.
+            yes: (n,) labels in [0, 1].
+            cache: folder for the embeddings of these texts; None stores none.
+        """
+        features = encoder_and_text_features(encoder.embed(texts, cache), texts)
+        head = init_head(features, Rewards(yes[:, None], ("yes",)), [], 1.0, width=1, dropout=0.0)
+        linear = nn.Linear(features.shape[1], 2)
         labels = Tags(sp.csr_array(np.stack([yes, 1.0 - yes], axis=1)), ("yes", "no"))
-        fit_classifier(linear, head.standardise(read), labels)
+        fit_classifier(linear, head.standardise(features), labels)
         return cls(encoder, head.eval(), linear)
 
     @torch.inference_mode()
     def probability(self, texts: Sequence[str], cache: Path | None = None) -> Floats:
-        """(n,) of yes."""
+        """Return the probabilities (n,) of yes.
+
+        Args:
+            texts: n texts.
+            cache: folder for their embeddings; None stores none.
+        """
         if not texts:
             return np.empty(0)
         z = self.head.standardise(encoder_and_text_features(self.encoder.embed(texts, cache), texts))

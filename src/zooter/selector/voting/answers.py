@@ -1,4 +1,4 @@
-"""What the answers inside a query's responses are, so that they can be compared and counted."""
+"""Extract answers from a query's responses, so that they can be compared and counted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ KINDS = ("number", "boxed", "choice", "string", "equivalence")
 
 @dataclass(frozen=True)
 class AnswerExtractor:
-    r"""Reads answers.
+    r"""Extract the answers of responses and merge equal ones.
 
     Attributes:
-        kind: "number" (`answers.number`; 0.5 and 1/2 are one answer, 50% and 0.5 two), "boxed" (what the last
-            `\boxed{}` holds, without blanks), "choice" (an option's letter), "string" (a marked answer or else the
-            whole text, without differences of case, blanks and outer punctuation), "equivalence" (marked answers that
-            computer algebra finds equal are one; `pip install 'zooter[math]'`, and a query's comparisons hold up the
-            others in flight, some 10 ms each).
-        pick: which number is the answer: "answer" or "last".
-        letters: the options of "choice".
-        seconds: deadline of one comparison of "equivalence"; what misses it is not equal.
+        kind: "number" (0.5 and 1/2 are one answer, 50% and 0.5 two), "boxed" (the contents of the last `\boxed{}`
+            without blanks), "choice" (an option's letter), "string" (a marked answer or else the whole text, without
+            differences of case, blanks and outer punctuation), or "equivalence" (marked answers that computer algebra
+            proves equal are one; needs `pip install 'zooter[math]'`, and a query's comparisons block the others in
+            flight for some 10 ms each).
+        pick: of several numbers, "answer" (the marked one) or "last".
+        letters: the options of "choice", capitals.
+        seconds: deadline of one comparison of "equivalence"; answers whose comparison exceeds it are not equal.
     """
 
     kind: str = "number"
@@ -33,45 +33,52 @@ class AnswerExtractor:
     seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        for name, found, allowed in (("kind", self.kind, KINDS), ("pick", self.pick, answer_extraction.PICKS)):
-            if found not in allowed:
-                raise ConfigError(expected=f"extract.{name} among {allowed}", found=repr(found), do="correct it")
+        for name, value, allowed in (("kind", self.kind, KINDS), ("pick", self.pick, answer_extraction.PICKS)):
+            if value not in allowed:
+                raise ConfigError(expected=f"extract.{name} among {allowed}", found=repr(value), do="correct it")
         if not (self.letters.isalpha() and self.letters.isupper()):
             raise ConfigError(expected="extract.letters as capitals", found=repr(self.letters), do="correct it")
 
     def answers(
         self, query: Query, responses: Sequence[Response], before: Sequence[str | None] = ()
     ) -> list[str | None]:
-        """One answer per response, equal texts where the answers are; None for a failed call or an answer that cannot
-        be read.
+        """Extract one answer per response.
 
         Args:
-            before: answers to the same query that were read earlier; what equals one of them has its text.
-        """
-        found = [None if response.error is not None else self._answer(query, response.text) for response in responses]
-        return self._merged(found, before) if self.kind == "equivalence" else found
+            query: of the responses.
+            responses: n responses.
+            before: answers to the same query that were extracted earlier; an equal answer gets the same text.
 
-    def _answer(self, query: Query, text: str) -> str | None:
+        Returns:
+            n answers, equal answers as equal texts; None for a failed call or a response without an answer.
+        """
+        answers = [
+            None if response.error is not None else self._extract(query, response.text) for response in responses
+        ]
+        return self._merge_equivalent(answers, before) if self.kind == "equivalence" else answers
+
+    def _extract(self, query: Query, text: str) -> str | None:
         if self.kind == "number":
-            number = answer_extraction.number(text, query.text, self.pick)
+            number = answer_extraction.extract_number(text, query.text, self.pick)
             return None if number is None else str(number.value)
         if self.kind == "boxed":
-            return "".join((answer_extraction.boxed(text) or "").split()) or None
+            return "".join((answer_extraction.extract_boxed(text) or "").split()) or None
         if self.kind == "choice":
-            return answer_extraction.letter(text, self.letters)
-        marked = answer_extraction.marked(text)
+            return answer_extraction.extract_letter(text, self.letters)
+        marked = answer_extraction.extract_marked(text)
         if self.kind == "equivalence":
             return marked
-        return answer_extraction.plain(marked or text) or None
+        return answer_extraction.normalise_answer(marked or text) or None
 
-    def _merged(self, found: Sequence[str | None], before: Sequence[str | None]) -> list[str | None]:
-        """With each answer replaced by the first one that it equals."""
-        first = {answer: answer for answer in before if answer is not None}
-        for answer in found:
-            if answer is not None and answer not in first:
-                leaders = dict.fromkeys(first.values())
-                first[answer] = next((one for one in leaders if self._equivalence.holds(one, f"${answer}$")), answer)
-        return [None if answer is None else first[answer] for answer in found]
+    def _merge_equivalent(self, answers: Sequence[str | None], before: Sequence[str | None]) -> list[str | None]:
+        """The answers, each replaced by the first one that it equals."""
+        first_equal = {answer: answer for answer in before if answer is not None}
+        for answer in answers:
+            if answer is not None and answer not in first_equal:
+                leaders = dict.fromkeys(first_equal.values())
+                equal = (leader for leader in leaders if self._equivalence.equal(leader, f"${answer}$"))
+                first_equal[answer] = next(equal, answer)
+        return [None if answer is None else first_equal[answer] for answer in answers]
 
     @cached_property
     def _equivalence(self) -> MathEquivalence:

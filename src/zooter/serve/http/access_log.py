@@ -1,4 +1,4 @@
-"""The access log: one JSON object a request, without what was asked unless that is wanted."""
+"""The access log: one JSON object per request, without query texts unless they are asked for."""
 
 import json
 import logging
@@ -14,10 +14,13 @@ log = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """Writes to a file or to standard error ("-")."""
+    """Writes to a file or to standard error."""
 
     def __init__(self, target: str) -> None:
-        """Open it.
+        """Open the log.
+
+        Args:
+            target: path of a file, which is appended to; "-" is standard error.
 
         Raises:
             ConfigError: the file cannot be written.
@@ -31,15 +34,10 @@ class AccessLog:
                 expected=f"a file for the access log at {target}", found=str(error), do="check it"
             ) from error
 
-    def write(self, told: Mapping[str, Any]) -> None:
-        """One line; values of None are left out."""
-        row = {"time": round(time.time(), 3), **{key: value for key, value in told.items() if value is not None}}
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Write one line with the time; values of None are left out."""
+        row = {"time": round(time.time(), 3), **{key: value for key, value in row.items() if value is not None}}
         try:
             self._file.write(json.dumps(row) + "\n")
         except (OSError, ValueError) as error:  # a full disk or a closed pipe must not end a request
             log.error("the access log cannot be written: %s", error)
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not sys.stderr:
-            self._file.close()

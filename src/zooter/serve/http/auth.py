@@ -1,4 +1,4 @@
-"""What stands before every request: keys, limits of time and size, who may come in from a browser, and how many."""
+"""Authentication, checks of a browser's origin, and limits on the size and time of a request's body."""
 
 import asyncio
 import hashlib
@@ -17,60 +17,71 @@ from zooter.serve.settings import ServeSettings, is_loopback
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-OPEN = ("/", "/healthz", "/readyz", "/favicon.ico")  # tell nothing that is not public
-_LINGER = 2.0  # seconds that a client may go on sending a body that is refused, so that it reads the refusal
+PUBLIC_PATHS = ("/", "/healthz", "/readyz", "/favicon.ico")
+_LINGER = 2.0  # s for which a client may go on sending a refused body, so that it reads the error
+
+
+class ClientDisconnectedError(Exception):
+    """The client has disconnected."""
 
 
 def read_keys(settings: ServeSettings) -> list[bytes]:
-    """SHA-256 of each bearer key that lets clients in; empty where none is needed.
+    """Return the SHA-256 of each bearer key that admits clients; empty if no key is needed.
 
     Raises:
-        ConfigError: a variable or file was named and holds no key.
+        ConfigError: a variable or file is set and holds no key.
     """
-    found: list[str] = []
+    keys: list[str] = []
     if settings.keys_env is not None:
-        found += re.split(r"[,\s]+", os.environ.get(settings.keys_env, "").strip())
+        keys += re.split(r"[,\s]+", os.environ.get(settings.keys_env, "").strip())
     if settings.keys_file is not None:
-        found += _lines(settings.keys_file)
-    found = [key for key in found if key]
-    if not found and (settings.keys_env or settings.keys_file):
+        keys += _read_lines(settings.keys_file)
+    keys = [key for key in keys if key]
+    if not keys and (settings.keys_env or settings.keys_file):
         raise ConfigError(
             expected=f"bearer keys in {settings.keys_env or settings.keys_file}", found="none", do="put one there"
         )
-    return [hashlib.sha256(key.encode()).digest() for key in found]
+    return [hashlib.sha256(key.encode()).digest() for key in keys]
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(expected=f"a file with bearer keys at {path}", found=str(error), do="check it") from error
 
 
-def authenticate(headers: Mapping[bytes, bytes], allowed: list[bytes]) -> bytes:
-    """The fingerprint of the key that a request came with; empty where no key is needed.
+def authenticate(headers: Mapping[bytes, bytes], allowed_keys: list[bytes]) -> bytes:
+    """Check a request's bearer key.
+
+    Args:
+        headers: headers of the request.
+        allowed_keys: SHA-256 of each valid key; empty admits all requests.
+
+    Returns:
+        The SHA-256 of the request's key; empty if no key is needed.
 
     Raises:
-        Refusal: 401, it has none or a wrong one.
+        ApiError: 401, the key is missing or invalid.
     """
-    if not allowed:
+    if not allowed_keys:
         return b""
-    kind, _, key = headers.get(b"authorization", b"").partition(b" ")
-    given = hashlib.sha256(key.strip()).digest()
+    scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+    digest = hashlib.sha256(key.strip()).digest()
     # All keys are compared, each in constant time.
-    fits = [hmac.compare_digest(given, one) for one in allowed]
-    if kind.lower() != b"bearer" or not any(fits):
+    matches = [hmac.compare_digest(digest, allowed) for allowed in allowed_keys]
+    if scheme.lower() != b"bearer" or not any(matches):
         raise ApiError(
             401, "expected a valid key as `Authorization: Bearer …`", "invalid_request_error", "invalid_api_key"
         )
-    return given
+    return digest
 
 
-def refuse_foreign_pages(headers: Mapping[bytes, bytes]) -> None:
-    """Without keys, a page that somebody opened in a browser on this machine must not reach the server.
+def check_origin(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse requests of other sites' pages, which a browser on this machine may send to a server without keys.
 
     Raises:
-        Refusal: 403, the request comes from another site's page, or by another site's name.
+        ApiError: 403, the origin is another site, or the host is not a loopback address.
     """
     host = headers.get(b"host", b"localhost").decode("latin-1")
     name = urlsplit(f"//{host}").hostname if re.fullmatch(r"[\w.:\[\]-]+", host) else None
@@ -80,16 +91,21 @@ def refuse_foreign_pages(headers: Mapping[bytes, bytes]) -> None:
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, settings: ServeSettings) -> bytes:
-    """A request's body.
+    """Read a request's body.
+
+    Args:
+        headers: headers of the request.
+        receive: ASGI's receive.
+        settings: settings with the limits.
 
     Raises:
-        Refusal: 413, it is too large; 408, it came too slowly.
-        GoneError: the client left before it had sent all of it.
+        ApiError: 413, it is too large; 408, it arrives too slowly.
+        ClientDisconnectedError: the client disconnected before it had sent all of it.
     """
-    told = headers.get(b"content-length", b"0")
-    if told.isdigit() and int(told) > settings.largest_body:
-        raise too_large(settings)
-    pieces, seen = [], 0
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > settings.largest_body:
+        raise _too_large(settings)
+    pieces, size = [], 0
     try:
         async with asyncio.timeout(settings.body_seconds):
             while True:
@@ -97,9 +113,9 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, settings: 
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnectedError
                 pieces.append(message.get("body", b""))
-                seen += len(pieces[-1])
-                if seen > settings.largest_body:
-                    raise too_large(settings)
+                size += len(pieces[-1])
+                if size > settings.largest_body:
+                    raise _too_large(settings)
                 if not message.get("more_body", False):
                     return b"".join(pieces)
     except TimeoutError as error:
@@ -108,27 +124,20 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, settings: 
         ) from error
 
 
-class ClientDisconnectedError(Exception):
-    """The client has left."""
-
-
-def too_large(settings: ServeSettings) -> ApiError:
-    """The answer to a body over the limit."""
+def _too_large(settings: ServeSettings) -> ApiError:
     return ApiError(413, f"expected a body of at most {settings.largest_body} bytes", "invalid_request_error")
 
 
-async def send_error(
-    refusal: ApiError, receive: Receive, send: Send, more: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    """Send a refusal; one that leaves a body unread lets the client finish sending for a moment, then hangs up."""
-    body = refusal.body()
-    hang_up = refusal.status in (408, 413)
-    headers = [*refusal.headers(), (b"content-length", str(len(body)).encode()), *(more or [])]
-    if hang_up:
+async def send_error(error: ApiError, receive: Receive, send: Send) -> None:
+    """Send an error; one that leaves a body unread gives the client a moment to stop sending, then disconnects."""
+    body = error.body()
+    unread_body = error.status in (408, 413)
+    headers = [*error.headers(), (b"content-length", str(len(body)).encode())]
+    if unread_body:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": hang_up})
-    if hang_up:
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": unread_body})
+    if unread_body:
         try:
             async with asyncio.timeout(_LINGER):
                 while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
@@ -139,6 +148,6 @@ async def send_error(
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
-    """Return when the client has left."""
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

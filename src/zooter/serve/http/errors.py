@@ -1,14 +1,18 @@
-"""A request that the server itself answers with an error, in the form that OpenAI's clients understand."""
+"""Errors that the server itself answers with, in the form that OpenAI's clients understand."""
 
 import json
 
 
 class ApiError(Exception):
-    """An HTTP status, the words, and how long to wait before trying again.
+    """An error response.
 
     Attributes:
-        kind, code, param: OpenAI's `type`, `code` and `param`.
-        retry_after: whole seconds; None where waiting does not help.
+        status: HTTP status.
+        message: OpenAI's `message`.
+        kind: OpenAI's `type`.
+        code: OpenAI's `code`.
+        param: OpenAI's `param`: the request's member that is wrong.
+        retry_after: whole seconds to wait before the next attempt; None if waiting does not help.
     """
 
     def __init__(
@@ -25,13 +29,13 @@ class ApiError(Exception):
         self.code, self.param, self.retry_after = code, param, retry_after
 
     def body(self) -> bytes:
-        """The error as JSON."""
-        told = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
-        return json.dumps({"error": told}).encode()
+        """Encode the error as JSON."""
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return json.dumps({"error": error}).encode()
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers that go with the body."""
-        found = [(b"content-type", b"application/json")]
+        """Return the headers that belong to the body, without its length."""
+        headers = [(b"content-type", b"application/json")]
         if self.retry_after is not None:
-            found.append((b"retry-after", str(self.retry_after).encode()))
-        return found
+            headers.append((b"retry-after", str(self.retry_after).encode()))
+        return headers

@@ -1,4 +1,4 @@
-"""The server's front door: every request passes it in, and is counted and logged on its way out."""
+"""ASGI middleware around the application: authentication, concurrency limit, request id, metrics and access log."""
 
 import os
 import time
@@ -14,72 +14,75 @@ from zooter.serve.metrics import Metrics
 from zooter.serve.settings import ServeSettings
 
 ROUTES = ("/", "/route", "/metrics", "/healthz", "/readyz", "/openapi.json", "/favicon.ico")
-SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
 
 @dataclass
 class Middleware:
-    """Wraps the application: keys, how many at once, request ids, refusals, counts, the access log.
+    """Wraps the application.
 
     Attributes:
         app: the ASGI application inside.
-        allowed: fingerprints of the keys that let clients in; none: everybody on this machine may come.
-        log: None writes no access log.
+        settings: settings of the server.
+        metrics: metrics of the server.
+        allowed_keys: SHA-256 of the clients' keys; empty admits requests from this machine without a key.
+        access_log: None writes no access log.
     """
 
     app: Callable[[Scope, Receive, Send], Any]
     settings: ServeSettings
-    account: Metrics
-    allowed: list[bytes]
-    log: AccessLog | None
-    _at_work: int = field(default=0, init=False)
+    metrics: Metrics
+    allowed_keys: list[bytes]
+    access_log: AccessLog | None
+    _in_flight: int = field(default=0, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request through, or refuse it."""
+        """Answer one request, or refuse it; its row of the access log is `scope["zooter"]` inside."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         start = time.perf_counter()
-        told: dict[str, Any] = {"method": scope["method"], "path": scope["path"], "request": os.urandom(16).hex()}
-        scope["zooter"] = told
-        mine = [*SAFE, (b"x-request-id", told["request"].encode())]
+        row: dict[str, Any] = {"method": scope["method"], "path": scope["path"], "request": os.urandom(16).hex()}
+        scope["zooter"] = row
+        headers = [*SECURITY_HEADERS, (b"x-request-id", row["request"].encode())]
 
-        async def telling(message: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                told["status"] = message["status"]
-                message["headers"] = [*message.get("headers", ()), *mine]
+                row["status"] = message["status"]
+                message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
-        self._at_work += 1
-        self.account.at_work.set(self._at_work)
+        self._in_flight += 1
+        self.metrics.in_flight.set(self._in_flight)
         try:
-            self._check(scope, told)
-            await self.app(scope, receive, telling)
-        except ApiError as refusal:
-            told["refused"] = refusal.message
-            await auth.send_error(refusal, receive, telling)
+            self._check(scope, row)
+            await self.app(scope, receive, send_with_headers)
+        except ApiError as error:
+            row["refused"] = error.message
+            await auth.send_error(error, receive, send_with_headers)
         except auth.ClientDisconnectedError:
-            told["client"] = "gone"
+            row["client"] = "gone"
         finally:
-            self._at_work -= 1
-            self.account.at_work.set(self._at_work)
-            self._note(told, time.perf_counter() - start)
+            self._in_flight -= 1
+            self.metrics.in_flight.set(self._in_flight)
+            self._record(row, time.perf_counter() - start)
 
-    def _check(self, scope: Scope, told: dict[str, Any]) -> None:
+    def _check(self, scope: Scope, row: dict[str, Any]) -> None:
         headers = dict(scope["headers"])
-        told["client_key"] = b""
-        if not self.allowed:
-            auth.refuse_foreign_pages(headers)
-        elif scope["path"] not in auth.OPEN:
-            told["client_key"] = auth.authenticate(headers, self.allowed)
-        if self._at_work > self.settings.at_once and scope["path"] not in auth.OPEN:
+        row["client_key"] = b""
+        if not self.allowed_keys:
+            auth.check_origin(headers)
+        elif scope["path"] not in auth.PUBLIC_PATHS:
+            row["client_key"] = auth.authenticate(headers, self.allowed_keys)
+        if self._in_flight > self.settings.max_concurrent_requests and scope["path"] not in auth.PUBLIC_PATHS:
             raise ApiError(503, "expected fewer requests at once", "server_error", "overloaded", retry_after=1)
 
-    def _note(self, told: dict[str, Any], seconds: float) -> None:
-        path = told["path"]
-        known = path in ROUTES or (path.startswith("/v1/") and path.count("/") <= 3 and len(path) < 40)
-        route = path if known and told.get("status") != 404 else "other"
-        self.account.requests.labels(route, str(told.get("status", "none"))).inc()
-        told.pop("client_key", None)
-        if self.log is not None and path not in ("/healthz", "/readyz"):
-            self.log.write({**told, "seconds": round(seconds, 4)})
+    def _record(self, row: dict[str, Any], seconds: float) -> None:
+        path = row["path"]
+        # Unknown paths share one label, so that clients cannot create any number of time series.
+        has_label = path in ROUTES or (path.startswith("/v1/") and path.count("/") <= 3 and len(path) < 40)
+        route = path if has_label and row.get("status") != 404 else "other"
+        self.metrics.requests.labels(route, str(row.get("status", "none"))).inc()
+        row.pop("client_key", None)
+        if self.access_log is not None and path not in ("/healthz", "/readyz"):
+            self.access_log.write({**row, "seconds": round(seconds, 4)})

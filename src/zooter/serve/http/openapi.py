@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beyond what the routes tell by themselves."""
+"""Parts of the OpenAPI document that the routes do not describe by themselves."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ _MESSAGES: dict[str, Any] = {
 }
 
 
-def _takes(schema: dict[str, Any]) -> dict[str, Any]:
+def _operation(schema: dict[str, Any]) -> dict[str, Any]:
     errors = {
-        status: {"description": words, "content": {"application/json": {"schema": {"type": "object"}}}}
-        for status, words in (
+        status: {"description": text, "content": {"application/json": {"schema": {"type": "object"}}}}
+        for status, text in (
             ("400", "the request cannot be used"),
             ("401", "no valid key"),
             ("403", "from another site's page"),
@@ -41,7 +41,7 @@ def _takes(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 CHAT_PATH = "/v1/chat/completions"
-CHAT = _takes(
+CHAT = _operation(
     {
         "type": "object",
         "required": ["model", "messages"],
@@ -53,7 +53,7 @@ CHAT = _takes(
         "additionalProperties": True,
     }
 )
-ROUTE = _takes(
+ROUTE = _operation(
     {
         "anyOf": [
             {"type": "object", "required": ["query"], "properties": {"query": {"type": "string"}}},

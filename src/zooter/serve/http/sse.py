@@ -1,44 +1,49 @@
-"""Server-sent events and replies in OpenAI's form: where one ends, what they tell about tokens, and our own error."""
+"""Parse server-sent events and completions in OpenAI's form, and write error events."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-LARGEST = 2**20  # bytes of one event
-_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+MAX_EVENT_BYTES = 2**20
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
-def boundary(data: bytes) -> int:
-    """Where the last whole event in `data` ends; 0 when none does."""
-    return max(data.rfind(end) + len(end) if end in data else 0 for end in _ENDS)
+def last_event_end(data: bytes) -> int:
+    """Return the position where the last whole event in `data` ends; 0 if there is none."""
+    return max(data.rfind(end) + len(end) if end in data else 0 for end in _EVENT_ENDS)
 
 
-def error(message: str, code: str) -> bytes:
-    """An event that says that a stream has broken off, as OpenAI's clients expect it."""
-    told = {"message": message, "type": "server_error", "param": None, "code": code}
-    return f"data: {json.dumps({'error': told})}\n\n".encode()
+def error_event(message: str, code: str) -> bytes:
+    """Encode an event that ends a broken stream, which OpenAI's clients raise.
+
+    Args:
+        message: OpenAI's `message`.
+        code: OpenAI's `code`.
+    """
+    error = {"message": message, "type": "server_error", "param": None, "code": code}
+    return f"data: {json.dumps({'error': error})}\n\n".encode()
 
 
-def as_object(body: bytes) -> dict[str, Any] | None:
-    """A body's JSON object; None when it is none."""
+def parse_object(data: bytes) -> dict[str, Any] | None:
+    """Parse a JSON object; None if `data` is not one."""
     try:
-        found = json.loads(body)
+        value = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
-def objects(data: bytes) -> Iterable[dict[str, Any]]:
-    """The JSON objects of the events in `data`; whatever is none is left out."""
+def iter_objects(data: bytes) -> Iterable[dict[str, Any]]:
+    """Yield the JSON objects of the events in `data`; events with other data are skipped."""
     for line in data.splitlines():
-        if line.startswith(b"data:") and (found := as_object(line[5:])) is not None:
-            yield found
+        if line.startswith(b"data:") and (value := parse_object(line[5:])) is not None:
+            yield value
 
 
-def tokens(told: dict[str, Any]) -> tuple[int, int] | None:
-    """Input and output tokens, where a reply or an event tells them."""
-    usage = told.get("usage")
+def usage_tokens(completion: dict[str, Any]) -> tuple[int, int] | None:
+    """Return the numbers of input and output tokens of a completion or an event; None if it does not hold both."""
+    usage = completion.get("usage")
     if not isinstance(usage, dict):
         return None
     counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
@@ -47,56 +52,56 @@ def tokens(told: dict[str, Any]) -> tuple[int, int] | None:
     return counts[0], counts[1]  # type: ignore[return-value]
 
 
-def seconds(header: str | None) -> float | None:
-    """What a Retry-After header asks for, where it gives seconds."""
+def parse_retry_after(header: str | None) -> float | None:
+    """Return the seconds of a Retry-After header; None if it is missing or not a number of seconds."""
     try:
-        found = float(header or "")
+        seconds = float(header or "")
     except ValueError:
         return None
-    return found if 0 <= found < float("inf") else None
+    return seconds if 0 <= seconds < float("inf") else None
 
 
 @dataclass
 class ResponseObserver:
-    """What went by of an answer: its tokens, and its text where that is kept.
+    """Collects the tokens, and if wanted the text, of a response that passes through.
 
     Attributes:
-        keep: whether to keep the text.
-        tokens: input and output; None until they are told.
-        broken: whether it broke off.
+        keep_text: whether to keep the text.
+        tokens: numbers of input and output tokens; None until the server sends them.
+        broken: whether the response broke off.
     """
 
-    keep: bool
+    keep_text: bool
     tokens: tuple[int, int] | None = None
     broken: bool = False
     _choices: list[dict[str, Any]] = field(default_factory=list)
 
-    def whole(self, told: dict[str, Any]) -> None:
-        """A whole reply."""
-        self.tokens = tokens(told)
-        self._add(told)
+    def observe_completion(self, completion: dict[str, Any]) -> None:
+        """Observe a whole response."""
+        self.tokens = usage_tokens(completion)
+        self._add_choices(completion)
 
-    def piece(self, data: bytes) -> None:
-        """Some events of a stream; read only for what is wanted of them."""
-        if not (self.keep or b'"usage"' in data):
+    def observe_events(self, data: bytes) -> None:
+        """Observe some whole events of a stream; parsed only if they hold something that is collected."""
+        if not (self.keep_text or b'"usage"' in data):
             return
-        for told in objects(data):
-            self.tokens = tokens(told) or self.tokens
-            self._add(told)
+        for event in iter_objects(data):
+            self.tokens = usage_tokens(event) or self.tokens
+            self._add_choices(event)
 
     def text(self) -> str | None:
-        """The text of the first choice, its pieces joined; None where it has none or is not kept."""
-        parts = [choice.get("message") or choice.get("delta") for choice in self._choices]
-        texts = [part.get("content") for part in parts if isinstance(part, dict)]
-        found = [text for text in texts if isinstance(text, str)]
-        return "".join(found).encode("utf-8", "replace").decode() if found else None
+        """Return the text of the first choice; None if it has none or is not kept."""
+        messages = [choice.get("message") or choice.get("delta") for choice in self._choices]
+        contents = [message.get("content") for message in messages if isinstance(message, dict)]
+        texts = [content for content in contents if isinstance(content, str)]
+        return "".join(texts).encode("utf-8", "replace").decode() if texts else None
 
     def finish_reason(self) -> str | None:
-        """Why the first choice ended, where that is told."""
-        told = (choice.get("finish_reason") for choice in reversed(self._choices))
-        return next((reason for reason in told if isinstance(reason, str)), None)
+        """Return the finish reason of the first choice; None if the server did not send one."""
+        reasons = (choice.get("finish_reason") for choice in reversed(self._choices))
+        return next((reason for reason in reasons if isinstance(reason, str)), None)
 
-    def _add(self, told: dict[str, Any]) -> None:
-        choices = told.get("choices")
-        if self.keep and isinstance(choices, list):
+    def _add_choices(self, completion: dict[str, Any]) -> None:
+        choices = completion.get("choices")
+        if self.keep_text and isinstance(choices, list):
             self._choices += [c for c in choices if isinstance(c, dict) and c.get("index", 0) == 0]

@@ -1,4 +1,4 @@
-"""When to leave a candidate alone, and how often to retry at all."""
+"""Circuit breaker of a candidate's server, and the budget of retries."""
 
 import math
 from collections.abc import Callable
@@ -7,82 +7,94 @@ from dataclasses import dataclass, field
 
 @dataclass
 class CircuitBreaker:
-    """Takes a candidate out after failures in a row; then one request at a time probes whether it is back.
+    """Opens after failures in a row; after a cooldown, one request at a time probes whether the server is back.
 
     Attributes:
-        failures: in a row, that take it out.
-        pause: seconds that it is left alone; doubled with each failed probe up to `longest`.
-        clock: seconds, of any beginning.
+        failures: number of failures in a row that open it.
+        cooldown: seconds that it stays open at first; doubled with each failed probe.
+        max_cooldown: upper limit of that time.
+        clock: returns the time in seconds, from any origin.
+        failure_count: number of failures since the last success.
     """
 
     failures: int
-    pause: float
-    longest: float
+    cooldown: float
+    max_cooldown: float
     clock: Callable[[], float]
-    strikes: int = 0
-    _closed_until: float = field(default=-math.inf, init=False)
-    _next_pause: float = field(default=0.0, init=False)
-    _out: bool = field(default=False, init=False)
+    failure_count: int = 0
+    _open_until: float = field(default=-math.inf, init=False)
+    _cooldown: float = field(default=0.0, init=False)
+    _open: bool = field(default=False, init=False)
     _probing: bool = field(default=False, init=False)
 
     @property
-    def out(self) -> bool:
-        """Whether it has been taken out and has not answered since."""
-        return self._out
+    def is_open(self) -> bool:
+        """Whether it has opened and no call has succeeded since."""
+        return self._open
 
     def wait(self) -> float:
-        """Seconds until it may be asked again; 0 when it may be asked now."""
-        left = max(0.0, self._closed_until - self.clock())
-        return left or (self.pause if self._probing else 0.0)
+        """Return the seconds until a request is admitted; 0 if one is admitted now."""
+        left = max(0.0, self._open_until - self.clock())
+        return left or (self.cooldown if self._probing else 0.0)
 
     def admit(self) -> bool:
-        """Whether a request may go to it now; of those after a pause, one does."""
+        """Return whether a request may be sent now; after a cooldown, that is one request, the probe."""
         if self.wait() > 0:
             return False
-        self._probing = self._out
+        self._probing = self._open
         return True
 
-    def succeeded(self) -> None:
-        """It answered."""
-        self.strikes, self._out, self._probing, self._next_pause = 0, False, False, 0.0
+    def record_success(self) -> None:
+        """Close, because a call succeeded."""
+        self.failure_count, self._open, self._probing, self._cooldown = 0, False, False, 0.0
 
-    def failed(self, retry_after: float | None = None) -> None:
-        """It did not answer; `retry_after` seconds is what it asks to be left alone for."""
-        self.strikes += 1
-        late = self._out and not self._probing  # asked before it was taken out: tells nothing new
-        if not late and (self._out or self.strikes >= self.failures):
-            self._next_pause = min(2 * self._next_pause or self.pause, self.longest)
-            self._close(self._next_pause)
+    def record_failure(self, retry_after: float | None = None) -> None:
+        """Count a failed call, and open if it is one too many.
+
+        Args:
+            retry_after: seconds that the server asks to wait, which opens it at once; None if it does not ask.
+        """
+        self.failure_count += 1
+        outdated = self._open and not self._probing  # sent before it opened: tells nothing new
+        if not outdated and (self._open or self.failure_count >= self.failures):
+            self._cooldown = min(2 * self._cooldown or self.cooldown, self.max_cooldown)
+            self._open_for(self._cooldown)
         if retry_after:
-            self._close(min(retry_after, self.longest))
+            self._open_for(min(retry_after, self.max_cooldown))
 
-    def given_up(self) -> None:
-        """The client went away before it was known whether it answers."""
+    def cancel_probe(self) -> None:
+        """Let the next request probe, because an admitted one ended without a result."""
         self._probing = False
 
-    def _close(self, seconds: float) -> None:
-        self._out, self._probing = True, False
-        self._closed_until = max(self._closed_until, self.clock() + seconds)
+    def _open_for(self, seconds: float) -> None:
+        self._open, self._probing = True, False
+        self._open_until = max(self._open_until, self.clock() + seconds)
 
 
 @dataclass
 class RetryBudget:
-    """Retries allowed: `share` per request, saved up to `reserve`, so that an outage is not answered with a storm."""
+    """Limits retries, so that they do not multiply the load of an outage.
+
+    Attributes:
+        share: retries earned per request.
+        reserve: maximum number of retries saved up.
+        balance: retries available now.
+    """
 
     share: float
     reserve: float
-    left: float = field(init=False)
+    balance: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.left = self.reserve
+        self.balance = self.reserve
 
-    def request(self) -> None:
-        """A request has come."""
-        self.left = min(self.left + self.share, max(self.reserve, 1.0) if self.share else self.reserve)
+    def record_request(self) -> None:
+        """Earn the share of one request."""
+        self.balance = min(self.balance + self.share, max(self.reserve, 1.0) if self.share else self.reserve)
 
     def spend(self) -> bool:
-        """Take one retry, if there is one."""
-        if self.left < 1.0:
+        """Take one retry; return whether there was one."""
+        if self.balance < 1.0:
             return False
-        self.left -= 1.0
+        self.balance -= 1.0
         return True

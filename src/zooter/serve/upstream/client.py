@@ -1,4 +1,4 @@
-"""One candidate's server: a call to it, and what can go wrong before and after its answer begins."""
+"""HTTP client of one candidate's server."""
 
 import asyncio
 import json
@@ -18,62 +18,70 @@ from zooter.serve.http.chat_request import ChatRequest
 from zooter.serve.settings import ServeSettings
 from zooter.serve.upstream.circuit_breaker import CircuitBreaker
 
-PASSED_ON = ("content-type", "retry-after", "openai-processing-ms", "openai-version")
-LARGEST_ERROR = 2**20
-_BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
+PASSED_HEADERS = ("content-type", "retry-after", "openai-processing-ms", "openai-version")
+MAX_ERROR_BYTES = 2**20
+REQUEST_ERRORS = (400, 409, 413, 415, 422)  # the request is wrong, whichever candidate it is sent to
+_CONNECTION_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class UpstreamError(Exception):
     """A candidate's server did not answer as it should.
 
     Attributes:
-        kind: a word for metrics: "refused", "timeout", "reset", "status", "malformed", "too_large".
-        status, headers, body: its HTTP answer where there was one, without its key.
-        retry_after: seconds that it asks to wait.
-        again: whether another candidate may do better.
+        kind: kind of failure, for metrics: "refused", "timeout", "reset", "status", "malformed" or "too_large".
+        status: HTTP status of its response; None without a response.
+        headers: headers of its response that are passed on.
+        body: body of its response, without the server's key.
+        retry_after: seconds that it asks to wait; None if it does not ask.
+        retryable: whether another candidate may answer the same request.
     """
 
     def __init__(
         self,
         kind: str,
-        words: str,
+        message: str,
         status: int | None = None,
         headers: list[tuple[bytes, bytes]] | None = None,
         body: bytes = b"",
         retry_after: float | None = None,
-        again: bool = True,
+        retryable: bool = True,
     ) -> None:
-        super().__init__(words)
+        super().__init__(message)
         self.kind, self.status, self.headers, self.body = kind, status, headers or [], body
-        self.retry_after, self.again = retry_after, again
+        self.retry_after, self.retryable = retry_after, retryable
 
 
 @dataclass(frozen=True)
 class UpstreamResponse:
-    """A good answer that has begun.
+    """A successful response that has begun: whole, or a stream of server-sent events.
 
     Attributes:
-        whole: all of its body; or None, and then
-        told: the same as an object.
-        first: its first whole events, and
-        rest: those that follow as they come; raises `UpstreamError`.
-        close: hangs up, if anything is still to come.
+        headers: headers that are passed on.
+        body: the whole body; None for a stream.
+        completion: the body as a JSON object; empty for a stream.
+        first_events: the first whole events of a stream; empty for a whole response.
+        events: the further events of a stream as they arrive, which raises `UpstreamError`; None for a whole response.
+        close: closes the connection if anything is still to arrive.
     """
 
     headers: list[tuple[bytes, bytes]]
-    whole: bytes | None
-    told: dict[str, Any]
-    first: bytes
-    rest: AsyncIterator[bytes] | None
+    body: bytes | None
+    completion: dict[str, Any]
+    first_events: bytes
+    events: AsyncIterator[bytes] | None
     close: Callable[[], None]
 
 
 @dataclass(frozen=True)
 class UpstreamClient:
-    """How one candidate is reached, and whether it is worth trying.
+    """Client of one candidate's server.
 
     Attributes:
-        key: its server's; None where it wants none.
+        candidate: the candidate, with its url.
+        settings: settings of the server, for timeouts and limits.
+        breaker: circuit breaker of the candidate.
+        session: HTTP session.
+        key: key of the candidate's server; None if it needs none.
     """
 
     candidate: Candidate
@@ -87,98 +95,101 @@ class UpstreamClient:
         """Members that every request gets unless it has them: name → JSON."""
         return {name: json.dumps(value) for name, value in self.candidate.extra.items()}
 
-    async def ask(self, chat: ChatRequest) -> UpstreamResponse:
-        """Call it, and return when its answer has begun.
+    async def send(self, chat: ChatRequest) -> UpstreamResponse:
+        """Send a request and return when its response has begun.
 
         Raises:
-            UpstreamError: it has not.
+            UpstreamError: the response has not begun.
         """
         candidate = self.candidate
-        body = chat.body(candidate.model or candidate.name, self.extra)
-        # An answer is passed on as it is, so nothing is asked for that would have to be unpacked.
+        body = chat.body_for(candidate.model or candidate.name, self.extra)
+        # Responses are passed on unchanged, so no compression is asked for that would have to be undone.
         headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if self.key:
             headers["authorization"] = f"Bearer {self.key}"
         try:
             async with asyncio.timeout(candidate.timeout or self.settings.first_byte) as limit:
-                response = await self.session.post(self._address(), data=body, headers=headers, allow_redirects=False)
-                with ExitStack() as unless_it_begins:
-                    unless_it_begins.callback(response.close)
-                    answer = await self._begin(response, chat.stream, limit)
-                    unless_it_begins.pop_all()
-                return answer
-        except _BROKEN as error:
-            raise _broken(error) from error
+                response = await self.session.post(self._url(), data=body, headers=headers, allow_redirects=False)
+                with ExitStack() as on_failure:
+                    on_failure.callback(response.close)
+                    upstream_response = await self._read_response(response, chat.stream, limit)
+                    on_failure.pop_all()
+                return upstream_response
+        except _CONNECTION_ERRORS as error:
+            raise _connection_error(error) from error
 
-    def _address(self) -> str:
+    def _url(self) -> str:
         return f"{str(self.candidate.url).rstrip('/')}/chat/completions"
 
-    async def _begin(self, response: aiohttp.ClientResponse, stream: bool, limit: asyncio.Timeout) -> UpstreamResponse:
+    async def _read_response(
+        self, response: aiohttp.ClientResponse, stream: bool, limit: asyncio.Timeout
+    ) -> UpstreamResponse:
         headers = [
-            (name.encode(), self._clean(value.encode()))
-            for name in PASSED_ON
+            (name.encode(), self._redact(value.encode()))
+            for name in PASSED_HEADERS
             if (value := response.headers.get(name)) is not None
         ]
         if not 200 <= response.status < 300:
-            raise await self._refused(response, headers)
-        # Nothing packed was asked for, and what it unpacks to may have no end.
+            raise await self._status_error(response, headers)
+        # No compression was asked for, and a compressed body may expand without a limit.
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise UpstreamError("malformed", "a packed answer")
         if stream and response.content_type == "text/event-stream":
-            pieces = self._pieces(response)
-            first = await anext(pieces, b"")
-            if not first:
+            events = self._events(response)
+            first_events = await anext(events, b"")
+            if not first_events:
                 raise UpstreamError("malformed", "a stream without an event")
-            return UpstreamResponse(headers, None, {}, first, pieces, response.close)
-        begin = await response.content.readany()
+            return UpstreamResponse(headers, None, {}, first_events, events, response.close)
+        start = await response.content.readany()
         limit.reschedule(asyncio.get_running_loop().time() + self.settings.total)
-        whole = self._clean(begin + await _read(response, self.settings.largest_reply, self.settings.idle))
-        told = sse.as_object(whole)
-        if told is None:
+        body = self._redact(start + await _read_body(response, self.settings.largest_reply, self.settings.idle))
+        completion = sse.parse_object(body)
+        if completion is None:
             raise UpstreamError("malformed", "an answer that is no JSON object")
-        return UpstreamResponse(headers, whole, told, b"", None, response.close)
+        return UpstreamResponse(headers, body, completion, b"", None, response.close)
 
-    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """Whole events as they come; what comes in between is kept back, so that a cut never leaves half of one."""
-        held, seen = b"", 0
+    async def _events(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """Yield whole events as they arrive; an incomplete one is buffered, so that a cut never leaves half of one."""
+        buffer, size = b"", 0
         iterator = response.content.iter_any().__aiter__()
         while True:
             try:
                 async with asyncio.timeout(self.settings.idle):
                     piece = await anext(iterator, None)
-            except _BROKEN as error:
-                raise _broken(error) from error
+            except _CONNECTION_ERRORS as error:
+                raise _connection_error(error) from error
             if piece is None:
                 break
-            seen += len(piece)
-            held += piece
-            end = sse.boundary(held)
+            size += len(piece)
+            buffer += piece
+            end = sse.last_event_end(buffer)
             if end:
-                yield self._clean(held[:end])
-                held = held[end:]
-            if len(held) > sse.LARGEST:
-                raise UpstreamError("malformed", f"an event of more than {sse.LARGEST} bytes")
-            if seen > self.settings.largest_reply:
+                yield self._redact(buffer[:end])
+                buffer = buffer[end:]
+            if len(buffer) > sse.MAX_EVENT_BYTES:
+                raise UpstreamError("malformed", f"an event of more than {sse.MAX_EVENT_BYTES} bytes")
+            if size > self.settings.largest_reply:
                 raise UpstreamError("too_large", f"an answer of more than {self.settings.largest_reply} bytes")
-        if held:
-            yield self._clean(held)
+        if buffer:
+            yield self._redact(buffer)
 
-    async def _refused(self, response: aiohttp.ClientResponse, headers: list[tuple[bytes, bytes]]) -> UpstreamError:
+    async def _status_error(
+        self, response: aiohttp.ClientResponse, headers: list[tuple[bytes, bytes]]
+    ) -> UpstreamError:
         status = response.status
-        body = b"" if status < 400 else self._clean(await _read(response, LARGEST_ERROR, self.settings.idle))
-        # What a client got wrong is wrong everywhere; all else another candidate may do better.
-        again = status not in (400, 409, 413, 415, 422)
-        retry_after = sse.seconds(response.headers.get("retry-after"))
-        return UpstreamError("status", f"HTTP {status}", status, headers, body, retry_after, again)
+        body = b"" if status < 400 else self._redact(await _read_body(response, MAX_ERROR_BYTES, self.settings.idle))
+        retry_after = sse.parse_retry_after(response.headers.get("retry-after"))
+        retryable = status not in REQUEST_ERRORS
+        return UpstreamError("status", f"HTTP {status}", status, headers, body, retry_after, retryable)
 
-    def _clean(self, words: bytes) -> bytes:
-        """Without this server's key, which some servers repeat in their complaints."""
+    def _redact(self, data: bytes) -> bytes:
+        """Replace this server's key, which some servers repeat in their error messages."""
         key = self.key.encode() if self.key else b""
-        return words.replace(key, b"***") if key and key in words else words
+        return data.replace(key, b"***") if key and key in data else data
 
 
-def key_of(candidate: Candidate) -> str | None:
-    """The key of a candidate's server, from the environment.
+def read_api_key(candidate: Candidate) -> str | None:
+    """Return the key of a candidate's server from the environment; None if it needs none.
 
     Raises:
         ConfigError: its variable is not set.
@@ -195,33 +206,33 @@ def key_of(candidate: Candidate) -> str | None:
     return key
 
 
-async def _read(response: aiohttp.ClientResponse, largest: int, idle: float) -> bytes:
-    pieces, seen = [], 0
-    while not response.content.at_eof():
-        async with asyncio.timeout(idle):
-            piece = await response.content.readany()
-        seen += len(piece)
-        if seen > largest:
-            raise UpstreamError("too_large", f"an answer of more than {largest} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _broken(error: Exception) -> UpstreamError:
-    if isinstance(error, TimeoutError):
-        return UpstreamError("timeout", "no answer in time")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return UpstreamError("refused", "no connection")
-    return UpstreamError("reset", "a connection that broke")
-
-
-def session(settings: ServeSettings) -> aiohttp.ClientSession:
-    """The client that all candidates are called with: no cookies, no proxies, no netrc, nothing unpacked."""
+def open_session(settings: ServeSettings) -> aiohttp.ClientSession:
+    """Open the HTTP session for all candidates' servers: no cookies, proxies, netrc or decompression."""
     return aiohttp.ClientSession(
-        # A server closes an idle connection after 5 s or more; before that it is safe to use again.
+        # Servers close an idle connection after 5 s or more; before that it is safe to use again.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect, sock_connect=settings.connect),
         auto_decompress=False,
         skip_auto_headers=("User-Agent",),
     )
+
+
+async def _read_body(response: aiohttp.ClientResponse, max_bytes: int, idle: float) -> bytes:
+    pieces, size = [], 0
+    while not response.content.at_eof():
+        async with asyncio.timeout(idle):
+            piece = await response.content.readany()
+        size += len(piece)
+        if size > max_bytes:
+            raise UpstreamError("too_large", f"an answer of more than {max_bytes} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _connection_error(error: Exception) -> UpstreamError:
+    if isinstance(error, TimeoutError):
+        return UpstreamError("timeout", "no answer in time")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return UpstreamError("refused", "no connection")
+    return UpstreamError("reset", "a connection that broke")

@@ -1,4 +1,4 @@
-"""From candidate to candidate until one begins to answer."""
+"""Ask candidates in order until one begins to answer."""
 
 import asyncio
 import math
@@ -17,71 +17,79 @@ class Failover:
     """Failover before the first byte, within a budget of retries.
 
     Attributes:
-        tries: most candidates that are asked for one request.
+        budget: limits retries over all requests.
+        metrics: metrics of the server.
+        max_attempts: maximum number of candidates asked for one request.
     """
 
     budget: RetryBudget
-    account: Metrics
-    tries: int
+    metrics: Metrics
+    max_attempts: int
 
-    async def begin(
+    async def first_response(
         self, order: Sequence[str], upstreams: Mapping[str, UpstreamClient], chat: ChatRequest
     ) -> tuple[UpstreamClient, UpstreamResponse]:
-        """The first candidate in order that begins to answer, and its answer.
+        """Return the first candidate in order that begins to answer, and its response.
+
+        Args:
+            order: names of candidates.
+            upstreams: name → client of the candidate's server.
+            chat: the request.
 
         Raises:
-            Refusal: none does: 502 with what happened, or 503 when nobody could be asked; both say when to come back.
-            UpstreamError: a server's answer that is the client's to see: a request that is wrong, or, where only one
-                candidate was to be asked, its own words.
+            ApiError: no candidate answers: 502 with the failures, or 503 if none could be asked; both with
+                `Retry-After`.
+            UpstreamError: a server's error that the client should see: its request is wrong, or `order` has one
+                candidate only.
         """
-        self.budget.request()
-        failed: list[tuple[str, UpstreamError]] = []
+        self.budget.record_request()
+        failures: list[tuple[str, UpstreamError]] = []
         for name in order:
             upstream = upstreams[name]
-            if len(failed) >= self.tries or not upstream.breaker.admit():
+            if len(failures) >= self.max_attempts or not upstream.breaker.admit():
                 continue
-            if failed and not self.budget.spend():
-                upstream.breaker.given_up()
+            if failures and not self.budget.spend():
+                upstream.breaker.cancel_probe()
                 break
             try:
-                return upstream, await self.ask(upstream, chat)
+                return upstream, await self.send(upstream, chat)
             except UpstreamError as error:
-                if not error.again or (len(order) == 1 and error.status is not None and error.status >= 400):
+                if not error.retryable or (len(order) == 1 and error.status is not None and error.status >= 400):
                     raise
-                failed.append((name, error))
-        raise self._nobody(failed, [upstreams[name] for name in order])
+                failures.append((name, error))
+        raise self._no_answer(failures, [upstreams[name] for name in order])
 
-    async def ask(self, upstream: UpstreamClient, chat: ChatRequest) -> UpstreamResponse:
-        """One call of an admitted candidate, counted, with its breaker told how it went.
+    async def send(self, upstream: UpstreamClient, chat: ChatRequest) -> UpstreamResponse:
+        """Send a request to a candidate that its circuit breaker has admitted, and record the result.
 
         Raises:
-            UpstreamError: the answer has not begun.
+            UpstreamError: the response has not begun.
         """
         name, clock = upstream.candidate.name, asyncio.get_running_loop().time
         start = clock()
         try:
-            answer = await upstream.ask(chat)
+            response = await upstream.send(chat)
         except UpstreamError as error:
-            self.account.upstream_failed(name, error.kind, error.status)
-            if error.again:
-                upstream.breaker.failed(error.retry_after)
+            self.metrics.record_failure(name, error.kind, error.status)
+            if error.retryable:
+                upstream.breaker.record_failure(error.retry_after)
             else:
-                upstream.breaker.succeeded()
+                upstream.breaker.record_success()
             raise
         except asyncio.CancelledError:
-            upstream.breaker.given_up()
+            upstream.breaker.cancel_probe()
             raise
-        upstream.breaker.succeeded()
-        self.account.upstream_began(name, clock() - start)
-        return answer
+        upstream.breaker.record_success()
+        self.metrics.record_first_byte(name, clock() - start)
+        return response
 
-    def _nobody(self, failed: list[tuple[str, UpstreamError]], asked: list[UpstreamClient]) -> ApiError:
-        wait = min((upstream.breaker.wait() for upstream in asked), default=0.0)
-        told = "; ".join(f"{name}: {error}" for name, error in failed)
+    def _no_answer(self, failures: list[tuple[str, UpstreamError]], upstreams: list[UpstreamClient]) -> ApiError:
+        wait = min((upstream.breaker.wait() for upstream in upstreams), default=0.0)
+        details = "; ".join(f"{name}: {error}" for name, error in failures)
         return ApiError(
-            502 if failed else 503,
-            f"no candidate answered ({told})" if failed else "all candidates are left alone after failures",
+            502 if failures else 503,
+            f"no candidate answered ({details})" if failures else "all candidates are left alone after failures",
             "server_error",
-            code="no_candidate_answered" if failed else "candidates_unavailable",
+            code="no_candidate_answered" if failures else "candidates_unavailable",
             retry_after=max(1, math.ceil(wait)),
         )

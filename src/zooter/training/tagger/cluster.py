@@ -18,22 +18,28 @@ from zooter.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-NAMED_BY = 200  # queries of each cluster that its name is made from
-DIMENSIONS = 64  # principal components that clusters are found in; more cost time and change little
+QUERIES_PER_NAME = 200  # queries of a cluster, at most, that its name is made from
+MAX_COMPONENTS = 64  # principal components that k-means runs on; more cost time and change little
 
 
 @dataclass(frozen=True)
 class ClusterTagger:
-    """k-means over the training queries' unit embeddings, in their first principal components.
+    """Cluster the training queries by k-means on their unit embeddings, in the first principal components.
 
     A query's one tag is its nearest cluster.
 
     Attributes:
         clusters: how many; None takes 30 for 4,800 queries, and more or fewer with the square root of their number:
-            few enough for a cluster's mean reward to be sure, enough to tell tasks apart (docs/log.md has the figures;
+            few enough for a precise mean reward of each, enough to tell tasks apart (docs/log.md has the figures;
             silhouettes favour 8, far too few).
         words: words in a cluster's name.
         seed: of k-means.
+        components: (c, e) principal components, learned by `fit`; None before.
+        centres: (k, c) cluster centres, learned by `fit`; None before.
+        names: (k,) names of the clusters: a number and the most telling words; learned by `fit`.
+
+    Raises:
+        ConfigError: fewer than one cluster.
     """
 
     clusters: int | None = None
@@ -52,37 +58,57 @@ class ClusterTagger:
             )
 
     def fit(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> "ClusterTagger":
+        """Cluster training queries, and return the fitted tagger.
+
+        Args:
+            queries: n texts, for the clusters' names.
+            embeddings: (n, e).
+            recorded: not used.
+        """
         points = normalize(embeddings)
         n, d = points.shape
         count = min(self.clusters or max(2, round(30 * math.sqrt(n / 4_800))), n)
         # Uncentred: the nearest centre does not change by moving all points, and serving needs one product less.
-        size = min(DIMENSIONS, n - 1, d - 1)
-        svd = TruncatedSVD(size, random_state=self.seed).fit(points) if size > 1 else None
+        dimensions = min(MAX_COMPONENTS, n - 1, d - 1)
+        svd = TruncatedSVD(dimensions, random_state=self.seed).fit(points) if dimensions > 1 else None
         components = svd.components_.astype(np.float32) if svd else np.eye(d, dtype=np.float32)
         model = MiniBatchKMeans(count, random_state=self.seed, n_init=3, batch_size=4_096).fit(points @ components.T)
-        names = _names(queries, model.labels_, count, self.words, self.seed)
+        names = _name_clusters(queries, model.labels_, count, self.words, self.seed)
         log.info("%d clusters of %d queries", count, n)
         centres = model.cluster_centers_.astype(np.float32)
         return replace(self, clusters=count, components=components, centres=centres, names=names)
 
     def tag(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> Tags:
+        """Tag any queries with their nearest cluster.
+
+        Args:
+            queries: n texts; not used.
+            embeddings: (n, e).
+            recorded: not used.
+
+        Returns:
+            (n, k) with one tag per query.
+
+        Raises:
+            RuntimeError: `fit` has not been called.
+        """
         if self.centres is None or self.components is None:
             raise RuntimeError("call fit first")
         points = normalize(embeddings) @ self.components.T
         # Nearest centre: |x−c|² = |x|² − 2x·c + |c|², and |x|² is the same for all centres.
         nearest = np.argmin((self.centres**2).sum(axis=1) - 2.0 * (points @ self.centres.T), axis=1)
         n = len(points)
-        member = sp.csr_array((np.ones(n), (np.arange(n), nearest)), shape=(n, len(self.names)))
-        return Tags(member, self.names)
+        membership = sp.csr_array((np.ones(n), (np.arange(n), nearest)), shape=(n, len(self.names)))
+        return Tags(membership, self.names)
 
 
-def _names(queries: Sequence[str], labels: Ints, count: int, words: int, seed: int) -> tuple[str, ...]:
-    """A name per cluster: its most telling words (TF-IDF with a cluster as one document) after its number."""
+def _name_clusters(queries: Sequence[str], labels: Ints, count: int, words: int, seed: int) -> tuple[str, ...]:
+    """Name each cluster by its number and its words of highest TF-IDF, where a cluster is one document."""
     rng = np.random.default_rng(seed)
     documents = []
     for cluster in range(count):
         members = np.flatnonzero(labels == cluster)
-        documents.append(" ".join(queries[i] for i in rng.permutation(members)[:NAMED_BY]))
+        documents.append(" ".join(queries[i] for i in rng.permutation(members)[:QUERIES_PER_NAME]))
     counter = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b", max_features=20_000)
     try:
         counts = counter.fit_transform(documents)

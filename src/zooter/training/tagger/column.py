@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ColumnTagger:
-    """Takes the table's `tags` column.
+    """Take the table's `tags` column.
 
     Attributes:
         otherwise: the tagger for a table without tags; None refuses such a table.
@@ -25,6 +25,16 @@ class ColumnTagger:
     otherwise: Tagger | None = None
 
     def fit(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> Tagger:
+        """Return itself, or the other tagger fitted on these queries when the table gives no tags.
+
+        Args:
+            queries: n texts.
+            embeddings: (n, e).
+            recorded: (n, t) the table's tags.
+
+        Raises:
+            RecordsError: the table gives no tags, and there is no other tagger.
+        """
         if recorded.names:
             return self
         if self.otherwise is None:
@@ -37,4 +47,5 @@ class ColumnTagger:
         return self.otherwise.fit(queries, embeddings, recorded)
 
     def tag(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> Tags:
+        """Return the table's tags of these queries."""
         return recorded

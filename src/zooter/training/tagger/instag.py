@@ -1,4 +1,4 @@
-"""Tags by a language model: InsTag's instruction through any responder, its tags cleaned and merged.
+"""Tags by a language model: InsTag's instruction through any responder, its tags normalised and merged.
 
 ZOOTER tags its queries with InsTagger (OFA-Sys/InsTagger, arXiv 2308.07074). How it normalised the tags is not
 described; here they lose case and punctuation, near-duplicates are merged by the cosine of their embeddings, and tags
@@ -30,28 +30,31 @@ INSTRUCTION = (
     "Please identify tags of user intentions in the following user query and provide an explanation for each tag. "
     'Please respond in the JSON format {"tag": str, "explanation": str}.\nUser query: {query}'
 )
-LONGEST = 60  # characters of a tag; what is longer is a sentence
+MAX_TAG_CHARACTERS = 60  # what is longer is a sentence
 
-_LOOSE = re.compile(r'"tag"\s*:\s*"([^"\n]+)"')
-_NO_WORD = re.compile(r"[\W_]+")
+_TAG_FIELD = re.compile(r'"tag"\s*:\s*"([^"\n]+)"')
+_NON_WORD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
 class InstagTagger:
-    """Asks a model for each query's tags, once per query text.
+    """Ask a model for each query's tags, once per query text.
 
     Attributes:
-        responder: how the model is asked.
+        responder: how the model is called.
         candidate: the model.
         encoder: embeds tags, to merge those that mean the same; None merges none.
-        cache_dir: keeps the replies; None keeps none.
-        instruction: the text asked, with {query}.
+        cache_dir: folder of the replies; None keeps none.
+        instruction: the prompt, with {query}.
         least: training queries that a tag needs.
-        similarity: cosine from which two tags are one; the more frequent one gives the name.
+        similarity: cosine in (0, 1] from which two tags are merged; the more frequent one gives the name.
         max_failures: share of calls that may fail; those queries carry no tag, and are asked again in the next run.
         max_attempts: runs in which a failed call is tried before it is given up.
-        merged: spelling → tag, learned by `fit`; None before.
-        replies: content key → reply of this run so far, None for a failed call: none is asked twice.
+        tag_by_spelling: normalised name → tag, learned by `fit`; None before.
+        replies: content key → reply of this run so far, None for a failed call: no call is made twice.
+
+    Raises:
+        ConfigError: a setting is outside its range.
     """
 
     responder: Responder
@@ -63,7 +66,7 @@ class InstagTagger:
     similarity: float = 0.85
     max_failures: float = 0.2
     max_attempts: int = 3
-    merged: Mapping[str, str] | None = field(default=None, repr=False)
+    tag_by_spelling: Mapping[str, str] | None = field(default=None, repr=False)
     replies: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,52 +76,67 @@ class InstagTagger:
             "tagger.max_attempts of 1 or more": self.max_attempts >= 1,
             "tagger.similarity above 0 and up to 1": 0.0 < self.similarity <= 1.0,
         }
-        for rule, kept in rules.items():
-            if not kept:
+        for rule, holds in rules.items():
+            if not holds:
                 raise ConfigError(expected=rule, found=repr(self), do="correct it")
 
     def fit(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> "InstagTagger":
-        """Learn from the training queries which spellings are one tag, and which tags are frequent enough.
+        """Learn from training queries which spellings are one tag, and which tags are frequent enough.
+
+        Args:
+            queries: n texts.
+            embeddings: not used.
+            recorded: not used.
 
         Raises:
-            ResponderError: the model cannot be asked, or more calls failed than may.
+            ResponderError: the model cannot be called, or too many calls failed.
         """
-        counts = Counter(name for names in self._names(queries) for name in names)
-        spelt = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-        merged = self._merge(spelt)
+        counts = Counter(name for names in self._query_tags(queries) for name in names)
+        spellings = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+        merged = self._merge(spellings)
         totals: Counter[str] = Counter()
-        for names in self._names(queries):
+        for names in self._query_tags(queries):
             totals.update({merged[name] for name in names})
-        kept = {name: tag for name, tag in merged.items() if totals[tag] >= self.least}
+        frequent = {name: tag for name, tag in merged.items() if totals[tag] >= self.least}
         log.info("%d spellings are %d tags, of which %d have %d training queries or more",
-                 len(spelt), len(totals), len(set(kept.values())), self.least)  # fmt: skip
-        return replace(self, merged=kept)
+                 len(spellings), len(totals), len(set(frequent.values())), self.least)  # fmt: skip
+        return replace(self, tag_by_spelling=frequent)
 
     def tag(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> Tags:
-        """Tags of any queries; those that no training query carried are left out.
+        """Tag any queries; tags that no training query carried are left out.
+
+        Args:
+            queries: n texts.
+            embeddings: not used.
+            recorded: not used.
+
+        Returns:
+            (n, t) over all tags that `fit` has learned.
 
         Raises:
             ResponderError: as `fit`.
+            RuntimeError: `fit` has not been called.
         """
-        if self.merged is None:
+        tag_of = self.tag_by_spelling
+        if tag_of is None:
             raise RuntimeError("call fit first")
-        rows = [sorted({self.merged[name] for name in names if name in self.merged}) for names in self._names(queries)]
-        # One row more carries every tag, so that the columns are the same at each call.
-        everything = Tags.of([*rows, sorted(set(self.merged.values()))])
-        return everything.take(np.arange(len(rows)))
+        rows = [sorted({tag_of[name] for name in names if name in tag_of}) for names in self._query_tags(queries)]
+        # A further row carries every tag, so that the columns are the same at each call.
+        with_all_tags = Tags.from_rows([*rows, sorted(set(tag_of.values()))])
+        return with_all_tags.take(np.arange(len(rows)))
 
-    def _merge(self, spelt: Sequence[str]) -> dict[str, str]:
-        """Spelling → tag; the spellings come most frequent first, and each joins the nearest tag or becomes one."""
-        if self.encoder is None or len(spelt) < 2:
-            return {name: name for name in spelt}
-        vectors = self.encoder.embed(spelt, self.cache_dir)
+    def _merge(self, spellings: Sequence[str]) -> dict[str, str]:
+        """Spelling → tag; spellings come most frequent first, and each joins the nearest tag or becomes one."""
+        if self.encoder is None or len(spellings) < 2:
+            return {name: name for name in spellings}
+        vectors = self.encoder.embed(spellings, self.cache_dir)
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         leaders: list[int] = []
         merged = {}
-        for i, name in enumerate(spelt):
+        for i, name in enumerate(spellings):
             cosines = vectors[leaders] @ vectors[i]
             if len(leaders) and cosines.max() >= self.similarity:
-                merged[name] = spelt[leaders[int(cosines.argmax())]]
+                merged[name] = spellings[leaders[int(cosines.argmax())]]
             else:
                 leaders.append(i)
                 merged[name] = name
@@ -128,46 +146,52 @@ class InstagTagger:
     def _folder(self) -> Path | None:
         return None if self.cache_dir is None else self.cache_dir / "tags"
 
-    def _names(self, queries: Sequence[str]) -> list[list[str]]:
-        """The cleaned tags of each query, each once."""
-        replies = CachedLLM(
+    def _query_tags(self, queries: Sequence[str]) -> list[list[str]]:
+        """The normalised tags of each query, each once."""
+        llm = CachedLLM(
             self.responder, self.candidate, self._folder, self.max_failures, self.max_attempts, "tagging", self.replies
         )
         texts = [self.instruction.replace("{query}", query) for query in queries]
-        names = [tags(reply) if reply is not None else None for reply in replies.to(texts)]
-        unread = sum(found is None for found in names)
-        if unread:
-            log.warning("%d of %d queries carry no tag: no answer, or none that can be read", unread, len(queries))
-        return [found or [] for found in names]
+        tags = [parse_tags(reply) if reply is not None else None for reply in llm.ask(texts)]
+        unreadable = sum(names is None for names in tags)
+        if unreadable:
+            log.warning("%d of %d queries carry no tag: no answer, or none that can be read", unreadable, len(queries))
+        return [names or [] for names in tags]
 
 
-def tags(reply: str) -> list[str] | None:
-    """The cleaned tags of one reply, each once, in order; None when there is nothing to read in it.
+def parse_tags(reply: str) -> list[str] | None:
+    """Parse the tags of one reply.
 
-    Read are objects with a key `tag` or `tags`, lists of those or of texts, one after the other or inside one another,
-    and what is left of them in broken JSON.
+    Objects with a key `tag` or `tags` are read, lists of those or of texts, one after the other or nested, and what is
+    left of them in broken JSON.
+
+    Args:
+        reply: the model's text.
+
+    Returns:
+        Normalised tags, each once, in order; None when the reply has no tags that can be read.
     """
     values = list(json_values(reply))
-    found = [name for value in values for name in _of(value)]
-    loose = _LOOSE.findall(reply)
-    found = loose if len(loose) > len(found) else found  # some of the objects are broken
-    if not found:
+    names = [name for value in values for name in _tag_strings(value)]
+    tag_fields = _TAG_FIELD.findall(reply)
+    names = tag_fields if len(tag_fields) > len(names) else names  # some of the objects are broken
+    if not names:
         return [] if values and not any(values) else None
-    cleaned = dict.fromkeys(clean(name) for name in found)
-    return [name for name in cleaned if name and len(name) <= LONGEST]
+    normalised = dict.fromkeys(normalise_tag(name) for name in names)
+    return [name for name in normalised if name and len(name) <= MAX_TAG_CHARACTERS]
 
 
-def clean(name: str) -> str:
-    """A tag without case, punctuation and repeated blanks, in one Unicode form."""
-    return _NO_WORD.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
+def normalise_tag(name: str) -> str:
+    """Remove case, punctuation and repeated blanks, in one Unicode form (NFKC)."""
+    return _NON_WORD.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
-def _of(value: Any) -> Iterator[str]:
+def _tag_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
         for item in value:
-            yield from _of(item)
+            yield from _tag_strings(item)
     elif isinstance(value, dict):
-        yield from _of(value.get("tag"))
-        yield from _of(value.get("tags"))
+        yield from _tag_strings(value.get("tag"))
+        yield from _tag_strings(value.get("tags"))

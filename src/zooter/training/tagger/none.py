@@ -11,10 +11,12 @@ from zooter.data.types import Tags
 
 @dataclass(frozen=True)
 class NoTagger:
-    """Gives no query a tag."""
+    """Give no query a tag."""
 
     def fit(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> "NoTagger":
+        """Return itself: there is nothing to learn."""
         return self
 
     def tag(self, queries: Sequence[str], embeddings: NDArray[np.float32], recorded: Tags) -> Tags:
-        return Tags.none(len(queries))
+        """Return no tags for n queries, whatever the table gives."""
+        return Tags.empty(len(queries))

@@ -1,4 +1,4 @@
-"""Equality by computer algebra, from a process that may be killed."""
+"""Equality by computer algebra, in a process that may be killed."""
 
 import importlib.util
 import math
@@ -16,14 +16,14 @@ pytest.importorskip("math_verify")
 
 
 @pytest.fixture(scope="module")
-def algebra() -> Iterator[MathEquivalence]:
-    found = MathEquivalence(seconds=20.0)
-    yield found
-    found.close()
+def equivalence() -> Iterator[MathEquivalence]:
+    equivalence = MathEquivalence(seconds=20.0)
+    yield equivalence
+    equivalence.close()
 
 
 @pytest.mark.parametrize(
-    ("reference", "text", "holds"),
+    ("reference", "text", "equal"),
     [
         ("1/2", r"The answer is $\frac{1}{2}$.", True),
         (r"\frac{1}{2}", "0.5", True),
@@ -37,29 +37,31 @@ def algebra() -> Iterator[MathEquivalence]:
         ("2", "", False),
     ],
 )
-def test_equal_means_equal_in_value(algebra: MathEquivalence, reference: str, text: str, holds: bool) -> None:
-    assert algebra.holds(reference, text) is holds
+def test_answers_are_equal_when_their_values_are(
+    equivalence: MathEquivalence, reference: str, text: str, equal: bool
+) -> None:
+    assert equivalence.equal(reference, text) is equal
 
 
-def test_a_deadline_missed_is_neither_and_the_next_comparison_works() -> None:
-    algebra = MathEquivalence(seconds=0.5)
-    assert algebra.holds("1", "1") is True
+def test_a_missed_deadline_gives_none_and_the_next_comparison_works() -> None:
+    equivalence = MathEquivalence(seconds=0.5)
+    assert equivalence.equal("1", "1") is True
     started = time.perf_counter()
-    assert algebra.holds("1", "$9^{9^{9^{9}}}$") is None
+    assert equivalence.equal("1", "$9^{9^{9^{9}}}$") is None
     assert time.perf_counter() - started < 3.0
-    assert algebra.holds("2", "2") is True
-    algebra.close()
+    assert equivalence.equal("2", "2") is True
+    equivalence.close()
 
 
 def test_a_process_that_died_is_started_again() -> None:
-    algebra = MathEquivalence(seconds=20.0)
-    assert algebra.holds("1", "1") is True
-    assert algebra._process is not None
-    algebra._process.kill()
-    algebra._process.wait()
-    assert algebra.holds("1", "1") is None
-    assert algebra.holds("1", "1") is True
-    algebra.close()
+    equivalence = MathEquivalence(seconds=20.0)
+    assert equivalence.equal("1", "1") is True
+    assert equivalence._process is not None
+    equivalence._process.kill()
+    equivalence._process.wait()
+    assert equivalence.equal("1", "1") is None
+    assert equivalence.equal("1", "1") is True
+    equivalence.close()
 
 
 def test_math_rewards_are_counted_when_they_miss_their_deadline(caplog: pytest.LogCaptureFixture) -> None:
@@ -72,7 +74,7 @@ def test_math_rewards_are_counted_when_they_miss_their_deadline(caplog: pytest.L
     assert "1 of 3 responses get no reward: the comparison missed its deadline" in caplog.text
 
 
-def test_without_math_verify_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_math_verify_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'zooter\[math\]'"):
-        MathEquivalence().holds("1", "1")
+        MathEquivalence().equal("1", "1")

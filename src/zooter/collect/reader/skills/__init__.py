@@ -1,1 +1,1 @@
-"""The embedded zoo's skills: templates that draw queries with reference answers, and their exact verification."""
+"""Skills of the embedded zoo: templates that generate queries with reference answers, and exact verification."""

@@ -7,32 +7,32 @@ from random import Random
 from zooter.collect.reader.skills.skill import Problem, Skill
 
 FAMILY = "arithmetic"
-DIGITS = {1: (1, 1), 2: (2, 1), 3: (2, 2)}
-"""Level to the number of digits of the two operands."""
+OPERAND_DIGITS = {1: (1, 1), 2: (2, 1), 3: (2, 2)}
+"""Level → number of digits of each of the two operands."""
 
 
-def number(random: Random, digits: int) -> int:
-    """A whole number of exactly ``digits`` digits; one-digit numbers start at 2 (0 and 1 are too easy)."""
+def draw_number(random: Random, digits: int) -> int:
+    """Draw a whole number of exactly `digits` digits; one-digit numbers start at 2 (0 and 1 are too easy)."""
     return random.randint(2 if digits == 1 else 10 ** (digits - 1), 10**digits - 1)
 
 
 def draw_addition(random: Random, level: int) -> Problem:
-    """Two operands in either order."""
-    operands = [number(random, digits) for digits in DIGITS[level]]
+    """Draw an addition; its operands come in either order."""
+    operands = [draw_number(random, digits) for digits in OPERAND_DIGITS[level]]
     random.shuffle(operands)
     a, b = operands
     return Problem("add", {"a": str(a), "b": str(b)}, str(a + b))
 
 
 def draw_subtraction(random: Random, level: int) -> Problem:
-    """The larger operand first: no negative answers."""
-    a, b = (number(random, digits) for digits in DIGITS[level])
+    """Draw a subtraction, the larger operand first, so that no difference is negative."""
+    a, b = (draw_number(random, digits) for digits in OPERAND_DIGITS[level])
     a, b = max(a, b), min(a, b)
     return Problem("subtract", {"a": str(a), "b": str(b)}, str(a - b))
 
 
 def draw_multiplication(random: Random, level: int) -> Problem:
-    """The times table up to nine (level 1), and two digits by one: up to 30 (level 2) and 99 (level 3)."""
+    """Draw a multiplication: one digit by one (level 1), or two by one, up to 30 (level 2) or 99 (level 3)."""
     a = random.randint(*{1: (2, 9), 2: (10, 30), 3: (31, 99)}[level])
     b = random.randint(2, 9)
     return Problem("multiply", {"a": str(a), "b": str(b)}, str(a * b))

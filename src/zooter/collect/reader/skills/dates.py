@@ -29,46 +29,49 @@ UNITS = (
 
 
 def draw_weekday(random: Random, level: int) -> Problem:
-    """Some days after or before a day of the week: up to 3, 7 or 20."""
+    """Draw a day of the week some days after or before another: up to 3, 7 or 20 by level."""
     start = random.randrange(7)
     days = random.randint(*{1: (2, 3), 2: (4, 7), 3: (8, 20)}[level])
-    later = random.random() < 0.6
-    answer = DAYS[(start + (days if later else -days)) % 7]
-    return Problem("after" if later else "before", {"day": DAYS[start], "days": str(days)}, answer)
+    is_after = random.random() < 0.6
+    answer = DAYS[(start + (days if is_after else -days)) % 7]
+    return Problem("after" if is_after else "before", {"day": DAYS[start], "days": str(days)}, answer)
 
 
 def draw_clock(random: Random, level: int) -> Problem:
-    """Minutes after or before a time on a twelve-hour clock: quarters, fives, fives beyond an hour."""
+    """Draw a time some minutes after or before another on a twelve-hour clock.
+
+    Minutes are multiples of 15 up to 60 (level 1), or of 5 up to 55 (level 2) or 150 (level 3).
+    """
     step = 15 if level == 1 else 5
     start = step * random.randrange(720 // step)
     minutes = step * random.randint(1, {1: 4, 2: 11, 3: 30}[level])
-    later = level < 3 or random.random() < 0.6
-    answer = clock(start + (minutes if later else -minutes))
-    return Problem("after" if later else "before", {"time": clock(start), "minutes": str(minutes)}, answer)
+    is_after = level < 3 or random.random() < 0.6
+    answer = format_clock(start + (minutes if is_after else -minutes))
+    return Problem("after" if is_after else "before", {"time": format_clock(start), "minutes": str(minutes)}, answer)
 
 
-def clock(minutes: int) -> str:
-    """Minutes since twelve o'clock as ``h:mm``, hours from 1 to 12."""
-    hours, rest = divmod(minutes % 720, 60)
-    return f"{hours or 12}:{rest:02d}"
+def format_clock(minutes: int) -> str:
+    """Format minutes since twelve o'clock as `h:mm`, with hours from 1 to 12."""
+    hours, minutes = divmod(minutes % 720, 60)
+    return f"{hours or 12}:{minutes:02d}"
 
 
 def draw_date(random: Random, level: int) -> Problem:
-    """Days after a date in an ordinary year: up to 5 within a month, 10 or 30."""
-    names = tuple(MONTHS)
+    """Draw a date some days after another in an ordinary year: up to 5 within a month, 10 or 30 by level."""
+    months = tuple(MONTHS)
     month = random.randrange(12)
-    day = random.randint(1, 23 if level == 1 else MONTHS[names[month]])
+    day = random.randint(1, 23 if level == 1 else MONTHS[months[month]])
     days = random.randint(2, {1: 5, 2: 10, 3: 30}[level])
-    slots = {"date": f"{names[month]} {day}", "days": str(days)}
+    slots = {"date": f"{months[month]} {day}", "days": str(days)}
     day += days
-    while day > MONTHS[names[month]]:
-        day -= MONTHS[names[month]]
+    while day > MONTHS[months[month]]:
+        day -= MONTHS[months[month]]
         month = (month + 1) % 12
-    return Problem("after", slots, f"{names[month]} {day}")
+    return Problem("after", slots, f"{months[month]} {day}")
 
 
 def draw_conversion(random: Random, level: int) -> Problem:
-    """A whole number of the larger unit, either way: up to 9, 20 or 40 of it."""
+    """Draw a conversion between units, in either direction: up to 9, 20 or 40 of the larger unit by level."""
     large, small, factor = random.choice(UNITS)
     count = random.randint({1: 2, 2: 10, 3: 21}[level], {1: 9, 2: 20, 3: 40}[level])
     if random.random() < 0.6:

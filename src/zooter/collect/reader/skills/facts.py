@@ -1,21 +1,21 @@
-"""Facts by heart: plain tables, the better known first. A level is a third of a table."""
+"""Tables of facts, the better known first. A level is a third of a table."""
 
 from __future__ import annotations
 
 
-def pairs(text: str) -> tuple[tuple[str, str], ...]:
-    """``"a:b, c:d"`` as ``(("a", "b"), ("c", "d"))``."""
+def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """Parse `"a:b, c:d"` as `(("a", "b"), ("c", "d"))`."""
     rows = [row.strip().split(":") for row in text.replace("\n", " ").split(",")]
     return tuple((left, right) for left, right in rows)
 
 
-def third(table: tuple[tuple[str, str], ...], level: int) -> tuple[tuple[str, str], ...]:
-    """The rows of one level, 1 to 3."""
+def rows_of_level(table: tuple[tuple[str, str], ...], level: int) -> tuple[tuple[str, str], ...]:
+    """Return the rows of one level, 1 to 3."""
     size = len(table)
     return table[(level - 1) * size // 3 : level * size // 3]
 
 
-CAPITALS = pairs(
+CAPITALS = parse_pairs(
     """France:Paris, Germany:Berlin, Italy:Rome, Spain:Madrid, Japan:Tokyo, China:Beijing, Russia:Moscow, Egypt:Cairo,
     Greece:Athens, Canada:Ottawa, Poland:Warsaw, Austria:Vienna, Norway:Oslo, Sweden:Stockholm, Ireland:Dublin,
     Portugal:Lisbon, India:New Delhi, Australia:Canberra, Cuba:Havana, Kenya:Nairobi, Peru:Lima, Turkey:Ankara,
@@ -32,7 +32,7 @@ CAPITALS = pairs(
     Niger:Niamey, Chad:N'Djamena, Togo:Lome, Gabon:Libreville, Namibia:Windhoek"""
 )
 
-ELEMENTS = pairs(
+ELEMENTS = parse_pairs(
     """hydrogen:H, helium:He, carbon:C, nitrogen:N, oxygen:O, sodium:Na, iron:Fe, gold:Au, silver:Ag, copper:Cu,
     lead:Pb, tin:Sn, zinc:Zn, calcium:Ca, chlorine:Cl, neon:Ne, sulphur:S, potassium:K, mercury:Hg, aluminium:Al,
     lithium:Li, magnesium:Mg, silicon:Si, phosphorus:P, iodine:I, uranium:U, nickel:Ni, fluorine:F, boron:B,
@@ -42,7 +42,7 @@ ELEMENTS = pairs(
     zirconium:Zr, niobium:Nb, palladium:Pd, rhodium:Rh, osmium:Os"""
 )
 
-OPPOSITES = pairs(
+OPPOSITES = parse_pairs(
     """hot:cold, big:small, up:down, left:right, day:night, black:white, open:closed, early:late, fast:slow,
     happy:sad, hard:soft, high:low, long:short, new:old, rich:poor, strong:weak, young:aged, wet:dry, full:empty,
     near:far, light:heavy, clean:dirty, loud:quiet, thick:thin, true:false, win:lose, buy:sell, push:pull,
@@ -54,7 +54,7 @@ OPPOSITES = pairs(
     expand:contract, conceal:reveal, abundant:scarce, artificial:natural, humble:proud, import:export"""
 )
 
-PLURALS = pairs(
+PLURALS = parse_pairs(
     """cat:cats, dog:dogs, book:books, car:cars, tree:trees, box:boxes, bus:buses, dish:dishes, church:churches,
     watch:watches, baby:babies, city:cities, lady:ladies, fly:flies, key:keys, toy:toys, day:days, leaf:leaves,
     knife:knives, wolf:wolves, shelf:shelves, roof:roofs, potato:potatoes, tomato:tomatoes, hero:heroes,
@@ -65,7 +65,7 @@ PLURALS = pairs(
     criterion:criteria, phenomenon:phenomena, bacterium:bacteria, datum:data, vertebra:vertebrae, larva:larvae"""
 )
 
-PASTS = pairs(
+PASTS = parse_pairs(
     """walk:walked, play:played, jump:jumped, stop:stopped, plan:planned, try:tried, carry:carried, hope:hoped,
     dance:danced, study:studied, rub:rubbed, love:loved, go:went, see:saw, eat:ate, run:ran, come:came, give:gave,
     take:took, make:made, write:wrote, drive:drove, ride:rode, speak:spoke, break:broke, choose:chose, freeze:froze,

@@ -1,4 +1,4 @@
-"""Draws queries: seeded, without duplicates, and never the same text in two splits."""
+"""Generation of queries: seeded, without duplicates, and never the same text in two splits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,24 @@ SKILLS: tuple[Skill, ...] = (
 OPENINGS = ("Please help me. ", "Quick question: ", "Tell me: ", "I would like to know this. ", "Hello! ", "One more: ",
             "For my homework: ", "Can you answer this? ")  # fmt: skip
 CLOSINGS = (" Thanks!", " Answer briefly.", " Just the answer, please.", " I am in a hurry.", " Thank you.")
-WRAPPED = 0.2
-"""Share of queries with an opening, and, independently, with a closing."""
+WRAPPER_PROBABILITY = 0.2
+"""Probability that a query has an opening, and, independently, a closing."""
 
 SPLITS = {"zoo": (0, 50), "train": (50, 80), "test": (80, 100)}
-"""Split to its range of buckets: ``zoo`` taught the candidates and the reward model, a router sees only the others."""
+"""Split → range of buckets. The zoo's models were trained on `zoo`; routers use only the others."""
 
 
 @dataclass(frozen=True)
 class ZooQuery:
-    """One query of the embedded zoo, with what is needed to verify a response to it."""
+    """A query of the embedded zoo.
+
+    Attributes:
+        text: what is asked.
+        reference: the right answer.
+        skill: the skill's name.
+        family: the skill's family.
+        level: difficulty, 1 to 3.
+    """
 
     text: str
     reference: str
@@ -36,27 +44,27 @@ class ZooQuery:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """What the query asks for, the narrow word first."""
+        """The query's tags, the narrower first."""
         return (self.skill, self.family)
 
     def verify(self, response: str) -> bool:
-        """Whether a response is right."""
+        """Return whether a response is right."""
         return verify(response, self.reference)
 
 
 def bucket(text: str) -> int:
-    """The text's bucket, 0 to 99, by hash: where a text belongs depends on nothing but itself."""
+    """Return the text's bucket, 0 to 99: a hash of the text alone, so that a text is always in the same split."""
     digest = hashlib.sha256(normalise(text).encode()).digest()
     return int.from_bytes(digest[:8], "big") % 100
 
 
-def phrase(skill: Skill, random: Random, level: int) -> ZooQuery:
-    """One problem of a skill in one of its wordings."""
+def draw_query(skill: Skill, random: Random, level: int) -> ZooQuery:
+    """Draw a problem of a skill and one of its wordings."""
     problem = skill.draw(random, level)
     text = random.choice(skill.templates[problem.kind]).format_map(problem.slots)
-    if random.random() < WRAPPED:
+    if random.random() < WRAPPER_PROBABILITY:
         text = random.choice(OPENINGS) + text
-    if random.random() < WRAPPED:
+    if random.random() < WRAPPER_PROBABILITY:
         text += random.choice(CLOSINGS)
     return ZooQuery(text, problem.reference, skill.name, skill.family, level)
 
@@ -64,28 +72,46 @@ def phrase(skill: Skill, random: Random, level: int) -> ZooQuery:
 def stream(
     seed: int, split: str, skills: Sequence[Skill] = SKILLS, weights: Sequence[float] | None = None
 ) -> Iterator[ZooQuery]:
-    """Endless queries of one split, repeats included. ``weights``: how often each skill is drawn, in any unit."""
+    """Yield queries of one split without end, including repetitions.
+
+    Args:
+        seed: of the draws.
+        split: "zoo", "train" or "test".
+        skills: the skills to draw from.
+        weights: relative frequency of each skill; None draws all equally often.
+
+    Raises:
+        ValueError: there is no such split.
+    """
     if split not in SPLITS:
         raise ValueError(f"expected a split among {', '.join(SPLITS)}, found {split!r}; name one of them")
     first, end = SPLITS[split]
     random = Random(f"zooter {split} {seed}")
     while True:
         skill = random.choices(skills, weights)[0]
-        query = phrase(skill, random, random.choice(LEVELS))
+        query = draw_query(skill, random, random.choice(LEVELS))
         if first <= bucket(query.text) < end:
             yield query
 
 
 def generate(count: int, seed: int = 0, split: str = "train") -> list[ZooQuery]:
-    """``count`` different queries of one split, every skill equally often up to chance.
+    """Generate different queries of one split, every skill equally likely.
 
-    The same ``(count, seed, split)`` gives the same queries everywhere, and a larger count only appends.
+    The same arguments give the same queries everywhere, and a larger count only appends.
+
+    Args:
+        count: number of queries.
+        seed: of the draws.
+        split: "zoo", "train" or "test".
+
+    Raises:
+        ValueError: there is no such split, or it has too few different queries.
     """
-    seen: dict[str, ZooQuery] = {}
-    for drawn, query in enumerate(stream(seed, split)):
-        if len(seen) >= count:
+    queries: dict[str, ZooQuery] = {}
+    for draws, query in enumerate(stream(seed, split)):
+        if len(queries) >= count:
             break
-        seen.setdefault(normalise(query.text), query)
-        if drawn > 100 * count + 10_000:
-            raise ValueError(f"expected {count} different queries, found only {len(seen)}; ask for fewer")
-    return list(seen.values())
+        queries.setdefault(normalise(query.text), query)
+        if draws > 100 * count + 10_000:
+            raise ValueError(f"expected {count} different queries, found only {len(queries)}; ask for fewer")
+    return list(queries.values())

@@ -1,42 +1,42 @@
-"""Facts to be known by heart, asked in both directions, and multiple choice over kinds of things."""
+"""Facts, asked in both directions, and multiple choice over kinds of things."""
 
 from __future__ import annotations
 
 from random import Random
 
-from zooter.collect.reader.skills.facts import CAPITALS, ELEMENTS, KINDS, OPPOSITES, third
+from zooter.collect.reader.skills.facts import CAPITALS, ELEMENTS, KINDS, OPPOSITES, rows_of_level
 from zooter.collect.reader.skills.skill import Problem, Skill
 
 FAMILY = "knowledge"
 
 
 def draw_capital(random: Random, level: int) -> Problem:
-    """Country to capital two times out of three, else capital to country."""
-    country, capital = random.choice(third(CAPITALS, level))
+    """Draw a capital: country to capital in two cases of three, else capital to country."""
+    country, capital = random.choice(rows_of_level(CAPITALS, level))
     if random.random() < 2 / 3:
         return Problem("capital", {"country": country}, capital)
     return Problem("country", {"capital": capital}, country)
 
 
 def draw_element(random: Random, level: int) -> Problem:
-    """Name to symbol or symbol to name."""
-    name, symbol = random.choice(third(ELEMENTS, level))
+    """Draw a chemical element: name to symbol, or symbol to name."""
+    name, symbol = random.choice(rows_of_level(ELEMENTS, level))
     if random.random() < 0.5:
         return Problem("symbol", {"name": name}, symbol)
     return Problem("name", {"symbol": symbol}, name)
 
 
 def draw_opposite(random: Random, level: int) -> Problem:
-    """Either word of a pair may be asked for."""
-    pair = list(random.choice(third(OPPOSITES, level)))
+    """Draw a pair of opposites; either word may be the answer."""
+    pair = list(random.choice(rows_of_level(OPPOSITES, level)))
     random.shuffle(pair)
     return Problem("opposite", {"word": pair[0]}, pair[1])
 
 
 def draw_choice(random: Random, level: int) -> Problem:
-    """Two, three or four options, one of them of the asked kind.
+    """Draw 2, 3 or 4 options by level, exactly one of which is of the requested kind.
 
-    The answer is the word itself: no candidate of this size learns to give its letter instead.
+    The answer is the option's word rather than a letter, which models of this size do not learn.
     """
     kind, *others = random.sample(sorted(KINDS), level + 1)
     right = random.choice(KINDS[kind].split())

@@ -1,4 +1,4 @@
-"""What can be done with the letters of a word. Words are made up, so that none can be learnt by heart."""
+"""Operations on the letters of a word. Words are made up, so that none can be memorised."""
 
 from __future__ import annotations
 
@@ -10,54 +10,59 @@ FAMILY = "letters"
 CONSONANTS = "BCDFGHKLMNPRSTVZ"
 VOWELS = "AEIOU"
 LENGTHS = {1: (3, 4), 2: (5, 6), 3: (7, 8)}
-"""Level to the shortest and longest word, in letters."""
+"""Level → smallest and largest length of a word, in letters."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
-def word(random: Random, shortest: int, longest: int) -> str:
-    """A pronounceable made-up word: consonants and vowels take turns, with a doubled vowel now and then."""
+def draw_word(random: Random, shortest: int, longest: int) -> str:
+    """Draw a pronounceable word: consonants and vowels alternate, with an occasional doubled vowel.
+
+    Args:
+        random: source of randomness.
+        shortest, longest: bounds of its length, both included.
+    """
     length = random.randint(shortest, longest)
     vowel_next = random.random() < 0.3
-    out = ""
-    while len(out) < length:
-        out += random.choice(VOWELS if vowel_next else CONSONANTS)
+    text = ""
+    while len(text) < length:
+        text += random.choice(VOWELS if vowel_next else CONSONANTS)
         vowel_next = not vowel_next or random.random() < 0.1
-    return out
+    return text
 
 
 def draw_reversal(random: Random, level: int) -> Problem:
-    """The word from its last letter to its first."""
-    text = word(random, *LENGTHS[level])
+    """Draw a word to be reversed."""
+    text = draw_word(random, *LENGTHS[level])
     return Problem("reverse", {"word": text}, text[::-1])
 
 
 def draw_letter_count(random: Random, level: int) -> Problem:
-    """How often one letter occurs; the letter is in the word nine times out of ten."""
-    text = word(random, *LENGTHS[level])
+    """Draw a word and a letter to be counted in it, which occurs in the word in most cases."""
+    text = draw_word(random, *LENGTHS[level])
     # A repeated letter makes the answer more than "1" often enough to be worth asking.
     letter = random.choice(text) if random.random() < 0.9 else random.choice(CONSONANTS)
     if random.random() < 0.6:
         for _ in range(random.randint(1, level)):
-            place = random.randrange(len(text))
-            text = text[:place] + letter + text[place + 1 :]
+            position = random.randrange(len(text))
+            text = text[:position] + letter + text[position + 1 :]
     return Problem("count", {"word": text, "letter": letter}, str(text.count(letter)))
 
 
 def draw_letter_sorting(random: Random, level: int) -> Problem:
-    """The letters in the order of the alphabet."""
+    """Draw a word whose letters are to be sorted alphabetically."""
     shortest, longest = LENGTHS[level]
-    text = word(random, shortest, longest - 1)
+    text = draw_word(random, shortest, longest - 1)
     return Problem("sort", {"word": text}, "".join(sorted(text)))
 
 
 def draw_letter_position(random: Random, level: int) -> Problem:
-    """One letter, counted from the front (levels 1 and 2) or from either end (level 3)."""
-    text = word(random, *LENGTHS[level])
-    place = random.randrange(len(text))
+    """Draw a word and a position, from the front (levels 1 and 2) or from either end (level 3)."""
+    text = draw_word(random, *LENGTHS[level])
+    position = random.randrange(len(text))
     if level == 3 and random.random() < 0.5:
-        place = random.randrange(min(4, len(text)))
-        return Problem("back", {"word": text, "ordinal": ORDINALS[place]}, text[-1 - place])
-    return Problem("front", {"word": text, "ordinal": ORDINALS[place]}, text[place])
+        position = random.randrange(min(4, len(text)))
+        return Problem("back", {"word": text, "ordinal": ORDINALS[position]}, text[-1 - position])
+    return Problem("front", {"word": text, "ordinal": ORDINALS[position]}, text[position])
 
 
 REVERSAL = Skill(

@@ -1,4 +1,4 @@
-"""Sequences to continue, numbers to compare, people to put in order."""
+"""Sequences to continue, numbers to compare, people to order."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ RELATIONS = (("taller", "tallest", "shortest"), ("older", "oldest", "youngest"),
 
 
 def draw_sequence(random: Random, level: int) -> Problem:
-    """Equal steps up (level 1), up or down and larger (level 2), growing steps or doubling (level 3)."""
+    """Draw a sequence: equal steps up (level 1), larger ones up or down (2), growing steps or doubling (3)."""
     if level == 3:
         start, step = random.randint(1, 9), random.randint(1, 4)
         if random.random() < 0.4:
-            terms = [start * 2**place for place in range(5)]
+            terms = [start * 2**i for i in range(5)]
         else:
-            terms = [start + step * place * (place + 1) // 2 for place in range(5)]
+            terms = [start + step * i * (i + 1) // 2 for i in range(5)]
     else:
         step = random.randint(2, 5) if level == 1 else random.randint(6, 12)
         start = random.randint(1, 30)
-        terms = [start + step * place for place in range(5)]
+        terms = [start + step * i for i in range(5)]
         if level == 2 and random.random() < 0.4:
             terms.reverse()
     return Problem("next", {"terms": ", ".join(map(str, terms[:4]))}, str(terms[4]))
 
 
 def draw_comparison(random: Random, level: int) -> Problem:
-    """The largest or smallest of 2, 3 or 4 different numbers."""
+    """Draw 2, 3 or 4 different numbers by level, of which the largest or smallest is the answer."""
     numbers = random.sample(range(10, 100), level + 1)
     largest = random.random() < 0.5
     slots = {"numbers": ", ".join(map(str, numbers))}
@@ -38,10 +38,10 @@ def draw_comparison(random: Random, level: int) -> Problem:
 
 
 def draw_ordering(random: Random, level: int) -> Problem:
-    """Two, three or four people, each compared with the next; one of the two ends is asked for."""
+    """Draw 2, 3 or 4 people by level, each compared with the next; the answer is the first or the last of them."""
     people = random.sample(NAMES, level + 1)
     more, most, least = random.choice(RELATIONS)
-    facts = " ".join(f"{one} is {more} than {other}." for one, other in pairwise(people))
+    facts = " ".join(f"{name} is {more} than {next_name}." for name, next_name in pairwise(people))
     top = random.random() < 0.5
     return Problem("end", {"facts": facts, "end": most if top else least}, people[0] if top else people[-1])
 

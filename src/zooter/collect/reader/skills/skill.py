@@ -1,4 +1,4 @@
-"""What a skill is: a way to draw a problem, and the wordings it can be asked in."""
+"""Types of skills and problems."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from dataclasses import dataclass, field
 from random import Random
 
 LEVELS = (1, 2, 3)
-"""Difficulty inside a skill: more digits, longer words, rarer facts."""
+"""Difficulty within a skill: more digits, longer words, rarer facts."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One drawn problem, not yet worded: which wordings fit it, what fills their slots, and the answer."""
+    """A drawn problem before it is worded.
+
+    Attributes:
+        kind: the group of templates that fit it.
+        slots: slot → text for those templates.
+        reference: the right answer.
+    """
 
     kind: str
     slots: Mapping[str, str]
@@ -21,7 +27,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Skill:
-    """A named ability. ``draw(random, level)`` gives a problem; ``templates[problem.kind]`` are its wordings."""
+    """A named ability: a way to draw problems, and templates that word them.
+
+    Attributes:
+        name: of the skill; a query's first tag.
+        family: of related skills; a query's second tag.
+        templates: kind → wordings with slots in braces.
+        draw: maps a source of randomness and a level to a problem.
+    """
 
     name: str
     family: str

@@ -10,15 +10,19 @@ NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
 def normalise(text: str) -> str:
-    """Unicode form, case, blanks and closing punctuation made equal."""
+    """Remove differences of Unicode form, case, blanks and outer punctuation."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(text.split()).strip(" .,;:!?\"'")
 
 
 def verify(response: str, reference: str) -> bool:
-    """Whether a response is right: equal as a number when the reference is one, else equal once normalised.
+    """Compare a response with a reference: as numbers if the reference is one, else as normalised texts.
 
-    A number may carry digit separators ("1,200") but nothing else: "12 days" is wrong for "12", as in exact match.
+    A number may have digit separators ("1,200") but nothing around it: "12 days" is wrong for "12", as in exact match.
+
+    Args:
+        response: what a candidate wrote.
+        reference: the right answer.
     """
     response, reference = normalise(response), normalise(reference)
     if not NUMBER.fullmatch(reference):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from zooter.collect.reader.skills.facts import PASTS, PLURALS, third
+from zooter.collect.reader.skills.facts import PASTS, PLURALS, rows_of_level
 from zooter.collect.reader.skills.skill import Problem, Skill
 
 FAMILY = "forms"
@@ -13,32 +13,32 @@ NUMERALS = (
 )  # fmt: skip
 
 
-def roman(value: int) -> str:
-    """A number from 1 to 399 in Roman numerals."""
-    out = ""
-    for worth, sign in NUMERALS:
-        out += sign * (value // worth)
+def to_roman(value: int) -> str:
+    """Write a number from 1 to 399 in Roman numerals."""
+    numeral = ""
+    for worth, symbol in NUMERALS:
+        numeral += symbol * (value // worth)
         value %= worth
-    return out
+    return numeral
 
 
 def draw_roman(random: Random, level: int) -> Problem:
-    """Either way, up to 20, 99 or 299."""
+    """Draw a number to be written as or read from a Roman numeral: up to 20, 99 or 299 by level."""
     value = random.randint(*{1: (1, 20), 2: (21, 99), 3: (100, 299)}[level])
     if random.random() < 0.5:
-        return Problem("write", {"number": str(value)}, roman(value))
-    return Problem("read", {"numeral": roman(value)}, str(value))
+        return Problem("write", {"number": str(value)}, to_roman(value))
+    return Problem("read", {"numeral": to_roman(value)}, str(value))
 
 
 def draw_plural(random: Random, level: int) -> Problem:
-    """The plural of a noun."""
-    singular, plural = random.choice(third(PLURALS, level))
+    """Draw a noun whose plural is the answer."""
+    singular, plural = random.choice(rows_of_level(PLURALS, level))
     return Problem("plural", {"word": singular}, plural)
 
 
 def draw_past(random: Random, level: int) -> Problem:
-    """The simple past of a verb."""
-    verb, past = random.choice(third(PASTS, level))
+    """Draw a verb whose simple past is the answer."""
+    verb, past = random.choice(rows_of_level(PASTS, level))
     return Problem("past", {"word": verb}, past)
 
 

@@ -1,4 +1,4 @@
-"""What a chat server's answer says: the body of one HTTP reply → the parts of a response."""
+"""Parse the body of a chat completion into the parts of a response."""
 
 import json
 import math
@@ -9,17 +9,26 @@ from typing import Any
 from zooter.data.token_margin import probability_margin
 from zooter.errors import ConfigError
 
-WORDS = 300  # characters of a server's own words that a message quotes
-FIRST_TOKENS = 10  # that a response keeps, at most
+MAX_QUOTED = 300  # characters of a server's reply that an error message quotes
+FIRST_TOKENS = 10  # first tokens that a response keeps, at most
 
 
 class BadCompletionError(Exception):
-    """A reply with status 200 that is not an answer; worth another try."""
+    """A reply with status 200 that holds no answer; worth another attempt."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The parts of an answer that a server gave; None where it did not say."""
+    """The parts of a chat completion.
+
+    Attributes:
+        text: the answer.
+        finish_reason: why generation ended, in the server's word; None where it gave none.
+        margin: the likeliest first token's probability minus the second's; None where it is not known.
+        first_tokens: likeliest first tokens, or labels, with natural-log probabilities, likeliest first; None for none.
+        input_tokens: tokens of the prompt; None where the server did not count them.
+        output_tokens: tokens of the answer; None where the server did not count them.
+    """
 
     text: str
     finish_reason: str | None
@@ -30,100 +39,115 @@ class Completion:
 
 
 def parse(body: bytes, labels: Sequence[str] = ()) -> Completion:
-    """The first choice of a chat completion.
+    """Parse the first choice of a chat completion.
+
+    Args:
+        body: the HTTP body, which should be JSON.
+        labels: the labels that an answer is one of; empty for free text.
 
     Raises:
-        BadReplyError: it is not JSON, or has no choice with a message.
+        BadCompletionError: the body is not JSON, or has no choice with a message.
         ConfigError: two labels share their first token, so that the margin between them is not defined.
     """
     try:
-        # Not strict: some servers let control characters through as they are.
-        found = json.loads(body.decode("utf-8", "replace"), strict=False)
+        # Not strict: some servers let control characters through unescaped.
+        completion = json.loads(body.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError) as error:
         raise BadCompletionError(f"not JSON: {quote(body.decode('utf-8', 'replace'))}") from error
     try:
-        choice = found["choices"][0]
+        choice = completion["choices"][0]
         message = choice["message"]
         text = message["content"]
     except (KeyError, IndexError, TypeError) as error:
-        raise BadCompletionError(f"no answer in it: {quote(json.dumps(found))}") from error
+        raise BadCompletionError(f"no answer in it: {quote(json.dumps(completion))}") from error
     if text is not None and not isinstance(text, str):
         raise BadCompletionError(f"an answer that is no text: {quote(json.dumps(text))}")
-    usage = found.get("usage")
+    usage = completion.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    reason = choice.get("finish_reason")
-    first = likeliest_tokens(_first_position(choice), labels)
+    finish_reason = choice.get("finish_reason")
+    first_tokens = likeliest_tokens(_first_position(choice), labels)
     return Completion(
-        text=clean(text or ""),
-        finish_reason=reason if isinstance(reason, str) else None,
-        margin=margin_of(first, labels),
-        first_tokens=first or None,
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
+        text=replace_surrogates(text or ""),
+        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        margin=first_token_margin(first_tokens, labels),
+        first_tokens=first_tokens or None,
+        input_tokens=_token_count(usage.get("prompt_tokens")),
+        output_tokens=_token_count(usage.get("completion_tokens")),
     )
 
 
-def clean(text: str) -> str:
-    """Text that can be written as UTF-8: half characters, which JSON can hold, become �."""
+def replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which JSON can hold and UTF-8 cannot, by �."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def quote(words: str) -> str:
-    """The beginning of a server's words, on one line."""
-    line = " ".join(words.split())
-    return line if len(line) <= WORDS else line[:WORDS] + "…"
+def quote(text: str) -> str:
+    """Return the first `MAX_QUOTED` characters of a server's reply, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "…"
 
 
 def likeliest_tokens(
-    told: Iterable[tuple[str, float]], labels: Sequence[str] = (), most: int = FIRST_TOKENS
+    tokens: Iterable[tuple[str, float]], labels: Sequence[str] = (), limit: int = FIRST_TOKENS
 ) -> tuple[tuple[str, float], ...]:
-    """The likeliest `most` of the first tokens that a server told, likeliest first; or the labels that they begin.
+    """Sort first tokens by probability, or add them up over the labels that they begin.
 
     Args:
-        told: first tokens and their natural-log probabilities, in any order.
-        labels: a label's probability is the sum over all tokens told that it begins with; one that begins with none
-            of them is left out.
+        tokens: first tokens and their natural-log probabilities, in any order.
+        labels: empty for free text. A label's probability is the sum over the tokens that it begins with; a label that
+            begins with none of them is left out.
+        limit: number of tokens to keep; it does not apply to labels.
+
+    Returns:
+        Tokens or labels with natural-log probabilities of 0 or less, likeliest first.
 
     Raises:
         ConfigError: two labels share their first token.
     """
-    found = [(token, min(logprob, 0.0)) for token, logprob in told if math.isfinite(logprob)]
+    pairs = [(token, min(logprob, 0.0)) for token, logprob in tokens if math.isfinite(logprob)]
     if labels:
         sums: dict[str, float] = {}
-        for token, logprob in found:
-            meant = [label for label in labels if token.strip() and label.strip().startswith(token.strip())]
-            if len(meant) > 1:
-                raise shared_first_token(meant[0], meant[1], token)
-            for label in meant:
+        for token, logprob in pairs:
+            matches = [label for label in labels if token.strip() and label.strip().startswith(token.strip())]
+            if len(matches) > 1:
+                raise shared_first_token_error(matches[0], matches[1], token)
+            for label in matches:
                 sums[label] = sums.get(label, 0.0) + math.exp(logprob)
-        found = [(label, math.log(prob)) for label, prob in sums.items() if prob > 0]
-    return tuple(sorted(found, key=lambda one: -one[1])[: None if labels else most])
+        pairs = [(label, math.log(prob)) for label, prob in sums.items() if prob > 0]
+    return tuple(sorted(pairs, key=lambda pair: -pair[1])[: None if labels else limit])
 
 
-def margin_of(first_tokens: Sequence[tuple[str, float]], labels: Sequence[str] = ()) -> float | None:
-    """The likeliest token's probability minus the second's; None when that is not told.
+def first_token_margin(first_tokens: Sequence[tuple[str, float]], labels: Sequence[str] = ()) -> float | None:
+    """Subtract the second-likeliest first token's probability from the likeliest's.
 
-    A label that is not among them has probability 0, for the server tells the likeliest; of tokens two are needed.
+    Args:
+        first_tokens: tokens or labels with natural-log probabilities, likeliest first.
+        labels: empty for free text. A label that is not listed counts with probability 0, since servers list the
+            likeliest tokens.
+
+    Returns:
+        The margin in [0, 1]; None for fewer than two tokens of free text, or for no label at all.
     """
     return probability_margin(first_tokens) if labels or len(first_tokens) > 1 else None
 
 
-def shared_first_token(one: str, other: str, token: str) -> ConfigError:
-    """The margin between two such labels would always be 0."""
+def shared_first_token_error(label: str, other: str, token: str) -> ConfigError:
+    """Return the error for two labels with the same first token: the margin between them would always be 0."""
     return ConfigError(
         expected="labels that differ in their first token",
-        found=f"{one!r} and {other!r}, which share {token!r}",
+        found=f"{label!r} and {other!r}, which share {token!r}",
         do="choose other labels, such as letters",
     )
 
 
 def _first_position(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Tokens and log probabilities at the first position; none where the server sent none."""
     try:
-        listed = choice["logprobs"]["content"][0]["top_logprobs"]
-        return [(clean(str(item["token"])), float(item["logprob"])) for item in listed]
+        items = choice["logprobs"]["content"][0]["top_logprobs"]
+        return [(replace_surrogates(str(item["token"])), float(item["logprob"])) for item in items]
     except (KeyError, IndexError, TypeError, ValueError):
         return []
 
 
-def _count(value: object) -> int | None:
+def _token_count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,4 +1,4 @@
-"""Local models that stay in memory from one call to the next."""
+"""Cache of local models that stay in memory from one call to the next."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from typing import Generic, Protocol, TypeVar
 
 
 class SizedModel(Protocol):
-    """A loaded model."""
+    """A loaded model of known size."""
 
     @property
     def bytes(self) -> int:
-        """Of its weights."""
+        """Size of its weights in bytes."""
         ...
 
 
@@ -19,22 +19,28 @@ Model = TypeVar("Model", bound=SizedModel)
 
 @dataclass
 class ModelCache(Generic[Model]):
-    """Models by what they were loaded from, the least lately asked first.
+    """Least-recently-used cache of models.
 
     Attributes:
-        users: how many count on them.
+        users: number of contexts that hold the cache open.
+        models: source → model, the least recently used first.
     """
 
     users: int = 0
     models: dict[Hashable, Model] = field(default_factory=dict)
 
-    def of(self, source: Hashable, load: Callable[[], Model]) -> Model:
-        """The model from this source, loaded where it is not there."""
+    def get(self, source: Hashable, load: Callable[[], Model]) -> Model:
+        """Return the model of a source, loading it on a miss, and mark it as the most recently used.
+
+        Args:
+            source: what identifies the model, such as its name, revision and template.
+            load: called when the model is not in the cache.
+        """
         model = self.models.pop(source, None)
-        self.models[source] = load() if model is None else model  # the last one now
+        self.models[source] = load() if model is None else model
         return self.models[source]
 
-    def shrink(self, most: float) -> None:
-        """Let go of models, those that were asked least lately first, until they have at most so many bytes."""
-        while self.models and sum(model.bytes for model in self.models.values()) > most:
+    def shrink(self, max_bytes: float) -> None:
+        """Drop models, the least recently used first, until their weights take at most `max_bytes`."""
+        while self.models and sum(model.bytes for model in self.models.values()) > max_bytes:
             del self.models[next(iter(self.models))]

@@ -1,28 +1,28 @@
-"""The answer inside a response: after a marker where there is one, else where answers usually stand."""
+"""Extraction of the answer from a response: after a marker if there is one, else by position."""
 
 import re
 import string
 
-from zooter.collect.rewarder.checking.numbers import Number, numbers, tidy
-from zooter.data.split import normalise
+from zooter.collect.rewarder.checking.numbers import Number, find_numbers, normalise_notation
+from zooter.data.split import normalise_text
 
 PICKS = ("last", "answer")
 
-MOST_BOXES = 10  # looked at from the end; a model caught in a loop opens thousands
+MAX_BOXES = 10  # tried from the end; a model caught in a loop opens thousands
 
-_HASHES = re.compile(r"####[ \t]*(.*)")
-_SAID = re.compile(
+_HASH_MARKER = re.compile(r"####[ \t]*(.*)")
+_ANSWER_PHRASE = re.compile(
     r"(?:answer|correct\s+(?:option|choice))\b[ \t]*(?:\([a-z ]*\)[ \t]*)?(?:is|was|=|:)[ \t]*(?::[ \t]*)?(.+)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])|\n+")
-_CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K's annotations: they repeat what the text says
+_CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K's annotations, which repeat the text's numbers
 
 
-def boxed(text: str) -> str | None:
-    r"""What the last `\boxed{…}` holds, braces balanced; None where there is none."""
-    starts = [found.end() for found in re.finditer(r"\\(?:boxed|fbox)\s*\{", text)]
-    for start in reversed(starts[-MOST_BOXES:]):
+def extract_boxed(text: str) -> str | None:
+    r"""Return the content of the last `\boxed{…}` whose braces balance; None without one."""
+    starts = [match.end() for match in re.finditer(r"\\(?:boxed|fbox)\s*\{", text)]
+    for start in reversed(starts[-MAX_BOXES:]):
         depth = 1
         for end in range(start, len(text)):
             depth += {"{": 1, "}": -1}.get(text[end], 0)
@@ -31,73 +31,80 @@ def boxed(text: str) -> str | None:
     return None
 
 
-def marked(text: str) -> str | None:
-    """What a response itself marks as its answer: a box, the line after `####`, or the words "the answer is".
+def extract_marked(text: str) -> str | None:
+    r"""Return the answer that a response marks itself; None without a marker that is followed by text.
 
-    The last marker of the first kind that is there wins; None where there is no marker with anything behind it.
+    Markers, the first kind present being used and its last occurrence: `\boxed{…}`, the line after `####`, and the
+    phrase "the answer is".
     """
-    inside = boxed(text)
-    if inside is not None and inside.strip():
-        return inside
-    for marker in (_HASHES, _SAID):
-        behind = [found.strip() for found in marker.findall(text) if found.strip(" .*_$")]
-        if behind:
-            return behind[-1].strip("*_ ")
+    boxed = extract_boxed(text)
+    if boxed is not None and boxed.strip():
+        return boxed
+    for marker in (_HASH_MARKER, _ANSWER_PHRASE):
+        answers = [answer.strip() for answer in marker.findall(text) if answer.strip(" .*_$")]
+        if answers:
+            return answers[-1].strip("*_ ")
     return None
 
 
-def number(text: str, query: str = "", pick: str = "answer") -> Number | None:
-    """The number that a response gives as its answer; None where it has none.
+def extract_number(text: str, query: str = "", pick: str = "answer") -> Number | None:
+    """Return the number that a response gives as its answer; None without one.
 
     Args:
-        pick: "last" takes the last number of the response whatever stands around it, the convention of published
-            figures. "answer" takes the first number that the response marks as its answer; without a mark it looks
-            into the last sentence with a number, behind its last "=", or else for the last number that the query
-            does not contain: answers like to repeat the question ("She pays $64 for the 16 glasses.").
+        text: the response.
+        query: the query's text, whose numbers are avoided: responses tend to repeat them ("She pays $64 for the 16
+            glasses.").
+        pick: "last" takes the last number of the response, as most published evaluations do. "answer" takes the first
+            number of a marked answer; without a marker it takes, from the last sentence with a number, the first
+            number after the last "=", or else the last number that is not in the query.
     """
-    text = tidy(_CALCULATOR.sub("", text))
+    text = normalise_notation(_CALCULATOR.sub("", text))
     if pick == "last":
-        return next(reversed(list(numbers(text))), None)
-    behind = marked(text)
-    if behind is not None:
-        found = list(numbers(behind.rpartition("=")[2])) or list(numbers(behind))
-        if found:
-            return found[0]
+        return next(reversed(list(find_numbers(text))), None)
+    marked = extract_marked(text)
+    if marked is not None:
+        numbers = list(find_numbers(marked.rpartition("=")[2])) or list(find_numbers(marked))
+        if numbers:
+            return numbers[0]
     for sentence in reversed(_SENTENCE_END.split(text)):
-        in_sentence = _of_sentence(sentence, query)
-        if in_sentence is not None:
-            return in_sentence
+        number = _number_in_sentence(sentence, query)
+        if number is not None:
+            return number
     return None
 
 
-def _of_sentence(sentence: str, query: str) -> Number | None:
+def _number_in_sentence(sentence: str, query: str) -> Number | None:
     head, equals, tail = sentence.rpartition("=")
-    results = list(numbers(tail)) if equals else []
+    results = list(find_numbers(tail)) if equals else []
     if results:
         return results[0]
-    found = list(numbers(head or tail))
-    asked = {value.value for value in numbers(tidy(query))}
-    fresh = [value for value in found if value.value not in asked]
-    return next(reversed(fresh or found), None)
+    numbers = list(find_numbers(head or tail))
+    query_values = {number.value for number in find_numbers(normalise_notation(query))}
+    new_numbers = [number for number in numbers if number.value not in query_values]
+    return next(reversed(new_numbers or numbers), None)
 
 
-def letter(text: str, letters: str) -> str | None:
-    """The option letter that a response chooses, among `letters` (capitals); None where it chooses none or two.
+def extract_letter(text: str, letters: str) -> str | None:
+    """Return the option letter that a response chooses; None if it chooses none or several.
 
-    In this order: a marked answer that starts with a letter; a response that is a letter, with or without
-    brackets, full stop and the option's words; the only letter in brackets or alone on a line.
+    Tried in this order: a marked answer that starts with a letter; a response that starts with a letter, with or
+    without brackets and full stop; the only letter in brackets or alone on a line.
+
+    Args:
+        text: the response.
+        letters: the allowed letters, as capitals.
     """
     option = rf"[(\[]?([{letters}])(?:[)\].:,]|\s*$|\s+[-–:]|\s)"
     strict = rf"[*_\s(\[]*([{letters}])\s*(?:[)\].:]|$)"
-    for part, pattern in ((marked(text), option), (text, strict)):
-        found = re.match(pattern, part.strip().lstrip("*_ ").replace("\\text{", ""), re.MULTILINE) if part else None
-        if found:
-            return found[1]
+    for part, pattern in ((extract_marked(text), option), (text, strict)):
+        match = re.match(pattern, part.strip().lstrip("*_ ").replace("\\text{", ""), re.MULTILINE) if part else None
+        if match:
+            return match[1]
     alone = re.findall(rf"\(([{letters}])\)|^[*_ \t]*([{letters}])[).]?[*_ \t]*$", text, re.MULTILINE)
-    chosen = {first or second for first, second in alone}
+    chosen = {bracketed or bare for bracketed, bare in alone}
     return chosen.pop() if len(chosen) == 1 else None
 
 
-def plain(text: str) -> str:
-    """The text without differences in Unicode form, case, blanks, and punctuation around it."""
-    return normalise(text).strip(string.punctuation.replace("%", "") + " “”‘’…")
+def normalise_answer(text: str) -> str:
+    """Remove differences of Unicode form, case, blanks and outer punctuation from a text."""
+    return normalise_text(text).strip(string.punctuation.replace("%", "") + " “”‘’…")

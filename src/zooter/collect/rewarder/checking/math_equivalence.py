@@ -1,7 +1,7 @@
-"""Whether two mathematical answers are equal, by math-verify in a process of its own with a deadline.
+"""Equality of mathematical answers by math-verify, in a subprocess with a deadline.
 
-math-verify's own time limits rest on signals, which work only in a main thread, and computer algebra may run for hours
-or eat all memory: both are held from outside.
+math-verify's own time limits use signals, which work only in a main thread, and computer algebra may run for hours or
+exhaust the memory. A subprocess is limited from outside.
 """
 
 import importlib.util
@@ -15,12 +15,12 @@ from pathlib import Path
 from zooter.errors import ConfigError
 
 MATH_WORKER = Path(__file__).with_name("math_worker.py")
-START_SECONDS = 60.0  # importing the algebra takes seconds, more on a busy machine
+START_SECONDS = 60.0  # importing SymPy takes seconds, more on a busy machine
 
 
 @dataclass
 class MathEquivalence:
-    """A process that compares answers one by one; it starts at first use, and again after each deadline missed.
+    """Compare answers in a subprocess, which starts at first use and again after each missed deadline.
 
     Attributes:
         seconds: deadline of one comparison.
@@ -29,28 +29,35 @@ class MathEquivalence:
     seconds: float = 5.0
     _process: "subprocess.Popen[str] | None" = field(default=None, repr=False, compare=False)
 
-    def holds(self, reference: str, text: str) -> bool | None:
-        """Whether the last answer in `text` equals `reference`; None where the deadline came first.
+    def equal(self, reference: str, text: str) -> bool | None:
+        """Compare the last answer in a text with a reference.
+
+        Args:
+            reference: the right answer, as LaTeX or as an expression.
+            text: a response, or an answer alone.
+
+        Returns:
+            Whether they are equal in value; None if the deadline was missed.
 
         Raises:
             ConfigError: math-verify is not installed.
         """
         if self._process is None:
-            self._process = _start()
-            if self._ask("1", "1", START_SECONDS) is not True:
+            self._process = _start_worker()
+            if self._compare("1", "1", START_SECONDS) is not True:
                 raise ConfigError(
                     expected="math-verify to compare 1 with 1", found="no answer", do="pip install 'zooter[math]'"
                 )
-        return self._ask(reference, text, self.seconds)
+        return self._compare(reference, text, self.seconds)
 
     def close(self) -> None:
-        """End the process; the next comparison starts another."""
+        """Stop the subprocess; the next comparison starts another."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
             self._process = None
 
-    def _ask(self, reference: str, text: str, seconds: float) -> bool | None:
+    def _compare(self, reference: str, text: str, seconds: float) -> bool | None:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -59,18 +66,18 @@ class MathEquivalence:
         try:
             self._process.stdin.write(json.dumps([reference, text]) + "\n")
             self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+            line = self._process.stdout.readline()
         except BrokenPipeError:
-            answer = ""
+            line = ""
         finally:
             timer.cancel()
-        if not answer:
+        if not line:
             self.close()
             return None
-        return bool(json.loads(answer))
+        return bool(json.loads(line))
 
 
-def _start() -> "subprocess.Popen[str]":
+def _start_worker() -> "subprocess.Popen[str]":
     if importlib.util.find_spec("math_verify") is None:
         raise ConfigError(
             expected="math-verify, for method `math`", found="not installed", do="pip install 'zooter[math]'"

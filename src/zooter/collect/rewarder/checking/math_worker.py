@@ -1,6 +1,6 @@
-"""The process behind `math_equivalence.py`: a script that compares answers, one JSON line in, one out. Never imported.
+"""Worker script of `math_equivalence.py`: compares answers, one JSON line in, one out. Never imported.
 
-Only the standard library and math-verify, for `python -I`.
+It uses only the standard library and math-verify, so that it runs under `python -I`.
 """
 
 import json
@@ -12,23 +12,24 @@ MEMORY_BYTES = 2 * 2**30
 
 
 def main() -> None:
+    """Compare [reference, text] pairs from standard input until it ends; write true or false for each."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    # Whatever the libraries print must not be taken for an answer.
-    answers = os.fdopen(os.dup(1), "w")
+    # Libraries may print: their output goes to standard error, and results to a copy of standard output.
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     targets = (LatexExtractionConfig(), ExprExtractionConfig())
     for line in sys.stdin:
         reference, text = json.loads(line)
-        # A formula is read as LaTeX only inside a LaTeX environment.
-        wanted = parse(f"${reference}$", targets, parsing_timeout=None)
-        wanted = wanted or parse(reference, targets, parsing_timeout=None)
-        found = parse(text, targets, parsing_timeout=None)
-        # The reference goes first: the comparison is not symmetric.
-        right = bool(wanted and found) and verify(wanted, found, timeout_seconds=None)
-        answers.write(json.dumps(right) + "\n")
-        answers.flush()
+        # Formulas are parsed as LaTeX only inside a LaTeX environment.
+        gold = parse(f"${reference}$", targets, parsing_timeout=None)
+        gold = gold or parse(reference, targets, parsing_timeout=None)
+        answer = parse(text, targets, parsing_timeout=None)
+        # The reference comes first: the comparison is not symmetric.
+        right = bool(gold and answer) and verify(gold, answer, timeout_seconds=None)
+        output.write(json.dumps(right) + "\n")
+        output.flush()
 
 
 if __name__ == "__main__":

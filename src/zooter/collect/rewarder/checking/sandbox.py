@@ -1,12 +1,13 @@
-"""Runs a Python program that nobody trusts, and says whether it ran to its end.
+"""Execution of untrusted Python programs in isolated, limited processes.
 
-The program runs in its own process (`sandbox_worker.py`) and sees: an empty file system of its own in memory with the
-interpreter and the system's libraries read-only, an environment of four harmless variables, no network (not even
-this machine's), no other process. It is held to limits of time, memory, file size and processes; all that it started
-dies with it. The namespaces come from Linux (`unshare`, part of util-linux), and need no privileges on most systems.
+A program runs in its own process (`sandbox_worker.py`). It sees an empty file system in memory, in which the
+interpreter and the system's libraries are read-only; an environment of four variables; no network, not even this
+machine's; and no other process. Its time, memory, file size and number of processes are limited, and all processes
+that it started end with it. The namespaces come from Linux (`unshare`, part of util-linux), and need no privileges on
+most systems.
 
-The walls are against harm. The verdict is not against fraud: program and tests share one process, so a program written
-to fool these very tests can; one that merely leaves early, prints a lot or never ends cannot.
+The isolation protects this machine. It does not protect the verdict: program and tests share one process, so a program
+written to deceive these very tests can. One that merely exits early, prints a lot or never ends cannot.
 """
 
 import contextlib
@@ -28,20 +29,20 @@ SANDBOX_WORKER = Path(__file__).with_name("sandbox_worker.py")
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
 NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child")
 MIB = 2**20
-VERDICT_BYTES = 4_096
+MAX_OUTPUT_BYTES = 4_096
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Limits of one program.
+    """Run programs under limits.
 
     Attributes:
-        seconds: wall-clock time, with the tenth of a second that the interpreter takes to start.
-        memory_mib: address space of each of its processes.
-        file_mib: the largest file it may write; all of its files together may have four times as much.
-        processes: processes and threads it may have at once.
-        allow_unconfined: run it without a jail where Linux gives none: limits, environment and working folder hold,
-            but it sees the network and every file that this user may read.
+        seconds: wall-clock time, including the tenth of a second in which the interpreter starts.
+        memory_mib: address space of each process, in MiB.
+        file_mib: largest file that a program may write, in MiB; all its files together may have four times as much.
+        processes: largest number of processes and threads at a time.
+        allow_unconfined: run programs without namespaces if Linux provides none. Limits, environment and working
+            folder remain, but programs see the network and every file that this user may read.
     """
 
     seconds: float = 10.0
@@ -50,17 +51,20 @@ class Sandbox:
     processes: int = 8
     allow_unconfined: bool = False
 
-    def runs(self, *program: str) -> bool:
-        """Whether these texts, run one after the other, end without an error inside the limits.
+    def passes(self, *program: str) -> bool:
+        """Run a program and return whether it ended without an error and inside the limits.
+
+        Args:
+            program: source texts, run one after the other in one namespace, such as code and its tests.
 
         Raises:
-            ConfigError: there is no jail here and `allow_unconfined` is not set.
+            ConfigError: there are no namespaces and `allow_unconfined` is not set.
         """
-        return self._run(program, self._jailed)
+        return self._run(program, self._confined)
 
     @cached_property
-    def _jailed(self) -> bool:
-        """Whether to use a jail; tried once."""
+    def _confined(self) -> bool:
+        """Whether programs run in namespaces; tried once."""
         reason = "no program `unshare`"
         if shutil.which("unshare"):
             try:
@@ -72,25 +76,25 @@ class Sandbox:
         if self.allow_unconfined:
             return False
         raise ConfigError(
-            expected="Linux namespaces to lock Python tests in",
+            expected="Linux namespaces to confine Python tests",
             found=reason,
             do="run where `unshare --user --net true` works, or set allow_unconfined=true: the tests then see the "
             "network and your files",
         )
 
-    def _run(self, program: tuple[str, ...], jailed: bool) -> bool:
+    def _run(self, program: tuple[str, ...], confined: bool) -> bool:
         token = secrets.token_hex(16)
         with tempfile.TemporaryDirectory(prefix="zooter-") as folder:
             job = {
                 "program": program,
                 "token": token,
-                "root": folder if jailed else None,
-                "shown": sorted({sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)}),
-                "nobody": os.geteuid() == 0,
+                "root": folder if confined else None,
+                "visible": sorted({sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)}),
+                "become_nobody": os.geteuid() == 0,
                 "limits": self._limits(),
             }
             process = subprocess.Popen(
-                [*(_unshare() if jailed else ()), sys.executable, "-I", str(SANDBOX_WORKER)],
+                [*(_unshare_command() if confined else ()), sys.executable, "-I", str(SANDBOX_WORKER)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -98,13 +102,15 @@ class Sandbox:
                 cwd=folder,
                 start_new_session=True,
             )
-            return self._verdict(process, json.dumps(job).encode()) == token
+            return self._read_token(process, json.dumps(job).encode()) == token
 
-    def _verdict(self, process: "subprocess.Popen[bytes]", job: bytes) -> str:
-        """What was written after `ready`; nothing is read before the end, so that a flood of it blocks the writer.
+    def _read_token(self, process: "subprocess.Popen[bytes]", job: bytes) -> str:
+        """Return what the worker writes after `ready`: the job's token if the program ran to its end.
+
+        Nothing is read before the process has ended, so that a program that floods the pipe blocks itself.
 
         Raises:
-            OSError: the program was not locked in.
+            OSError: the worker could not isolate itself.
         """
         assert process.stdin is not None
         assert process.stdout is not None
@@ -117,13 +123,13 @@ class Sandbox:
                 pass
             finally:
                 _kill(process)
-            # Without a jail something that got away may still hold the other end.
+            # Unconfined, a process that escaped may still hold the pipe's other end.
             os.set_blocking(process.stdout.fileno(), False)
-            written = (process.stdout.read(VERDICT_BYTES) or b"").decode(errors="replace")
-        reason, ready, rest = written.partition("ready")
+            output = (process.stdout.read(MAX_OUTPUT_BYTES) or b"").decode(errors="replace")
+        reason, ready, token = output.partition("ready")
         if not ready and process.returncode != -signal.SIGKILL:
             raise OSError(reason or f"`unshare` ended with {process.returncode}")
-        return rest
+        return token
 
     def _limits(self) -> dict[str, int]:
         return {
@@ -136,14 +142,14 @@ class Sandbox:
         }
 
 
-def _unshare() -> list[str]:
+def _unshare_command() -> list[str]:
     # The real root needs no user namespace, and inside one it could not become nobody.
     user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
     return [shutil.which("unshare") or "unshare", *user, *NAMESPACES, "--"]
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """The process, its session, and with a jail everything in its process namespace."""
+    """Kill a process and its session; in namespaces, everything in its process namespace ends with it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

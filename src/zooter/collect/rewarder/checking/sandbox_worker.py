@@ -1,12 +1,13 @@
-"""What runs inside the sandbox: a script that locks itself in and then runs one program. Never imported.
+"""Worker script of `sandbox.py`: isolates itself and runs one program. Never imported.
 
-It reads one JSON object from its standard input: `program` (texts run one after the other in one namespace), `token`,
-`root` (an empty folder to become the file system, or null for no jail), `shown` (folders to show in it, read-only),
-`nobody` (whether to become that user) and `limits`. It writes `ready` once it is locked in, then the token once the
-program has run to its end; anything else means that it did not. Only the standard library, for `python -I`.
+It reads one JSON object from standard input: `program` (source texts, run one after the other in one namespace),
+`token`, `root` (an empty folder that becomes the file system, or null to stay unconfined), `visible` (folders that
+remain visible, read-only), `become_nobody` (whether to change to that user) and `limits`. It writes `ready` once it is
+isolated, and the token once the program has run to its end; any other output means failure. It uses only the standard
+library, so that it runs under `python -I`.
 
-With a jail the process already has its own network, process and mount namespaces (`unshare`). Here it gets a file
-system of its own in memory, which holds the interpreter, the system's libraries and an empty /tmp and nothing else.
+If confined, the process already has its own network, process and mount namespaces (`unshare`). Here it changes to a
+file system in memory that holds nothing but the interpreter, the system's libraries and an empty /tmp.
 """
 
 import ctypes
@@ -24,14 +25,19 @@ LIBRARIES = ("/bin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/lib", "/usr/l
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    encoded = [None if text is None else text.encode() for text in (source, target, kind, data)]
+def mount(source: str, target: str, filesystem: str | None, flags: int, data: str | None = None) -> None:
+    """Call mount(2).
+
+    Raises:
+        OSError: the call failed.
+    """
+    encoded = [None if text is None else text.encode() for text in (source, target, filesystem, data)]
     if libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]):
         raise OSError(ctypes.get_errno(), f"mount {target}")
 
 
-def show(path: Path, root: Path) -> None:
-    """The same path inside the new root: a link as the same link, a folder or file as itself, read-only."""
+def bind_read_only(path: Path, root: Path) -> None:
+    """Make a path visible inside the new root: a link as the same link, a folder or file as a read-only mount."""
     inside = root / path.relative_to("/")
     if os.path.lexists(inside) or not os.path.lexists(path):
         return
@@ -48,19 +54,31 @@ def show(path: Path, root: Path) -> None:
     mount(str(path), str(inside), None, BIND | REMOUNT | RDONLY | NOSUID | device)
 
 
-def lock_in(root: Path, shown: list[str], file_bytes: int) -> None:
-    mount("tmpfs", str(root), "tmpfs", NOSUID | NODEV, f"size={file_bytes},nr_inodes=4k,mode=755")
-    # Longer paths later: a folder inside one already shown is there by then.
-    for path in sorted({*LIBRARIES, *shown, "/dev/null"}, key=len):
-        show(Path(path), root)
+def change_root(root: Path, visible: list[str], size_bytes: int) -> None:
+    """Make a new file system in memory the process's root.
+
+    Args:
+        root: an empty folder, where it is mounted.
+        visible: folders that stay visible beside the system's libraries.
+        size_bytes: its capacity.
+    """
+    mount("tmpfs", str(root), "tmpfs", NOSUID | NODEV, f"size={size_bytes},nr_inodes=4k,mode=755")
+    # Shorter paths first: a folder inside one that is mounted already is then visible and skipped.
+    for path in sorted({*LIBRARIES, *visible, "/dev/null"}, key=len):
+        bind_read_only(Path(path), root)
     (root / "tmp").mkdir(exist_ok=True)
     (root / "tmp").chmod(0o1777)
     os.chroot(root)
     os.chdir("/tmp")
 
 
-def drop_privileges(nobody: bool) -> None:
-    if nobody:
+def drop_privileges(become_nobody: bool) -> None:
+    """Give up all capabilities and the means of regaining them; as root, become the user nobody first.
+
+    Raises:
+        OSError: the system refused.
+    """
+    if become_nobody:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
@@ -70,26 +88,28 @@ def drop_privileges(nobody: bool) -> None:
 
 
 def main() -> None:
+    """Read a job, isolate this process, and run the job's program."""
     job = json.load(sys.stdin)
-    # What the program prints goes nowhere; only this end of the pipe is left for the verdict.
+    # The program's own output is discarded; only this copy of standard output reaches the parent.
     verdict = os.dup(1)
-    nowhere = os.open("/dev/null", os.O_RDWR)
+    devnull = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):
-        os.dup2(nowhere, standard)
+        os.dup2(devnull, standard)
     limits = job["limits"]
     try:
         if job["root"]:
-            lock_in(Path(job["root"]), job["shown"], limits["FSIZE"] * 4)
-        drop_privileges(job["nobody"])
+            change_root(Path(job["root"]), job["visible"], limits["FSIZE"] * 4)
+        drop_privileges(job["become_nobody"])
         for name, value in limits.items():
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
     except OSError as error:
-        os.write(verdict, f"no jail: {error}".encode())
+        os.write(verdict, f"not isolated: {error}".encode())
         os._exit(3)
     os.write(verdict, b"ready")
-    space = {"__name__": "program"}  # not __main__: what a response does only as a script is no part of the answer
+    # Not `__main__`: what a response does only as a script is no part of its answer.
+    namespace = {"__name__": "program"}
     for text in job["program"]:
-        exec(compile(text, "<program>", "exec"), space)
+        exec(compile(text, "<program>", "exec"), namespace)
     os.write(verdict, job["token"].encode())
     os._exit(0)
 

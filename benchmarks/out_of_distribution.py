@@ -1,9 +1,11 @@
-"""Long and odd queries: `python benchmarks/odd.py RECORDS [--only cuts|kinds|filler|languages]`.
+"""Measure routing on unusual queries.
 
-Cuts: what is read of a long query (its head, its tail, half of each; 128, 256 or 512 tokens) against the gap closed on
-long queries and on all, 5 folds, by the default's start. Kinds: how well code, non-English, long and other kinds of
-queries of the table are routed. Filler: short test queries of one fold with generated text before or after them.
-Languages: generated questions, the same in several languages: how often the choice is that of the English one.
+`python benchmarks/out_of_distribution.py RECORDS [--only cuts|kinds|filler|languages]`
+
+Cuts: what the encoder reads of a long query (its head, its tail, half of each; 128, 256 or 512 tokens) against the
+gap closed on long queries and on all, 5 folds, by the initial fit. Kinds: how well code, non-English, long and other
+kinds of queries of the table are routed. Filler: short test queries of one fold with generated text before or after
+them. Languages: generated questions, the same in several languages: how often the choice is that of the English one.
 """
 
 import argparse
@@ -15,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from change import scores
+from new_task import expected_rewards
 from numpy.typing import NDArray
-from quality import load, quiet
+from quality import limit_output, load_data
 from rich.console import Console
 from rich.table import Table
 
-from zooter.commands.train import Settings, TrainingData
+from zooter.commands.train_part import TrainingData
+from zooter.commands.train_settings import TrainSettings
 from zooter.data.types import Floats, Ints, Rewards
 from zooter.metrics import baselines, routing
 from zooter.router.encoder import Encoder
@@ -70,7 +73,7 @@ QUESTIONS = {
 
 @dataclass(frozen=True)
 class Cut(Encoder):
-    """An encoder that reads the head, the tail, or half of each, of a text longer than `max_length` tokens."""
+    """Encoder that reads the head, the tail, or half of each, of texts longer than `max_length` tokens."""
 
     keep: str = "head"
 
@@ -88,70 +91,77 @@ class Cut(Encoder):
 
 
 def with_embeddings(data: TrainingData, embeddings: NDArray[np.float32]) -> TrainingData:
+    """Replace the embeddings, and the features that are made of them."""
     return replace(data, embeddings=embeddings, features=encoder_and_text_features(embeddings, data.records.queries))
 
 
-def routed(data: TrainingData, given: Settings) -> Floats:
-    """(n,) rewards of out-of-fold choices by the default's start, 5 folds."""
+def route_out_of_fold(data: TrainingData, settings: TrainSettings) -> Floats:
+    """Compute (n,) rewards of out-of-fold choices by the initial fit, 5 folds."""
     rewards = data.records.rewards
-    found = np.empty(len(rewards.values))
-    for part in given.split.parts(data.records.queries, 5):
+    obtained = np.empty(len(rewards.values))
+    for part in settings.split.parts(data.records.queries, 5):
         rows = np.concatenate([part.train, part.val])
-        seen = rewards.take(rows)
-        preference = scores(data, given, rows, seen, part.test)
-        found[part.test] = picked(preference, rewards.take(part.test), baselines.rank_by_mean_reward(seen))
-    return found
+        train_rewards = rewards.take(rows)
+        preference = expected_rewards(data, settings, rows, train_rewards, part.test)
+        obtained[part.test] = chosen_rewards(
+            preference, rewards.take(part.test), baselines.rank_by_mean_reward(train_rewards)
+        )
+    return obtained
 
 
-def picked(preference: Floats, test: Rewards, order: Ints) -> Floats:
-    return test.values[np.arange(len(preference)), routing.choose(preference, test.observed, order)]
+def chosen_rewards(preference: Floats, test: Rewards, order: Ints) -> Floats:
+    """Look up (n,) rewards of the most preferred observed candidates."""
+    return test.values[np.arange(len(preference)), routing.best_candidates(preference, test.observed, order)]
 
 
-def closed(got: Floats, data: TrainingData, rows: Ints) -> tuple[float, str]:
-    """Share of the gap closed on some queries, in %, and its interval."""
+def gap_with_interval(obtained: Floats, data: TrainingData, rows: Ints) -> tuple[float, str]:
+    """Compute the share of the gap closed on some queries, in percent, and its interval."""
     rewards = data.records.rewards
     single = rewards.values[rows, baselines.rank_by_mean_reward(rewards)[0]]
-    columns = np.stack([got, single, np.nanmax(rewards.values[rows], axis=1)])
+    columns = np.stack([obtained, single, np.nanmax(rewards.values[rows], axis=1)])
     low, high = routing.paired_bootstrap(columns, lambda *means: routing.gap_closed(*means)[None])
     point = float(routing.gap_closed(*columns.mean(axis=1)))
     return 100 * point, f"{100 * low[0]:.1f}…{100 * high[0]:.1f}"
 
 
-def cuts(data: TrainingData, given: Settings, length: Ints, chosen: Sequence[str] = ()) -> Table:
-    """What is read of long queries → gap closed on them and on all; in brackets the interval of the difference.
+def cuts_table(data: TrainingData, settings: TrainSettings, length: Ints, only: Sequence[str] = ()) -> Table:
+    """Compare the gap closed by what is read of long queries, on them and on all; in brackets the paired difference.
 
     Args:
-        chosen: such as "256 ends"; none are all.
+        only: such as "256 ends"; empty for all.
     """
     groups = {f"> {limit} tokens": np.flatnonzero(length > limit) for limit in (LONG, 256)}
     groups["all"] = np.arange(len(length))
-    shown = Table(title="what is read: gap closed, % (paired difference from the head of 256 tokens)")
+    view = Table(title="what is read: gap closed, % (paired difference from the head of 256 tokens)")
     for heading in ("tokens", *(f"{name} ({len(rows):,})" for name, rows in groups.items())):
-        shown.add_column(heading, justify="right")
+        view.add_column(heading, justify="right")
     rewards = data.records.rewards
     single, oracle = rewards.values[:, baselines.rank_by_mean_reward(rewards)[0]], np.nanmax(rewards.values, axis=1)
-    base = routed(data, given)
+    base = route_out_of_fold(data, settings)
     for tokens, keep in [(tokens, keep) for tokens in TOKENS for keep in CUTS]:
-        if chosen and f"{tokens} {keep}" not in chosen:
+        if only and f"{tokens} {keep}" not in only:
             continue
         rows = np.flatnonzero(length > min(tokens, 256))  # all others are read as they were
-        encoder = Cut(given.encoder.model, None, tokens, given.encoder.layers, keep=keep)
+        encoder = Cut(settings.encoder.model, None, tokens, settings.encoder.layers, keep=keep)
         embeddings = data.embeddings.copy()
         if (tokens, keep) != (256, "head"):
-            embeddings[rows] = encoder.embed([data.records.queries[i] for i in rows], given.cache_dir)
-        got = routed(with_embeddings(data, embeddings), given)
+            embeddings[rows] = encoder.embed([data.records.queries[i] for i in rows], settings.cache_dir)
+        obtained = route_out_of_fold(with_embeddings(data, embeddings), settings)
         cells = []
-        for of in groups.values():
-            columns = np.stack([x[of] for x in (got, base, single, oracle)])
+        for members in groups.values():
+            columns = np.stack([x[members] for x in (obtained, base, single, oracle)])
             low, high = routing.paired_bootstrap(columns, lambda g, b, s, o: ((g - b) / (o - s))[None])
-            cells.append(f"{closed(got[of], data, of)[0]:.1f} ({100 * low[0]:+.1f}…{100 * high[0]:+.1f})")
-        shown.add_row(f"{tokens} {keep}", *cells)
+            cells.append(
+                f"{gap_with_interval(obtained[members], data, members)[0]:.1f} "
+                f"({100 * low[0]:+.1f}…{100 * high[0]:+.1f})"
+            )
+        view.add_row(f"{tokens} {keep}", *cells)
         Console(stderr=True).print(tokens, keep, cells)
-    return shown
+    return view
 
 
-def kinds(data: TrainingData, given: Settings, length: Ints) -> Table:
-    """How well the kinds of queries that the table holds are routed."""
+def kinds_table(data: TrainingData, settings: TrainSettings, length: Ints) -> Table:
+    """Measure routing on kinds of queries in the table."""
     texts, rewards = data.records.queries, data.records.rewards
     foreign = [sum(not c.isascii() for c in text) / len(text) for text in texts]
     code = np.array([any(mark in text for mark in CODE) for text in texts])
@@ -166,42 +176,42 @@ def kinds(data: TrainingData, given: Settings, length: Ints) -> Table:
         "more than 256 tokens": length > 256,
         "10 tokens or fewer": length <= 10,
     }
-    got = routed(data, given)
-    shown = Table(title="kinds of queries")
+    obtained = route_out_of_fold(data, settings)
+    view = Table(title="kinds of queries")
     for heading in ("kind", "queries", "best single", "routed", "oracle", "gap closed, %", "95 %"):
-        shown.add_column(heading, justify="left" if heading == "kind" else "right")
-    for name, of in groups.items():
-        rows = np.flatnonzero(of)
+        view.add_column(heading, justify="left" if heading == "kind" else "right")
+    for name, members in groups.items():
+        rows = np.flatnonzero(members)
         if len(rows) < 50:
-            shown.add_row(name, f"{len(rows):,}", *["–"] * 5)
+            view.add_row(name, f"{len(rows):,}", *["–"] * 5)
             continue
-        point, interval = closed(got[rows], data, rows)
+        point, interval = gap_with_interval(obtained[rows], data, rows)
         means = (
             rewards.values[rows, baselines.rank_by_mean_reward(rewards)[0]],
-            got[rows],
+            obtained[rows],
             np.nanmax(rewards.values[rows], axis=1),
         )
-        shown.add_row(name, f"{len(rows):,}", *(f"{x.mean():.3f}" for x in means), f"{point:.1f}", interval)
-    return shown
+        view.add_row(name, f"{len(rows):,}", *(f"{x.mean():.3f}" for x in means), f"{point:.1f}", interval)
+    return view
 
 
 def prose(words: int, seed: int) -> str:
-    """Generated sentences that have nothing to do with any question."""
+    """Generate sentences that are unrelated to any question."""
     rng = np.random.default_rng(seed)
     things, places = (
         ("crates", "parcels", "letters", "barrels"),
         ("the north depot", "the pier", "hall four", "the yard"),
     )
-    made: list[str] = []
-    while len(made) < words:
+    generated: list[str] = []
+    while len(generated) < words:
         line = f"Entry {rng.integers(1000)}: {rng.choice(places)} passed {rng.integers(2, 90)} {rng.choice(things)} on."
-        made += line.split()
-    return " ".join(made)
+        generated += line.split()
+    return " ".join(generated)
 
 
-def filler(data: TrainingData, given: Settings, length: Ints) -> Table:
-    """Short test queries of one fold, bare and with 300 generated words before or after them, by what is read."""
-    part = given.split.parts(data.records.queries, 5)[0]
+def filler_table(data: TrainingData, settings: TrainSettings, length: Ints) -> Table:
+    """Measure routing of short test queries, bare and with 300 generated words before or after, by what is read."""
+    part = settings.split.parts(data.records.queries, 5)[0]
     rows, rewards = np.concatenate([part.train, part.val]), data.records.rewards
     test = part.test[length[part.test] <= 100]
     test = np.sort(np.random.default_rng(0).permutation(test)[:FILLED])
@@ -211,68 +221,70 @@ def filler(data: TrainingData, given: Settings, length: Ints) -> Table:
         "filler first": [f"{prose(300, i)}\n\n{text}" for i, text in zip(test, bare, strict=True)],
         "filler last": [f"{text}\n\n{prose(300, i)}" for i, text in zip(test, bare, strict=True)],
     }
-    seen = rewards.take(rows)
-    shown = Table(title=f"{len(test)} queries with filler: gap closed, %, by what is read of 256 tokens")
+    train_rewards = rewards.take(rows)
+    view = Table(title=f"{len(test)} queries with filler: gap closed, %, by what is read of 256 tokens")
     for heading in ("", *CUTS):
-        shown.add_column(heading, justify="left" if not heading else "right")
+        view.add_column(heading, justify="left" if not heading else "right")
     for name, texts in variants.items():
         cells = []
         for keep in CUTS:
-            encoder = Cut(given.encoder.model, None, 256, given.encoder.layers, keep=keep)
-            seen_as = encoder_and_text_features(encoder.embed(texts, given.cache_dir), texts)
-            preference = _judged(data, given, rows, seen, seen_as.numpy())
-            point, interval = closed(
-                picked(preference, rewards.take(test), baselines.rank_by_mean_reward(seen)), data, test
+            encoder = Cut(settings.encoder.model, None, 256, settings.encoder.layers, keep=keep)
+            features = encoder_and_text_features(encoder.embed(texts, settings.cache_dir), texts)
+            preference = _expected_of_texts(data, settings, rows, train_rewards, features.numpy())
+            point, interval = gap_with_interval(
+                chosen_rewards(preference, rewards.take(test), baselines.rank_by_mean_reward(train_rewards)), data, test
             )
             cells.append(f"{point:.1f} ({interval})")
-        shown.add_row(name, *cells)
-    return shown
+        view.add_row(name, *cells)
+    return view
 
 
-def languages(data: TrainingData, given: Settings, length: Ints) -> Table:
-    """Generated questions in several languages: choices beside those of the English ones."""
-    part = given.split.parts(data.records.queries, 5)[0]
+def languages_table(data: TrainingData, settings: TrainSettings, length: Ints) -> Table:
+    """Compare the choices for generated questions in several languages with those for the English ones."""
+    part = settings.split.parts(data.records.queries, 5)[0]
     rows = np.concatenate([part.train, part.val])
-    seen = data.records.rewards.take(rows)
-    shown = Table(title=f"the same questions, {len(NUMBERS)} of each kind: choices as for the English one")
+    train_rewards = data.records.rewards.take(rows)
+    view = Table(title=f"the same questions, {len(NUMBERS)} of each kind: choices as for the English one")
     for heading in ("language", "sum", "code", "fact", "all"):
-        shown.add_column(heading, justify="left" if heading == "language" else "right")
+        view.add_column(heading, justify="left" if heading == "language" else "right")
     choices = {}
     for language, questions in QUESTIONS.items():
         texts = [question.format(*numbers) for question in questions for numbers in NUMBERS]
-        preference = _judged(
-            data, given, rows, seen, encoder_and_text_features(given.encoder.embed(texts), texts).numpy()
+        preference = _expected_of_texts(
+            data, settings, rows, train_rewards, encoder_and_text_features(settings.encoder.embed(texts), texts).numpy()
         )
         choices[language] = preference.argmax(axis=1).reshape(len(questions), len(NUMBERS))
         same = choices[language] == choices["English"]
-        shown.add_row(language, *(f"{share:.0%}" for share in [*same.mean(axis=1), same.mean()]))
-    return shown
+        view.add_row(language, *(f"{share:.0%}" for share in [*same.mean(axis=1), same.mean()]))
+    return view
 
 
-def _judged(data: TrainingData, given: Settings, rows: Ints, seen: Rewards, others: NDArray[np.float32]) -> Floats:
-    """(k, m) rewards expected of texts with features (k, d) that are not of the table."""
+def _expected_of_texts(
+    data: TrainingData, settings: TrainSettings, rows: Ints, train_rewards: Rewards, others: NDArray[np.float32]
+) -> Floats:
+    """Predict (k, m) rewards for texts with features (k, d) that are not in the table."""
     both = replace(data, features=torch.cat([data.features, torch.from_numpy(others)]))
-    return scores(both, given, rows, seen, np.arange(len(data.features), len(both.features)))
+    return expected_rewards(both, settings, rows, train_rewards, np.arange(len(data.features), len(both.features)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=Path)
-    every: dict[str, Callable[[TrainingData, Settings, Ints], Table]] = {
-        "cuts": cuts, "kinds": kinds, "filler": filler, "languages": languages,
+    sections: dict[str, Callable[[TrainingData, TrainSettings, Ints], Table]] = {
+        "cuts": cuts_table, "kinds": kinds_table, "filler": filler_table, "languages": languages_table,
     }  # fmt: skip
-    parser.add_argument("--only", choices=every)
+    parser.add_argument("--only", choices=sections)
     parser.add_argument("--cuts", nargs="*", default=[], help='such as "256 ends"; all when none is given')
-    told = parser.parse_args()
-    every["cuts"] = partial(cuts, chosen=told.cuts)
-    quiet()
+    arguments = parser.parse_args()
+    sections["cuts"] = partial(cuts_table, only=arguments.cuts)
+    limit_output()
     with tempfile.TemporaryDirectory() as folder:
-        data, given = load(told.records.resolve(), Path(folder), "0")
-        ids = given.encoder.tokenizer(list(data.records.queries), verbose=False)["input_ids"]
+        data, settings = load_data(arguments.records.resolve(), Path(folder), "0")
+        ids = settings.encoder.tokenizer(list(data.records.queries), verbose=False)["input_ids"]
         length = np.array([len(row) for row in ids])
-        for name, make in every.items():
-            if told.only in (None, name):
-                Console(width=140).print(make(data, given, length))
+        for name, make in sections.items():
+            if arguments.only in (None, name):
+                Console(width=140).print(make(data, settings, length))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What serving needs, from nothing: `python benchmarks/start.py EXPORT [--index DIR]`.
+"""Measure what serving needs from a fresh environment: `python benchmarks/cold_start.py EXPORT [--index DIR]`.
 
 Builds a wheel, installs it with the extra `serve` alone into a fresh environment, and there measures a process from its
 start to its first decision, and its memory; medians of several processes. Fails where torch or Hydra come along.
@@ -22,9 +22,9 @@ HEAVY = ("torch", "transformers", "pytorch_lightning", "hydra", "omegaconf", "sk
 PROGRAM = """
 import importlib.util, json, resource, sys, time
 began = time.perf_counter()
-from zooter.router.onnx_router import Router
+from zooter.router.onnx_router import OnnxRouter
 imported = time.perf_counter()
-router = Router.load(sys.argv[1])
+router = OnnxRouter.from_export(sys.argv[1])
 loaded = time.perf_counter()
 choices = router.route(["Write a haiku about the sea and then count its syllables, please."])
 decided = time.perf_counter()
@@ -33,13 +33,13 @@ print(json.dumps({
     "import": imported - began, "load": loaded - imported, "first decision": decided - loaded,
     "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "precision": router.precision,
     "installed": [name for name in %r if importlib.util.find_spec(name)],
-    "choice": choices.names()[0], "candidates": router.pool.names,
+    "choice": choices.chosen_candidates()[0], "candidates": router.pool.names,
 }))
 """
 
 
 def install(folder: Path, index: list[str]) -> Path:
-    """A fresh environment with `zooter[serve]`; returns its bin folder."""
+    """Make a fresh environment with `zooter[serve]`, and return its bin folder."""
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     scripts = folder / "venv" / "bin"
     subprocess.run(
@@ -54,30 +54,32 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("export", type=Path)
     parser.add_argument("pip", nargs="*", help="further arguments of pip, after --")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        scripts = install(Path(name), told.pip)
-        found, whole = [], []
+        scripts = install(Path(name), arguments.pip)
+        measurements, process_seconds = [], []
         for _ in range(TIMES):
-            began = time.perf_counter()
-            done = subprocess.run(
-                [scripts / "python", "-c", PROGRAM % (HEAVY,), told.export.resolve()],
+            process_started = time.perf_counter()
+            completed = subprocess.run(
+                [scripts / "python", "-c", PROGRAM % (HEAVY,), arguments.export.resolve()],
                 cwd=name, check=True, capture_output=True, text=True,
             )  # fmt: skip
-            whole.append(time.perf_counter() - began)
-            found.append(json.loads(done.stdout))
-        subprocess.run([scripts / "zooter", "inspect", told.export.resolve()], cwd=name, check=True)
-    if found[0]["installed"]:
-        raise SystemExit(f"zooter[serve] brought {found[0]['installed']} along")
-    shown = Table("what", title=f"a process of its own, zooter\\[serve] alone, {found[0]['precision']}, {TIMES} times")
-    shown.add_column("median", justify="right")
+            process_seconds.append(time.perf_counter() - process_started)
+            measurements.append(json.loads(completed.stdout))
+        subprocess.run([scripts / "zooter", "inspect", arguments.export.resolve()], cwd=name, check=True)
+    if measurements[0]["installed"]:
+        raise SystemExit(f"zooter[serve] brought {measurements[0]['installed']} along")
+    view = Table(
+        "what", title=f"a process of its own, zooter\\[serve] alone, {measurements[0]['precision']}, {TIMES} times"
+    )
+    view.add_column("median", justify="right")
     for key in ("import", "load", "first decision"):
-        shown.add_row(f"{key}, seconds", f"{statistics.median(row[key] for row in found):.2f}")
-    started = statistics.median(sum(row[key] for key in ("import", "load", "first decision")) for row in found)
-    shown.add_row("import to first decision, seconds", f"{started:.2f}")
-    shown.add_row("whole process with 32 long texts, seconds", f"{statistics.median(whole):.2f}")
-    shown.add_row("peak memory, MB", f"{statistics.median(row['MB'] for row in found):.0f}")
-    Console().print(shown)
+        view.add_row(f"{key}, seconds", f"{statistics.median(row[key] for row in measurements):.2f}")
+    started = statistics.median(sum(row[key] for key in ("import", "load", "first decision")) for row in measurements)
+    view.add_row("import to first decision, seconds", f"{started:.2f}")
+    view.add_row("whole process with 32 long texts, seconds", f"{statistics.median(process_seconds):.2f}")
+    view.add_row("peak memory, MB", f"{statistics.median(row['MB'] for row in measurements):.0f}")
+    Console().print(view)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""Test whether queries are like those that a router learned from."""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zooter.commands import config
+from zooter.commands.route import write_lines
+from zooter.data import reward_table
+from zooter.router import drift
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DriftSettings:
+    """Which queries to compare with an export's training queries.
+
+    Attributes:
+        export: an export's folder.
+        queries: a Parquet or JSON Lines file with a `query` column.
+        out: the file to write; None prints.
+        device: where queries are embedded: "cpu", "cuda" or "auto".
+    """
+
+    export: Path
+    queries: Path
+    out: Path | None = None
+    device: str = "auto"
+
+
+def main(values: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Test for drift with settings from conf/drift.yaml, and print the report.
+
+    Args:
+        values: the settings, as plain Python types.
+        overrides: those that were changed on the command line.
+    """
+    for line in run(config.build(values)):
+        sys.stdout.write(line + "\n")
+
+
+def run(settings: DriftSettings) -> Iterator[str]:
+    """Compare the distinct queries of a file with the export's training queries.
+
+    Yields:
+        The report's lines; none when they go to `out`.
+
+    Raises:
+        ExportError: the export cannot be used.
+        RecordsError: the queries cannot be read, or one is empty.
+    """
+    lines = drift.to_json_lines(
+        drift.detect_drift(settings.export, distinct_queries(settings.queries), settings.device)
+    )
+    if settings.out is None:
+        yield from lines
+    else:
+        log.info("%d lines in %s", write_lines(settings.out, lines), settings.out)
+
+
+def distinct_queries(path: Path) -> list[str]:
+    """Read the distinct texts of a file of queries, in order of first appearance.
+
+    A recorded table has a row for each response, and copies of a query are no further evidence.
+
+    Raises:
+        RecordsError: the queries cannot be read, or one is empty.
+    """
+    return list(dict.fromkeys(reward_table.read_queries(path)[0]))

@@ -1,0 +1,134 @@
+"""Read the command line before Hydra does: the mode, selectors by name, renamed settings."""
+
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from zooter.data.arrow_io import data_files
+from zooter.errors import ConfigError
+
+ALWAYS_COMPARED = ("random", "knn")  # selectors that every comparison has
+MODE = "mode="
+RENAMED_MODES = {"imitate": "to_huggingface"}
+
+# Class → old key → new key.
+RENAMED_KEYS: dict[str, dict[str, str]] = {
+    "ServeSettings": {
+        "sure": "switch_margin",
+        "at_once": "max_concurrent_requests",
+        "waiting": "max_queue",
+        "tries": "max_attempts",
+        "pause": "cooldown",
+        "longest_pause": "max_cooldown",
+        "drain": "shutdown_timeout",
+        "reads": "query_from",
+    },
+    "MarginSelector": {"distinct": "merge_token_variants"},
+    "EscalationThreshold": {"running": "online_threshold", "share": "escalation_rate"},
+    "RandomSelector": {"share": "escalation_rate"},
+}
+
+
+def read_mode(arguments: Sequence[str], modes: Collection[str], default: str) -> str:
+    """Read `mode=…` from the command line.
+
+    Args:
+        arguments: the command line.
+        modes: the modes that there are.
+        default: the mode when none is given.
+
+    Raises:
+        ConfigError: there is no such mode.
+    """
+    given = [argument.removeprefix(MODE) for argument in arguments if argument.startswith(MODE)]
+    mode = RENAMED_MODES.get(given[-1], given[-1]) if given else default
+    if mode not in modes:
+        close = get_close_matches(mode, modes, 1)
+        raise ConfigError(
+            expected=f"mode among {sorted(modes)}",
+            found=repr(mode),
+            do=f"write mode={close[0]}" if close else "correct it, or leave mode out to route queries",
+        )
+    return mode
+
+
+def expand_selectors(arguments: Sequence[str], folder: Path) -> list[str]:
+    """Turn `selectors=[routed,margin]` into Hydra overrides that choose a file of a folder for each name.
+
+    `random` and `knn` always stand beside those that are asked for.
+
+    Args:
+        arguments: the command line.
+        folder: the folder of selectors' YAML files.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    options = sorted(path.stem for path in folder.glob("[!_]*.yaml"))
+    others, names = [], []
+    for argument in arguments:
+        if argument.startswith("selectors="):
+            names += [name.strip() for name in argument.removeprefix("selectors=").strip("[]").split(",")]
+        else:
+            others.append(argument)
+    names = list(dict.fromkeys([*filter(None, names), *(name for name in ALWAYS_COMPARED if name in options)]))
+    unknown = [name for name in names if name not in options]
+    if unknown:
+        close = get_close_matches(unknown[0], options, 1)
+        raise ConfigError(
+            expected=f"selectors among {options}",
+            found=f"{unknown}",
+            do=f"correct selectors=[…]; did you mean {close[0]}?" if close else "correct selectors=[…]",
+        )
+    return [*others, *(f"+selector@selectors.{name}={name}" for name in names)]
+
+
+def refuse_renamed(arguments: Sequence[str], mode: str) -> None:
+    """Refuse overrides of settings that were renamed, before Hydra calls them unknown.
+
+    Args:
+        arguments: the command line.
+        mode: which settings they change.
+
+    Raises:
+        ConfigError: an override uses an old name; the message gives the new one.
+    """
+    for argument in arguments:
+        key, equals, _ = argument.lstrip("+~").partition("=")
+        *parents, name = key.split(".")
+        renamed = _renamed_keys(parents, mode)
+        if equals and name in renamed:
+            new = ".".join([*parents, renamed[name]])
+            raise ConfigError(expected=new, found=f"{key}, its old name", do=f"write {new}=…")
+
+
+def refuse_missing(keys: Collection[str]) -> None:
+    """Refuse settings in which the values of these keys were left open.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if keys:
+        raise ConfigError(expected=f"a value for {min(keys)}", found="none", do=f"add {min(keys)}=… to the command")
+
+
+def refuse_absent_files(values: Mapping[str, Any]) -> None:
+    """Refuse settings whose input files do not exist, before anything slow is imported.
+
+    Raises:
+        RecordsError: `records` or `queries` names no readable file.
+    """
+    for key in ("records", "queries"):
+        if isinstance(values.get(key), str):
+            data_files(Path(values[key]))
+
+
+def _renamed_keys(parents: Sequence[str], mode: str) -> Mapping[str, str]:
+    if mode == "serve" and not parents:
+        return RENAMED_KEYS["ServeSettings"]
+    if not parents or parents[0] not in ("selector", "selectors"):
+        return {}
+    if parents[-1] == "threshold":
+        return RENAMED_KEYS["EscalationThreshold"]
+    return RENAMED_KEYS["MarginSelector"]

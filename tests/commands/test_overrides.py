@@ -1,0 +1,90 @@
+"""The command line before Hydra reads it."""
+
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from zooter.commands import overrides
+from zooter.errors import ConfigError, RecordsError
+
+
+def test_a_setting_that_was_left_open_is_asked_for_by_its_key() -> None:
+    overrides.refuse_missing(set())
+    with pytest.raises(ConfigError, match=r"expected a value for a.b; found none; add a.b=… to the command"):
+        overrides.refuse_missing({"c", "a.b"})
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Path:
+    for name in ("margin", "random", "knn", "_part"):
+        (tmp_path / f"{name}.yaml").write_text("")
+    return tmp_path
+
+
+def test_each_named_selector_chooses_its_file_and_two_always_stand_beside(options: Path) -> None:
+    expanded = overrides.expand_selectors(["infer.py", "selectors=[margin, knn]", "records=FILE"], options)
+    assert expanded == [
+        "infer.py", "records=FILE", "+selector@selectors.margin=margin", "+selector@selectors.knn=knn",
+        "+selector@selectors.random=random",
+    ]  # fmt: skip
+    assert overrides.expand_selectors(["infer.py"], options)[1:] == [
+        f"+selector@selectors.{n}={n}" for n in ("random", "knn")
+    ]
+    assert overrides.expand_selectors(["selectors=margin"], options)[0] == "+selector@selectors.margin=margin"
+
+
+@pytest.mark.parametrize("name", ["margn", "_part"])
+def test_a_name_without_a_file_is_refused(options: Path, name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"expected selectors among \['knn', 'margin', 'random'\]; found \['{name}'\]"
+    ):
+        overrides.expand_selectors([f"selectors=[margin,{name}]"], options)
+
+
+def test_the_mode_is_the_last_given_and_a_mistyped_one_is_refused_with_the_nearest() -> None:
+    modes = ["route", "evaluate", "to_huggingface"]
+    assert overrides.read_mode(["query=mode=x", "export=some"], modes, "route") == "route"
+    assert overrides.read_mode(["mode=route", "mode=evaluate"], modes, "route") == "evaluate"
+    assert overrides.read_mode(["mode=imitate"], modes, "route") == "to_huggingface"
+    with pytest.raises(ConfigError, match=r"expected mode among .* found 'evalute'; write mode=evaluate"):
+        overrides.read_mode(["mode=evalute"], modes, "route")
+
+
+@pytest.mark.parametrize(
+    ("argument", "mode", "new"),
+    [
+        ("sure=0.3", "serve", "switch_margin"),
+        ("selectors.margin.distinct=true", "evaluate", "selectors.margin.merge_token_variants"),
+        ("selectors.margin.threshold.running=false", "evaluate", "selectors.margin.threshold.online_threshold"),
+        ("+selector.threshold.share=0.2", "calibrate", "selector.threshold.escalation_rate"),
+    ],
+)
+def test_an_override_by_an_old_name_is_refused_by_its_new_name(argument: str, mode: str, new: str) -> None:
+    with pytest.raises(ConfigError, match=rf"expected {new}; found .*, its old name; write {new}=…"):
+        overrides.refuse_renamed(["export=some", argument], mode)
+
+
+def test_other_overrides_of_the_same_word_are_left_alone() -> None:
+    overrides.refuse_renamed(["target.share=0.2", "label.beta=0.3", "sure", "pause=1"], "calibrate")
+
+
+def test_every_renamed_key_names_a_setting_that_there_is() -> None:
+    modules = {
+        "ServeSettings": "zooter.serve.settings",
+        "MarginSelector": "zooter.selector.cascade.margin",
+        "EscalationThreshold": "zooter.selector.budget",
+        "RandomSelector": "zooter.selector.baseline.random",
+    }
+    assert set(modules) == set(overrides.RENAMED_KEYS)
+    for name, renamed in overrides.RENAMED_KEYS.items():
+        settings = {field.name for field in fields(getattr(import_module(modules[name]), name))}
+        assert set(renamed.values()) <= settings
+        assert not set(renamed) & settings
+
+
+def test_an_absent_file_is_refused_before_anything_else(tmp_path: Path) -> None:
+    overrides.refuse_absent_files({"records": None, "label": {"beta": 1}})
+    with pytest.raises(RecordsError, match="found nothing there"):
+        overrides.refuse_absent_files({"records": str(tmp_path / "nothing.parquet")})
