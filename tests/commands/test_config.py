@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from zooter.commands import config
+from zooter.commands.moved import MOVED_TARGETS
 from zooter.data.split import Split
 from zooter.errors import ConfigError, RecordsError
 from zooter.training.labels import TagSmoothing
@@ -109,6 +110,13 @@ def test_a_node_that_does_not_fit_is_refused(node: dict[str, Any], message: str)
 def test_a_renamed_key_is_refused_by_its_new_name(old: str, new: str) -> None:
     node = {"_target_": "zooter.serve.settings.ServeSettings", "export": "some", old: 1}
     assert refusal(node) == f"expected {new}; found {old}, its old name; write {new}"
+
+
+def test_a_target_that_has_moved_is_refused_by_its_new_name() -> None:
+    message = refusal({"_target_": "zooter.selector.margin.MarginSelector"}, "selector")
+    assert "to be zooter.selector.cascade.margin.MarginSelector; found zooter.selector.margin.MarginSelector" in message
+    for new in MOVED_TARGETS.values():
+        assert callable(config.locate(new, "it"))
 
 
 def test_a_wrong_key_deep_inside_is_named_by_its_path() -> None:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zooter.commands.moved import MOVED_TARGETS
 from zooter.commands.overrides import RENAMED_KEYS
 from zooter.errors import ConfigError, ZooterError
 
@@ -57,6 +58,12 @@ def locate(target: str, path: str) -> Any:
     Raises:
         ConfigError: it is outside the trusted packages, or does not exist.
     """
+    if target in MOVED_TARGETS:
+        raise ConfigError(
+            expected=f"{path}.{TARGET} to be {MOVED_TARGETS[target]}",
+            found=f"{target}, its old name",
+            do="write the new one",
+        )
     module, _, name = str(target).rpartition(".")
     if not str(target).startswith(TRUSTED_PACKAGES):
         raise ConfigError(
