@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> float | None:
         overrides.refuse_missing(OmegaConf.missing_keys(cfg))
         values = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
         values["run_dir"] = HydraConfig.get().runtime.output_dir
-        overrides.refuse_absent_files(values)
+        overrides.check_training_input(values)
         from zooter.commands import train  # loads PyTorch: a mistyped key should not wait for it
 
         return train.main(values, list(HydraConfig.get().overrides.task))

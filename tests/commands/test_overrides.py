@@ -85,6 +85,13 @@ def test_every_renamed_key_names_a_setting_that_there_is() -> None:
 
 
 def test_an_absent_file_is_refused_before_anything_else(tmp_path: Path) -> None:
-    overrides.refuse_absent_files({"records": None, "label": {"beta": 1}})
     with pytest.raises(RecordsError, match="found nothing there"):
-        overrides.refuse_absent_files({"records": str(tmp_path / "nothing.parquet")})
+        overrides.check_training_input({"records": str(tmp_path / "nothing.parquet")})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), [({"records": None}, "neither"), ({"records": "a", "reader": {"count": 1}}, "both")]
+)
+def test_training_takes_a_table_or_a_reader_not_both(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=f"expected either records=FILE or a reader=…; found {words}"):
+        overrides.check_training_input(values)

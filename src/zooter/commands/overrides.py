@@ -113,15 +113,33 @@ def refuse_missing(keys: Collection[str]) -> None:
         raise ConfigError(expected=f"a value for {min(keys)}", found="none", do=f"add {min(keys)}=… to the command")
 
 
-def refuse_absent_files(values: Mapping[str, Any]) -> None:
-    """Refuse settings whose input files do not exist, before anything slow is imported.
+def check_training_input(values: Mapping[str, Any]) -> None:
+    """Refuse training settings without exactly one input, or whose files do not exist.
+
+    Called before anything slow is imported.
 
     Raises:
+        ConfigError: neither a table nor a reader is given, or both are.
         RecordsError: `records` or `queries` names no readable file.
     """
+    refuse_unless_one_input(values.get("records") is not None, values.get("reader") is not None)
     for key in ("records", "queries"):
         if isinstance(values.get(key), str):
             data_files(Path(values[key]))
+
+
+def refuse_unless_one_input(has_records: bool, has_reader: bool) -> None:
+    """Refuse settings that give both a recorded table and a reader, or neither.
+
+    Raises:
+        ConfigError: they do.
+    """
+    if has_records == has_reader:
+        raise ConfigError(
+            expected="either records=FILE or a reader=…",
+            found="both" if has_records else "neither",
+            do="add records=FILE to train from a recorded table, or reader=file queries=FILE to ask candidates",
+        )
 
 
 def _renamed_keys(parents: Sequence[str], mode: str) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from zooter.collect.respond import FillPolicy
 from zooter.collect.responder.protocol import Responder
 from zooter.collect.rewarder.protocol import Rewarder
 from zooter.collect.run import Collector
+from zooter.commands.overrides import refuse_unless_one_input
 from zooter.data.pool import Pool
 from zooter.data.split import Split
 from zooter.errors import ConfigError
@@ -126,12 +127,7 @@ def with_recorded_table(settings: TrainSettings) -> TrainSettings:
     Raises:
         ConfigError: neither a table nor a reader is given, or both are.
     """
-    if (settings.records is None) == (settings.reader is None):
-        raise ConfigError(
-            expected="either records=FILE or a reader=…",
-            found="neither" if settings.records is None else "both",
-            do="add records=FILE to train from a recorded table, or reader=file queries=FILE to ask candidates",
-        )
+    refuse_unless_one_input(settings.records is not None, settings.reader is not None)
     if settings.records is not None:
         return settings
     live = collector(settings)
