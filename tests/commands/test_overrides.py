@@ -67,7 +67,10 @@ def test_an_override_by_an_old_name_is_refused_by_its_new_name(argument: str, mo
 
 
 def test_other_overrides_of_the_same_word_are_left_alone() -> None:
-    overrides.refuse_renamed(["target.share=0.2", "label.beta=0.3", "sure", "pause=1"], "calibrate")
+    arguments = ["target.share=0.2", "label.beta=0.3", "sure", "pause=1"]
+    assert overrides.refuse_renamed(arguments, "calibrate") is None
+    with pytest.raises(ConfigError, match="expected cooldown"):
+        overrides.refuse_renamed(arguments, "serve")
 
 
 def test_every_renamed_key_names_a_setting_that_there_is() -> None:

@@ -17,6 +17,7 @@ from zooter.collect.responder.protocol import Responder
 from zooter.collect.rewarder.protocol import Rewarder
 from zooter.collect.run import Collector
 from zooter.commands import config
+from zooter.commands.overrides import refuse_unless_one_input
 from zooter.data import response_table
 from zooter.data.arrow_io import data_files
 from zooter.data.cache import ResponseCache
@@ -75,12 +76,7 @@ class EvaluateSettings:
     in_flight: int = 256
 
     def __post_init__(self) -> None:
-        if (self.records is None) == (self.reader is None):
-            raise ConfigError(
-                expected="either records=FILE or a reader=…",
-                found="neither" if self.records is None else "both",
-                do="add records=FILE to compare on a recorded table, or reader=… pool=… responder=… to ask candidates",
-            )
+        refuse_unless_one_input(self.records is not None, self.reader is not None)
 
 
 def main(values: Mapping[str, Any], overrides: Sequence[str]) -> None:

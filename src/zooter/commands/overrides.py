@@ -138,7 +138,7 @@ def refuse_unless_one_input(has_records: bool, has_reader: bool) -> None:
         raise ConfigError(
             expected="either records=FILE or a reader=…",
             found="both" if has_records else "neither",
-            do="add records=FILE to train from a recorded table, or reader=file queries=FILE to ask candidates",
+            do="add records=FILE for a recorded table, or reader=file queries=FILE to ask candidates",
         )
 
 

@@ -64,31 +64,11 @@ class TorchRouter(Router):
         return cls(pool, encoder, head, facts, folder, _tag_names(head, facts))
 
     def route(self, texts: Sequence[str]) -> RouterOutput:
-        """Predict candidates for texts.
-
-        Args:
-            texts: n queries.
-
-        Returns:
-            Probabilities of being the best candidate, in [0, 1], and expected rewards, each (n, m).
-
-        Raises:
-            RecordsError: a text is empty or white space.
-        """
+        """Predict candidates for texts; see `Router.route`."""
         return self.route_with_tags(texts)[0]
 
     def route_with_tags(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
-        """Predict candidates and tags for texts.
-
-        Args:
-            texts: n queries.
-
-        Returns:
-            The result of `route`, and tag probabilities (n, t) in the order of `tag_names`; rows sum to 1.
-
-        Raises:
-            RecordsError: a text is empty or white space.
-        """
+        """Predict candidates and tags for texts; see `Router.route_with_tags`."""
         reject_blank(texts)
         if not texts:
             empty = np.empty((0, len(self.pool.names)))
