@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, cast
 
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
@@ -26,10 +27,13 @@ from zooter.commands.train_part import measure
 from zooter.commands.train_settings import BEFORE_TRAINING, TrainSettings, one_run_per_folder, with_recorded_table
 from zooter.data import reward_table
 from zooter.data.reward_table import RewardTable
+from zooter.data.split import Part
 from zooter.data.table_description import describe_table
 from zooter.evaluation import examples, router_metrics, router_report, selector_report
+from zooter.evaluation.router_metrics import RouterOutcome
 from zooter.evaluation.validation import summarise_validation
 from zooter.router import export
+from zooter.training.method import TrainedRouter, TrainingData
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +91,8 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
             return None
         assert settings.records is not None
         table = reward_table.read(settings.records, settings.prices)
-    method, split, run_dir = settings.method, settings.split, settings.run_dir
-    parts = split.parts(table.queries, settings.folds)
+    method, run_dir = settings.method, settings.run_dir
+    parts = settings.split.parts(table.queries, settings.folds)
     check_run(settings, table, parts)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
     data = method.embed(table, settings.cache_dir)
@@ -100,44 +104,23 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
     logger = settings.logger(save_dir=str(run_dir)) if settings.logger else None
     if settings.ckpt_path is not None:
         keep_logged_metrics(logger)
-    checkpoints, outcomes = run_dir / "checkpoints", []
+    outcomes = []
     for k, part in enumerate(parts):
-        prefix = f"fold{k}/" if settings.folds else ""
-        initial_fit = method.fit_part(data, part)
-        trained = method.train_part(
-            data, part, checkpoints, initial_fit=initial_fit, logger=logger, prefix=prefix, ckpt_path=settings.ckpt_path
-        )
-        others = {}
-        for beta in settings.compare_beta:
-            smoothed = replace(method, label=replace(method.label, beta=beta))
-            other = smoothed.train_part(data, part, checkpoints, initial_fit=initial_fit, prefix=f"{prefix}beta{beta}/")
-            others[f"routed, β = {beta:g}"] = other.logits(data, part.test)
-        outcomes.append(measure(data, part, trained, trained.logits(data, part.test), others))
-        log.info("%s%d epochs, best validation loss %.4f", prefix, trained.fit.epochs, trained.fit.val_loss)
+        trained, outcome = train_and_measure(settings, data, part, logger, f"fold{k}/" if settings.folds else "")
+        outcomes.append(outcome)
     if settings.folds:
-        part = split.without_test(table.queries)
-        trained = method.train_part(data, part, checkpoints, logger=logger)
+        part = settings.split.without_test(table.queries)
+        trained = method.train_part(data, part, run_dir / "checkpoints", logger=logger)
 
-    outcome = router_metrics.concatenate_outcomes(outcomes)
-    report = {
-        "test": router_metrics.summarise(outcome),
-        "choices_by_tag": examples.choices_by_tag(outcome.choices, outcome.test.candidates, outcome.tags),
-        "examples": examples.examples_of_router(outcome),
-        "validation": summarise_validation(outcome.validation),
-        "data": describe_table(settings.records, table),
-        "fit": asdict(trained.fit),
-        "chosen": trained.choices(),
-        "seconds": {"read_and_embed": embedded - started, "all": time.perf_counter() - started},
-        "settings": dict(config),
-        "versions": export.versions(),
-    }
+    report = build_report(settings, config, table, trained, router_metrics.concatenate_outcomes(outcomes))
+    report["seconds"] = {"read_and_embed": embedded - started, "all": time.perf_counter() - started}
     log_report(logger, report)
     with log_files_at_end(logger, run_dir):
         write_report(report, run_dir)
         if settings.export is None:
             remove_export(run_dir / "export")
             return report
-        facts = {**asdict(split), "folds": settings.folds}
+        facts = {**asdict(settings.split), "folds": settings.folds}
         write_export(run_dir / "export", method, data, part, trained, report, facts)
         try:
             if settings.selectors:
@@ -146,3 +129,58 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
         finally:  # a comparison that fails costs neither the report nor a part of the export
             write_forms(run_dir / "export", settings.export.write, data, part, trained, settings.cache_dir)
     return report
+
+
+def train_and_measure(
+    settings: TrainSettings, data: TrainingData, part: Part, logger: Logger | None, prefix: str
+) -> tuple[TrainedRouter, RouterOutcome]:
+    """Train a router on one part, and one for each β to compare, and measure them on the part's test queries.
+
+    Args:
+        settings: of the run.
+        data: all rows.
+        part: one split, or one fold.
+        logger: gets the losses; None logs nothing.
+        prefix: of the logged metrics' names.
+    """
+    method, checkpoints = settings.method, settings.run_dir / "checkpoints"
+    initial_fit = method.fit_part(data, part)
+    trained = method.train_part(
+        data, part, checkpoints, initial_fit=initial_fit, logger=logger, prefix=prefix, ckpt_path=settings.ckpt_path
+    )
+    log.info("%s%d epochs, best validation loss %.4f", prefix, trained.fit.epochs, trained.fit.val_loss)
+    others = {}
+    for beta in settings.compare_beta:
+        smoothed = replace(method, label=replace(method.label, beta=beta))
+        other = smoothed.train_part(data, part, checkpoints, initial_fit=initial_fit, prefix=f"{prefix}beta{beta}/")
+        others[f"routed, β = {beta:g}"] = other.logits(data, part.test)
+    return trained, measure(data, part, trained, trained.logits(data, part.test), others)
+
+
+def build_report(
+    settings: TrainSettings,
+    config: Mapping[str, Any],
+    table: RewardTable,
+    trained: TrainedRouter,
+    outcome: RouterOutcome,
+) -> dict[str, Any]:
+    """Collect what a run measured, chose and depends on; JSON.
+
+    Args:
+        settings: of the run.
+        config: the settings as they were written.
+        table: all rows.
+        trained: the router that is exported.
+        outcome: of the test queries of all parts.
+    """
+    return {
+        "test": router_metrics.summarise(outcome),
+        "choices_by_tag": examples.choices_by_tag(outcome.choices, outcome.test.candidates, outcome.tags),
+        "examples": examples.examples_of_router(outcome),
+        "validation": summarise_validation(outcome.validation),
+        "data": describe_table(settings.records, table),
+        "fit": asdict(trained.fit),
+        "chosen": trained.choices(),
+        "settings": dict(config),
+        "versions": export.versions(),
+    }
