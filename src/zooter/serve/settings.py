@@ -40,6 +40,8 @@ class ServeSettings:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         precision: precision of the router's network: "auto", "int8" or "float32".
+        workers: processes that answer on the port. Each has a router and `threads` of its own, and limits of what is in
+            flight; conversations, keys' limits and metrics are shared.
         threads: threads that run the router, one batch at a time each.
         watch: interval at which the export's folder is checked for a new export. None: only on SIGHUP.
         default: candidate that answers when there is no decision. None: the one chosen most often in training.
@@ -100,6 +102,7 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, lt=2**16)] = 8080
     precision: Literal["auto", "int8", "float32"] = "auto"
+    workers: PositiveInt = 1
     threads: PositiveInt = 2
     watch: Seconds | None = None
     default: str | None = None

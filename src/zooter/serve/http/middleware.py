@@ -60,6 +60,8 @@ class Middleware:
             return
         start = time.perf_counter()
         row: dict[str, Any] = {"method": scope["method"], "path": scope["path"], "request": os.urandom(16).hex()}
+        if self.metrics.memory.workers > 1:
+            row["worker"] = self.metrics.memory.worker
         scope["zooter"] = row
         headers = [*SECURITY_HEADERS, (b"x-request-id", row["request"].encode())]
 

@@ -135,6 +135,7 @@ class Failover:
             raise
         finally:
             admission.end_probe()
+            self.metrics.open_breakers.labels(name).set(upstream.is_out)
             if response is None or response.events is None:
                 admission.close()
         return replace(response, close=_close_both(response, admission)) if response.events is not None else response
