@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from zooter.serve import eligibility, service
+from zooter.serve import eligibility, service, tracing
 from zooter.serve.affinity import SessionAffinity
 from zooter.serve.chat import ROUTED, ChatHandler
 from zooter.serve.decision import DecisionPolicy, RoutingDecision
@@ -30,6 +30,7 @@ from zooter.serve.readiness import readiness
 from zooter.serve.reload import Reloader
 from zooter.serve.service import LoadedExport, RouterLoader, Service
 from zooter.serve.settings import ServeSettings
+from zooter.serve.tracing import Tracing
 from zooter.serve.upstream import client
 from zooter.serve.upstream.circuit_breaker import RetryBudget
 from zooter.serve.upstream.failover import Failover
@@ -53,6 +54,7 @@ class Application:
         access_log: None writes no access log.
         memory: what this worker shares with others.
         bodies: receives and parses requests' bodies.
+        tracing: traces requests.
         ready: whether startup is over and shutdown has not begun.
     """
 
@@ -64,6 +66,7 @@ class Application:
     keys: Keys = field(init=False)
     access_log: AccessLog | None = field(default=None, init=False)
     bodies: BodyReader = field(init=False)
+    tracing: Tracing = field(init=False)
     reloader: Reloader = field(init=False)
     chat: ChatHandler = field(init=False)
     ready: bool = field(default=False, init=False)
@@ -74,6 +77,7 @@ class Application:
         if self.settings.access_log is not None:
             self.access_log = AccessLog(self.settings.access_log, self.metrics.lost_rows.labels("access"))
         self.bodies = BodyReader(self.settings, self.metrics)
+        self.tracing = tracing.start(self.settings, self.metrics.lost_rows.labels("traces"))
 
     @property
     def service(self) -> Service:
@@ -104,6 +108,7 @@ class Application:
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self.settings
         session = await stack.enter_async_context(client.open_session(settings))
+        stack.push_async_callback(self.tracing.close)
         stack.callback(self.bodies.close)
         if self.access_log is not None:
             stack.callback(self.access_log.close)
@@ -117,8 +122,8 @@ class Application:
         sessions = SessionAffinity(settings.conversations, self.memory)
         policy = DecisionPolicy(settings, self.metrics, sessions)
         budget = RetryBudget(settings.retry_share, settings.retry_reserve)
-        failover = Failover(budget, self.metrics, settings.max_attempts, settings.hedge_after)
-        self.chat = ChatHandler(settings, self.metrics, policy, failover, decision_log, self.bodies)
+        failover = Failover(budget, self.metrics, settings.max_attempts, settings.hedge_after, self.tracing)
+        self.chat = ChatHandler(settings, self.metrics, policy, failover, decision_log, self.bodies, self.tracing)
 
     async def hang_up(self) -> None:
         """Open the access log again, and read the clients' keys, the export and the pool file again."""
@@ -224,7 +229,7 @@ def build_app(
         else:
             await app(scope, receive, send)
 
-    return Middleware(dispatch, settings, server.metrics, server.keys, server.access_log)
+    return Middleware(dispatch, settings, server.metrics, server.keys, server.access_log, server.tracing)
 
 
 def _add_api_routes(app: FastAPI, server: Application) -> None:

@@ -84,7 +84,7 @@ class Metrics:
         self.open_breakers = gauge("upstream_out", "1 while a candidate is left alone after failures", "candidate")
         self.in_flight = gauge("requests_at_work", "Requests that are being answered", merge="livesum")
         self.body_bytes = gauge("body_bytes", "Bytes of the bodies of those requests", merge="livesum")
-        self.lost_rows = counter("log_rows_lost", "Rows of a log that could not be written", "log")
+        self.lost_rows = counter("log_rows_lost", "Rows of a log, and spans, that could not be written", "log")
         self.refusals = counter("refusals", "Requests refused because too many were in flight", "code")
         self.key_requests = counter("key_requests", "Requests admitted for a client's key", "key")
         self.key_refusals = counter("key_refusals", "Requests refused by a limit of a client's key", "key", "reason")

@@ -83,6 +83,8 @@ class ServeSettings:
         max_concurrent_requests: maximum number of requests in flight; further ones get status 503.
         shutdown_timeout: time for requests in flight to finish after SIGTERM.
         access_log: file for one JSON object per request; "-" is standard error, None writes none.
+        traces: whether requests are traced with OpenTelemetry, which the extra `otel` installs; its own environment
+            variables say where spans are sent.
         log_text: whether the access log holds query texts.
         decisions: folder for the decision log, Parquet in the recorded-table format; None writes none.
         decisions_rows: number of rows after which a file of the decision log is written.
@@ -138,6 +140,7 @@ class ServeSettings:
     max_concurrent_requests: PositiveInt = 1_024
     shutdown_timeout: Seconds = 30.0
     access_log: str | None = "-"
+    traces: bool = False
     log_text: bool = False
     decisions: PathField | None = None
     decisions_rows: PositiveInt = 1_000
