@@ -1,10 +1,12 @@
-"""Measure added latency, throughput and memory: `python benchmarks/serve.py EXPORT [REQUESTS [PRECISION]]`.
+"""Measure added latency, throughput, memory: `python benchmarks/serve.py EXPORT [REQUESTS [PRECISION]] [--workers N]`.
 
 In front of one upstream that answers after 50 ms, whole or as ten server-sent events 5 ms apart. Upstream, server and
 load are processes of their own on the same machine, so that all of it shares its cores. REQUESTS is how many the memory
-is watched over (100,000; 0 for none), PRECISION that of the router's network (auto).
+is watched over (100,000; 0 for none), PRECISION that of the router's network (auto). With `--workers N` processor time
+and memory are those of all the server's processes.
 """
 
+import argparse
 import asyncio
 import json
 import subprocess
@@ -157,16 +159,21 @@ async def _connects(port: int) -> None:
     (await asyncio.open_connection("127.0.0.1", port))[1].close()
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and its children."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
 def cpu(pid: int) -> float:
-    """Read the seconds of CPU that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+    """Read the seconds of CPU that a process and its children have used."""
+    fields = [Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in family(pid)]
+    return sum(int(times[11]) + int(times[12]) for times in fields) / 100
 
 
 def memory(pid: int) -> float:
-    """Read a process's resident memory in MiB."""
-    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+    """Read the resident memory of a process and its children in MiB."""
+    lines = "\n".join(Path(f"/proc/{each}/status").read_text() for each in family(pid)).splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 def defaults() -> int:
@@ -178,21 +185,18 @@ def defaults() -> int:
     )
 
 
+def warm_up(access_log: Path, workers: int) -> None:
+    """Send requests until every worker has answered some."""
+    answered: set[int | None] = set()
+    while len(answered) < workers:
+        uvloop.run(Load(SERVER, False).closed(16, 500))
+        answered |= {json.loads(line).get("worker") for line in access_log.read_text().splitlines()}
+
+
 def latency_table(pid: int, console: Console) -> None:
     """Compare latency through the server with the upstream's own, in turns; medians of the rounds."""
-    names = (
-        "answer",
-        "at once",
-        "direct p50",
-        "p50 ms",
-        "added p50",
-        "added p99",
-        "requests/s",
-        "CPU ms",
-        "to default",
-        "lost",
-    )
-    table = Table(*names, title="Latency added")
+    columns = "answer|at once|direct p50|p50 ms|added p50|added p99|requests/s|CPU ms|to default|lost"
+    table = Table(*columns.split("|"), title="Latency added")
     for stream in (False, True):
         for clients in CONCURRENCY:
             requests = min(max(100, 20 * clients), 1_500)
@@ -210,9 +214,9 @@ def latency_table(pid: int, console: Console) -> None:
                 more50.append(through.percentile(0.5) - direct.percentile(0.5))
                 more99.append(through.percentile(0.99) - direct.percentile(0.99))
                 failed += through.failed
-            columns = [f"{median(values):.1f}" for values in (direct50, p50, more50, more99, rates, cpu_ms)]
+            medians = [f"{median(values):.1f}" for values in (direct50, p50, more50, more99, rates, cpu_ms)]
             share = f"{(defaults() - defaults_before) / (ROUNDS * requests):.1%}"
-            table.add_row("events" if stream else "whole", str(clients), *columns, share, str(failed))
+            table.add_row("events" if stream else "whole", str(clients), *medians, share, str(failed))
     console.print(table)
 
 
@@ -255,7 +259,7 @@ def memory_table(pid: int, requests: int, console: Console) -> None:
     console.print(table)
 
 
-def main(export: Path, requests: int, precision: str) -> None:
+def main(export: Path, requests: int, precision: str, workers: int) -> None:
     console = Console(width=120)
     names = [row["name"] for row in json.loads((export / "pool.json").read_text())["candidates"]]
     with tempfile.TemporaryDirectory() as folder:
@@ -263,14 +267,15 @@ def main(export: Path, requests: int, precision: str) -> None:
         pool.write_text(
             yaml.safe_dump({"candidates": {name: {"url": f"http://127.0.0.1:{UPSTREAM}/v1"} for name in names}})
         )
-        config.write_text(yaml.safe_dump({"access_log": f"{folder}/access.jsonl", "precision": precision}))
+        settings = {"access_log": f"{folder}/access.jsonl", "precision": precision, "workers": workers}
+        config.write_text(yaml.safe_dump(settings))
         serve = "import sys; from zooter.commands.cli import main; sys.exit(main(sys.argv[1:]))"
         options = ["--pool", str(pool), "--config", str(config), "--port", str(SERVER)]
         with (
             process(__file__, "--upstream", port=UPSTREAM),
             process("-c", serve, "serve", str(export), *options, port=SERVER) as pid,
         ):
-            uvloop.run(Load(SERVER, False).closed(16, 500))
+            warm_up(Path(folder) / "access.jsonl", workers)
             latency_table(pid, console)
             throughput_table(pid, console)
             if requests:
@@ -285,7 +290,10 @@ async def upstream() -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["--upstream"]:
         uvloop.run(upstream())
-    elif len(sys.argv) > 1:
-        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 100_000, (sys.argv[3:] or ["auto"])[0])
-    else:
-        raise SystemExit(__doc__)
+        sys.exit()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("export", type=Path)
+    parser.add_argument("requests", type=int, nargs="?", default=100_000)
+    parser.add_argument("precision", nargs="?", default="auto")
+    parser.add_argument("--workers", type=int, default=1)
+    main(**vars(parser.parse_args()))

@@ -29,7 +29,9 @@ def manifests() -> dict[str, Any]:
 
 
 def settings(config: Path) -> ServeSettings:
-    options = argparse.Namespace(export=Path("/export"), config=config, pool_file=None, host=None, port=None)
+    options = argparse.Namespace(
+        export=Path("/export"), config=config, pool_file=None, host=None, port=None, workers=None
+    )
     return cli.serve_settings(options)
 
 

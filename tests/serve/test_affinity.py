@@ -1,10 +1,13 @@
-"""Which texts a conversation is routed by."""
+"""Which texts a conversation is routed by, and where it stays."""
+
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zooter.serve.affinity import with_context
+from zooter.serve.affinity import SessionAffinity, with_context
+from zooter.serve.workers.shared_memory import SharedMemory
 
 
 @pytest.mark.parametrize(
@@ -32,3 +35,27 @@ def test_every_text_stays_in_its_place(texts: list[str]) -> None:
     routed = with_context(texts)
     assert len(routed) == len(texts)
     assert all(now == text or now.endswith("\n" + text) for now, text in zip(routed, texts, strict=True))
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def test_every_worker_knows_who_answered_a_conversation(tmp_path: Path) -> None:
+    first, second = (SessionAffinity(100, SharedMemory(tmp_path, worker, 2)) for worker in range(2))
+    first.set(key(1), "small")
+    assert second.get(key(1), ("small", "large")) == "small"
+    second.set(key(1), "large")
+    assert first.get(key(1), ("small", "large")) == "large"
+    assert first.get(key(1), ("small",)) is None  # the pool has changed
+    assert first.get(key(2), ("small", "large")) is None
+
+
+def test_the_conversation_that_was_not_used_for_longest_makes_room() -> None:
+    sessions = SessionAffinity(8)  # one set
+    for number in range(8):
+        sessions.set(key(number + 1), "small")
+    sessions.get(key(1), ("small",))
+    sessions.set(key(9), "large")
+    remembered = [number for number in range(1, 10) if sessions.get(key(number), ("small", "large"))]
+    assert remembered == [1, 3, 4, 5, 6, 7, 8, 9]

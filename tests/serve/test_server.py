@@ -30,8 +30,11 @@ import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "transformers", "lightning", "pytorch_lightning", "hydra", "omegaconf",
-                                  "scipy", "sklearn", "matplotlib", "rich", "openai", "litellm"}:
+        top = name.split(".")[0]
+        if name in ("opentelemetry.sdk", "opentelemetry.exporter") or top in {
+            "torch", "transformers", "lightning", "pytorch_lightning", "hydra", "omegaconf", "scipy", "sklearn",
+            "matplotlib", "rich", "openai", "litellm",
+        }:
             raise ImportError(f"{name} is not part of zooter[serve]")
 
 sys.meta_path.insert(0, Refuse())
@@ -79,7 +82,7 @@ def test_selectors_are_configured_as_for_an_evaluation(tmp_path: Path) -> None:
     margin["threshold"] |= {"online_threshold": False, "fixed": [0.5]}
     config = tmp_path / "serve.yaml"
     config.write_text(yaml.safe_dump({"selectors": {"margin": margin}, "port": 8081, "host": "127.0.0.1"}))
-    options = argparse.Namespace(export=tmp_path, config=config, pool_file=None, host="::1", port=None)
+    options = argparse.Namespace(export=tmp_path, config=config, pool_file=None, host="::1", port=None, workers=None)
     settings = cli.serve_settings(options)
     assert (settings.export, settings.port, settings.host) == (tmp_path, 8081, "::1")
     assert settings.selectors["margin"].threshold.fixed == (0.5,)

@@ -1,43 +1,67 @@
 """Keep a conversation with its candidate (session affinity), because a switch loses the provider's prompt cache."""
 
+import hashlib
 import re
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import struct
+import time
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from zooter.data.types import Floats
+from zooter.serve.workers.shared_memory import SharedMemory
 
 FOLLOW_UP_WORDS = 3
 MAX_FOLLOW_UP = 40  # characters
+_ENTRY = struct.Struct("=16s8sQ")  # a conversation's key, the hash of its candidate's name, the time of its last use
+_SET = 8  # conversations, of which the least recently used makes room for a new one
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 
-@dataclass
 class SessionAffinity:
-    """Least-recently-used map from conversation to the candidate that answered it.
+    """Map from conversation to the candidate that answered it, in memory that all workers of a server share.
 
-    Attributes:
-        max_sessions: number of conversations remembered.
+    A set-associative cache (Hennessy and Patterson, Computer Architecture, appendix B): a key's hash gives the set, in
+    which the least recently used entry is replaced. There is no lock: two workers that write one entry at the same
+    moment can at worst lose it, or send one turn of a conversation to another candidate.
+
+    Args:
+        max_sessions: number of conversations remembered, rounded up to whole sets.
+        memory: what the workers share; None where there is one.
     """
 
-    max_sessions: int
-    _candidates: OrderedDict[bytes, str] = field(default_factory=OrderedDict, init=False)
+    def __init__(self, max_sessions: int, memory: SharedMemory | None = None) -> None:
+        self._sets = -(-max_sessions // _SET)
+        self._memory = (memory or SharedMemory()).map("conversations", self._sets * _SET * _ENTRY.size)
 
-    def get(self, key: bytes) -> str | None:
-        """Return the candidate that last answered a conversation; None if it is not remembered."""
-        if key in self._candidates:
-            self._candidates.move_to_end(key)
-        return self._candidates.get(key)
+    def get(self, key: bytes, candidates: Iterable[str]) -> str | None:
+        """Return the candidate that last answered a conversation; None if it is not remembered.
+
+        Args:
+            key: 16 bytes, a hash that identifies the conversation.
+            candidates: names of the candidates of now.
+        """
+        for position, (entry, name, _) in self._entries(key):
+            if entry == key:
+                _ENTRY.pack_into(self._memory, position, key, name, time.time_ns())
+                return next((candidate for candidate in candidates if _name_hash(candidate) == name), None)
+        return None
 
     def set(self, key: bytes, candidate: str) -> None:
         """Remember the candidate that answered a conversation."""
-        self._candidates[key] = candidate
-        self._candidates.move_to_end(key)
-        if len(self._candidates) > self.max_sessions:
-            self._candidates.popitem(last=False)
+        # Its own entry if it has one, else the one that was not used for longest.
+        position, _ = min(self._entries(key), key=lambda entry: (entry[1][0] != key, entry[1][2]))
+        _ENTRY.pack_into(self._memory, position, key, _name_hash(candidate), time.time_ns())
 
-    def __len__(self) -> int:
-        return len(self._candidates)
+    def _entries(self, key: bytes) -> list[tuple[int, tuple[bytes, bytes, int]]]:
+        """Return position and values of each entry of a key's set."""
+        start = int.from_bytes(key[:8], "big") % self._sets * _SET * _ENTRY.size
+        positions = range(start, start + _SET * _ENTRY.size, _ENTRY.size)
+        return [(position, _ENTRY.unpack_from(self._memory, position)) for position in positions]
+
+
+@lru_cache(1_024)
+def _name_hash(candidate: str) -> bytes:
+    return hashlib.blake2b(candidate.encode(), digest_size=8).digest()
 
 
 def with_context(texts: Sequence[str]) -> list[str]:

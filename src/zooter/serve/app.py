@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from zooter.serve import eligibility, service
+from zooter.serve import eligibility, service, tracing
 from zooter.serve.affinity import SessionAffinity
 from zooter.serve.chat import ROUTED, ChatHandler
 from zooter.serve.decision import DecisionPolicy, RoutingDecision
@@ -30,9 +30,11 @@ from zooter.serve.readiness import readiness
 from zooter.serve.reload import Reloader
 from zooter.serve.service import LoadedExport, RouterLoader, Service
 from zooter.serve.settings import ServeSettings
+from zooter.serve.tracing import Tracing
 from zooter.serve.upstream import client
 from zooter.serve.upstream.circuit_breaker import RetryBudget
 from zooter.serve.upstream.failover import Failover
+from zooter.serve.workers.shared_memory import SharedMemory
 
 MAX_TAGS = 5  # tags that a decision lists
 
@@ -50,26 +52,32 @@ class Application:
         chat: handler of chat requests; set at startup.
         keys: keys that admit clients.
         access_log: None writes no access log.
+        memory: what this worker shares with others.
         bodies: receives and parses requests' bodies.
+        tracing: traces requests.
         ready: whether startup is over and shutdown has not begun.
     """
 
     settings: ServeSettings
     load: RouterLoader
     export: LoadedExport
-    metrics: Metrics = field(default_factory=Metrics)
+    memory: SharedMemory
+    metrics: Metrics = field(init=False)
     keys: Keys = field(init=False)
     access_log: AccessLog | None = field(default=None, init=False)
     bodies: BodyReader = field(init=False)
+    tracing: Tracing = field(init=False)
     reloader: Reloader = field(init=False)
     chat: ChatHandler = field(init=False)
     ready: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.keys = Keys(self.settings, self.metrics)
+        self.metrics = Metrics(memory=self.memory)
+        self.keys = Keys(self.settings, self.metrics, self.memory)
         if self.settings.access_log is not None:
             self.access_log = AccessLog(self.settings.access_log, self.metrics.lost_rows.labels("access"))
         self.bodies = BodyReader(self.settings, self.metrics)
+        self.tracing = tracing.start(self.settings, self.metrics.lost_rows.labels("traces"))
 
     @property
     def service(self) -> Service:
@@ -100,6 +108,7 @@ class Application:
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self.settings
         session = await stack.enter_async_context(client.open_session(settings))
+        stack.push_async_callback(self.tracing.close)
         stack.callback(self.bodies.close)
         if self.access_log is not None:
             stack.callback(self.access_log.close)
@@ -110,10 +119,11 @@ class Application:
         if settings.decisions is not None:
             decision_log = DecisionLog(settings, self.metrics.lost_rows.labels("decision"))
             stack.push_async_callback(decision_log.close)
-        policy = DecisionPolicy(settings, self.metrics, SessionAffinity(settings.conversations))
+        sessions = SessionAffinity(settings.conversations, self.memory)
+        policy = DecisionPolicy(settings, self.metrics, sessions)
         budget = RetryBudget(settings.retry_share, settings.retry_reserve)
-        failover = Failover(budget, self.metrics, settings.max_attempts, settings.hedge_after)
-        self.chat = ChatHandler(settings, self.metrics, policy, failover, decision_log, self.bodies)
+        failover = Failover(budget, self.metrics, settings.max_attempts, settings.hedge_after, self.tracing)
+        self.chat = ChatHandler(settings, self.metrics, policy, failover, decision_log, self.bodies, self.tracing)
 
     async def hang_up(self) -> None:
         """Open the access log again, and read the clients' keys, the export and the pool file again."""
@@ -149,12 +159,6 @@ class Application:
             "data": [{"id": name, "object": "model", "created": 0, "owned_by": "zooter"} for name in names],
         }
 
-    def render_metrics(self) -> bytes:
-        """Return all metrics in Prometheus's text format, with the current states of circuit breakers."""
-        for name, upstream in self.service.upstreams.items():
-            self.metrics.open_breakers.labels(name).set(upstream.is_out)
-        return self.metrics.render()
-
 
 def decision_json(decision: RoutingDecision, service: Service) -> dict[str, Any]:
     """Return a decision as JSON values, with the candidates' prices and the most probable tags."""
@@ -185,18 +189,22 @@ class _ErrorResponse(Response):
         await auth.send_error(self._error, receive, send)
 
 
-def build_app(settings: ServeSettings, load: RouterLoader, export: LoadedExport | None = None) -> Middleware:
+def build_app(
+    settings: ServeSettings, load: RouterLoader, export: LoadedExport | None = None, memory: SharedMemory | None = None
+) -> Middleware:
     """Build the whole ASGI application.
 
     Args:
         settings: settings of the server.
         load: reads the router of an export.
         export: the export to serve; None reads the one of the settings.
+        memory: what this worker shares with others; None where it is the only one.
 
     Raises:
         ZooterError: the export, the pool file or a setting cannot be used.
     """
-    server = Application(settings, load, export or service.load_export(settings, load))
+    export = export or service.load_export(settings, load)
+    server = Application(settings, load, export, memory or SharedMemory())
     app = FastAPI(
         title="zooter",
         lifespan=server.lifespan,
@@ -221,7 +229,7 @@ def build_app(settings: ServeSettings, load: RouterLoader, export: LoadedExport 
         else:
             await app(scope, receive, send)
 
-    return Middleware(dispatch, settings, server.metrics, server.keys, server.access_log)
+    return Middleware(dispatch, settings, server.metrics, server.keys, server.access_log, server.tracing)
 
 
 def _add_api_routes(app: FastAPI, server: Application) -> None:
@@ -253,7 +261,8 @@ def _add_status_routes(app: FastAPI, server: Application) -> None:
     @app.get("/metrics", response_model=None)
     async def metrics() -> Response:
         """Report the server's metrics in Prometheus's text format."""
-        return Response(server.render_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        body = await asyncio.to_thread(server.metrics.render)
+        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/healthz", response_model=None)
     async def healthz() -> Response:

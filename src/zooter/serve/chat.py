@@ -23,6 +23,7 @@ from zooter.serve.metrics import Metrics
 from zooter.serve.response import ResponseSender, SlowClientError
 from zooter.serve.service import Service
 from zooter.serve.settings import ServeSettings
+from zooter.serve.tracing import NO_TRACING, Tracing
 from zooter.serve.upstream.client import UpstreamClient, UpstreamResponse
 from zooter.serve.upstream.errors import UpstreamError
 from zooter.serve.upstream.failover import Failover
@@ -44,6 +45,7 @@ class ChatHandler:
         failover: asks them in order.
         decision_log: None writes no decision log.
         bodies: receives and parses bodies.
+        tracing: traces decisions and streams.
     """
 
     settings: ServeSettings
@@ -52,6 +54,7 @@ class ChatHandler:
     failover: Failover
     decision_log: DecisionLog | None
     bodies: BodyReader
+    tracing: Tracing = NO_TRACING
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, service: Callable[[], Service]) -> None:
         """Answer one request; a client that disconnects ends the call to its candidate.
@@ -124,7 +127,10 @@ class _Exchange:
         if chat.model == ROUTED:
             client = self.log_row["client_key"] + self.headers.get(b"x-zooter-conversation", b"")
             service = eligibility.restrict(service, chat.needs, self.headers)
-            return await self.handler.policy.decide(chat, service, client)
+            with self.handler.tracing.step("decide") as span:
+                decision = await self.handler.policy.decide(chat, service, client)
+                self.handler.tracing.record_decision(span, decision)
+            return decision
         if chat.model in service.upstreams:
             return RoutingDecision((chat.model,), "asked for")
         raise self._unknown_model()
@@ -145,14 +151,17 @@ class _Exchange:
             await self.sender.send_whole(error.status or 502, error.headers, error.body, decision, decision.order[0])
             return
         name = upstream.candidate.name
-        observer = self._observer()
+        keep_text = self.handler.decision_log is not None and self.handler.settings.decisions_responses
+        observer = sse.ResponseObserver(keep_text)
         try:
             decision = self.handler.policy.record_answer(decision, name)
             first_byte = round((time.perf_counter() - start) * 1e3, 2)
             self.log_row |= {"candidate": name, "why": decision.why, "first_byte_ms": first_byte}
             metrics.choices.labels(name, decision.why).inc()
-            await self._pass_on(upstream, response, decision, observer)
+            with self.handler.tracing.step("send" if response.events is None else "stream"):
+                await self._pass_on(upstream, response, decision, observer)
         finally:
+            response.span.record_stream(observer)
             response.close()
             self.log_row["cost"] = observer.cost(upstream.candidate, self.chat.needs.tokens)
         seconds = time.perf_counter() - start
@@ -161,10 +170,6 @@ class _Exchange:
         if observer.tokens:
             self.log_row["input_tokens"], self.log_row["output_tokens"] = observer.tokens
         self._log_decision(upstream, decision, observer, seconds)
-
-    def _observer(self) -> sse.ResponseObserver:
-        keep_text = self.handler.decision_log is not None and self.handler.settings.decisions_responses
-        return sse.ResponseObserver(keep_text)
 
     async def _pass_on(
         self,
@@ -249,9 +254,8 @@ class _Exchange:
         """Say why no candidate answered a selector; a request that is wrong gets the server's own error."""
         if ask.request_errors:
             error = ask.request_errors[-1]
-            await self.sender.send_whole(
-                error.status or 502, error.headers, error.body, RoutingDecision((), name), name
-            )
+            decision = RoutingDecision((), name)
+            await self.sender.send_whole(error.status or 502, error.headers, error.body, decision, name)
             return
         failures = "; ".join(
             f"{response.candidate}: {response.error}" for calls in ask.ledger.rounds for response in calls

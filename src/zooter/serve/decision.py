@@ -64,7 +64,7 @@ class DecisionPolicy:
         """
         start = time.perf_counter()
         texts = self._texts(chat)
-        key, previous = self._conversation(chat, client)
+        key, previous = self._conversation(chat, client, service)
         stays = chat.returns_tool_results()  # another candidate does not know the calls that it made
         try:
             if not texts:
@@ -107,13 +107,13 @@ class DecisionPolicy:
             return affinity.select_turns(affinity.with_context(chat.texts), self.settings.turns)
         return query_texts(chat.texts, self.settings.query_from)
 
-    def _conversation(self, chat: ChatRequest, client: bytes) -> tuple[bytes | None, str | None]:
+    def _conversation(self, chat: ChatRequest, client: bytes, service: Service) -> tuple[bytes | None, str | None]:
         """Return the conversation's key and the candidate that answered it last; None where they are not remembered."""
         if self.settings.sticky != "memory":
             return None, None
         key = hashlib.blake2b(client + chat.opening_hash, digest_size=16).digest()
         # Two conversations may open alike; one without an assistant's message is new.
-        return key, self.sessions.get(key) if chat.is_continued() else None
+        return key, self.sessions.get(key, service.pool.names) if chat.is_continued() else None
 
     def _column(self, service: Service, probs: Floats, previous: str | None, margin: float) -> tuple[int, str]:
         """Return the chosen column and the reason."""

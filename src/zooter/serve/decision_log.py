@@ -163,10 +163,17 @@ def write_rows(folder: Path, rows: list[Mapping[str, Any]], max_bytes: int) -> N
         temporary.touch(mode=0o600)  # it holds what users wrote
         pq.write_table(pa.table(columns, schema=SCHEMA), temporary, compression="zstd")
     files = sorted(folder.glob("decisions-*.parquet"))
-    sizes = [file.stat().st_size for file in files]
+    sizes = [_size(file) for file in files]
     while len(files) > 1 and sum(sizes) > max_bytes:
         files.pop(0).unlink(missing_ok=True)
         sizes.pop(0)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0  # another worker has deleted it
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

@@ -1,16 +1,18 @@
 """Count Prometheus metrics: requests, choices, latencies, errors, tokens, price, entropy and drift."""
 
+import math
+import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
 
 from zooter.data.pool import Candidate
 from zooter.data.types import Floats
+from zooter.serve.workers.shared_memory import SharedMemory
 
 DRIFT_WINDOW = 1_000  # decisions over which the mix of choices and tags is averaged
 DEFAULT_WINDOW = 1_000  # decisions over which the share of the default candidate is counted
@@ -21,15 +23,33 @@ _SLOW_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120
 _ENTROPY_BUCKETS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)  # bits
 
 
+def share(memory: SharedMemory) -> None:
+    """Keep the values of metrics that this process makes from now on where all workers can read them.
+
+    Args:
+        memory: what the workers share. A worker that is started again goes on counting from its last values.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(memory.folder)  # the only way to tell prometheus_client
+    values.ValueClass = values.MultiProcessValue(lambda: memory.worker)  # type: ignore[no-untyped-call]
+
+
 @dataclass
 class Metrics:
-    """Metrics of one server.
+    """Metrics of one server, or of one of its workers.
+
+    Of several workers counters, histograms and the gauges of what is in flight are added up; of the others the largest
+    value is shown.
 
     Drift compares the export's mix of choices and tags with an exponential average over recent decisions, which starts
     at the export's mix: drift starts at 0.
+
+    Attributes:
+        registry: the metrics, with the values of this process.
+        memory: what the workers share.
     """
 
     registry: CollectorRegistry = field(default_factory=lambda: CollectorRegistry(auto_describe=True))
+    memory: SharedMemory = field(default_factory=SharedMemory)
 
     def __post_init__(self) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -40,9 +60,9 @@ class Metrics:
             """Register a histogram."""
             return Histogram(f"zooter_{name}", text, labels, registry=self.registry, buckets=buckets)
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            """Register a gauge."""
-            return Gauge(f"zooter_{name}", text, labels, registry=self.registry)
+        def gauge(name: str, text: str, *labels: str, merge: Literal["livemax", "livesum"] = "livemax") -> Gauge:
+            """Register a gauge; `merge` says what is shown of the values of several workers."""
+            return Gauge(f"zooter_{name}", text, labels, registry=self.registry, multiprocess_mode=merge)
 
         self.requests = counter("requests", "Requests answered", "route", "status")
         self.choices = counter("choices", "Candidates chosen by the router or for a conversation", "candidate", "why")
@@ -62,23 +82,27 @@ class Metrics:
         self.entropy = histogram("entropy_bits", "Entropy of the router's probabilities", _ENTROPY_BUCKETS)
         self.drift = gauge("drift", "Total variation between the export's mix and the latest, 0 to 1", "mix")
         self.open_breakers = gauge("upstream_out", "1 while a candidate is left alone after failures", "candidate")
-        self.in_flight = gauge("requests_at_work", "Requests that are being answered")
-        self.body_bytes = gauge("body_bytes", "Bytes of the bodies of those requests")
-        self.lost_rows = counter("log_rows_lost", "Rows of a log that could not be written", "log")
+        self.in_flight = gauge("requests_at_work", "Requests that are being answered", merge="livesum")
+        self.body_bytes = gauge("body_bytes", "Bytes of the bodies of those requests", merge="livesum")
+        self.lost_rows = counter("log_rows_lost", "Rows of a log, and spans, that could not be written", "log")
         self.refusals = counter("refusals", "Requests refused because too many were in flight", "code")
         self.key_requests = counter("key_requests", "Requests admitted for a client's key", "key")
         self.key_refusals = counter("key_refusals", "Requests refused by a limit of a client's key", "key", "reason")
         self.key_dollars = counter("key_dollars", "Price of the tokens of a client's key", "key")
         self.key_reloads = counter("key_reloads", "Changes of the clients' keys", "result")
         self.reloads = counter("reloads", "New exports", "result")
-        share = gauge("decision_default_share", "Share of the last 1,000 decisions that fell to the default candidate")
-        share.set_function(self.default_share)
+        self.recent_defaults = gauge(
+            "decision_default_share", "Share of the last 1,000 decisions that fell to the default candidate"
+        )
         self._defaults: deque[bool] = deque(maxlen=DEFAULT_WINDOW)
         self._mixes: dict[str, tuple[Floats, Floats]] = {}
 
     def render(self) -> bytes:
-        """Return all metrics in Prometheus's text format."""
-        return generate_latest(self.registry)
+        """Return all metrics in Prometheus's text format, those of all workers together. Takes milliseconds."""
+        if self.memory.folder is None:
+            return generate_latest(self.registry)
+        merged = multiprocess.MultiProcessCollector(None, str(self.memory.folder))  # type: ignore[no-untyped-call]
+        return generate_latest(merged)
 
     def set_reference(self, reference: Mapping[str, Any], names: tuple[str, ...], n_tags: int) -> None:
         """Measure drift from now on against an export's mix of choices and tags.
@@ -91,11 +115,10 @@ class Metrics:
         choices = np.array([float(reference.get("choices", {}).get(name, 0.0)) for name in names])
         tag_means = np.array(reference.get("probable_tags", []), dtype=np.float64)
         self._mixes = {}
-        self.drift.clear()
         for mix, expected, size in (("choices", choices, len(names)), ("tags", tag_means, n_tags)):
             if len(expected) == size > 0 and expected.sum() > 0:
                 self._mixes[mix] = (expected, expected.copy())
-                self.drift.labels(mix).set_function(partial(self._drift, mix))
+            self.drift.labels(mix).set(0.0 if mix in self._mixes else math.nan)
 
     def default_share(self) -> float:
         """Return the share of recent decisions that the router should have made and did not; 0 until there are 100."""
@@ -109,7 +132,7 @@ class Metrics:
         """
         self.decision_defaults.labels(reason).inc()
         if reason != "no text":
-            self._defaults.append(True)
+            self._count_decision(lost=True)
 
     def record_decision(self, probs: Floats, tags: Floats) -> None:
         """Record the router's output for one text.
@@ -118,7 +141,7 @@ class Metrics:
             probs: (m,) probabilities over candidates.
             tags: (t,) probabilities over tags.
         """
-        self._defaults.append(False)
+        self._count_decision(lost=False)
         self.entropy.observe(float(-(probs * np.log2(np.maximum(probs, 1e-300))).sum()))
         one_hot = np.zeros(len(probs))
         one_hot[probs.argmax()] = 1.0
@@ -126,10 +149,11 @@ class Metrics:
             if mix in self._mixes and len(self._mixes[mix][1]) == len(now):
                 average = self._mixes[mix][1]
                 average += (now - average) / DRIFT_WINDOW
+                self.drift.labels(mix).set(float(np.abs(average - self._mixes[mix][0]).sum() / 2.0))
 
-    def _drift(self, mix: str) -> float:
-        expected, average = self._mixes[mix]
-        return float(np.abs(average - expected).sum() / 2.0)
+    def _count_decision(self, lost: bool) -> None:
+        self._defaults.append(lost)
+        self.recent_defaults.set(self.default_share())
 
     def record_first_byte(self, candidate: str, seconds: float) -> None:
         """Record the latency with which a candidate's response began.

@@ -37,7 +37,9 @@ def to_stderr() -> Iterator[None]:
     records: queue.Queue[Any] = queue.Queue(MAX_WAITING)
     writer = _StderrHandler()
     writer.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[_DroppingHandler(records)], force=True)
+    handler = _DroppingHandler(records)
+    handler.setFormatter(logging.Formatter("%(message)s"))  # the writer adds the rest
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.handlers.QueueListener(records, writer).start()
     yield
     end = time.monotonic() + 1.0

@@ -42,6 +42,8 @@ class Reloader:
         """Answer new requests with an export; requests in flight keep the service they began with."""
         new_service = service.make_service(export, self.settings, self.session, self._replicas)
         self.metrics.set_reference(new_service.reference, new_service.pool.names, len(new_service.router.tag_names))
+        for name, upstream in new_service.upstreams.items():
+            self.metrics.open_breakers.labels(name).set(upstream.is_out)
         previous = getattr(self, "current", None)
         self.current = new_service
         if previous is not None:

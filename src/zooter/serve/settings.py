@@ -40,6 +40,8 @@ class ServeSettings:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         precision: precision of the router's network: "auto", "int8" or "float32".
+        workers: processes that answer on the port. Each has a router and `threads` of its own, and limits of what is in
+            flight; conversations, keys' limits and metrics are shared.
         threads: threads that run the router, one batch at a time each.
         watch: interval at which the export's folder is checked for a new export. None: only on SIGHUP.
         default: candidate that answers when there is no decision. None: the one chosen most often in training.
@@ -81,6 +83,8 @@ class ServeSettings:
         max_concurrent_requests: maximum number of requests in flight; further ones get status 503.
         shutdown_timeout: time for requests in flight to finish after SIGTERM.
         access_log: file for one JSON object per request; "-" is standard error, None writes none.
+        traces: whether requests are traced with OpenTelemetry, which the extra `otel` installs; its own environment
+            variables say where spans are sent.
         log_text: whether the access log holds query texts.
         decisions: folder for the decision log, Parquet in the recorded-table format; None writes none.
         decisions_rows: number of rows after which a file of the decision log is written.
@@ -100,6 +104,7 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, lt=2**16)] = 8080
     precision: Literal["auto", "int8", "float32"] = "auto"
+    workers: PositiveInt = 1
     threads: PositiveInt = 2
     watch: Seconds | None = None
     default: str | None = None
@@ -135,6 +140,7 @@ class ServeSettings:
     max_concurrent_requests: PositiveInt = 1_024
     shutdown_timeout: Seconds = 30.0
     access_log: str | None = "-"
+    traces: bool = False
     log_text: bool = False
     decisions: PathField | None = None
     decisions_rows: PositiveInt = 1_000

@@ -15,6 +15,7 @@ from support.upstreams import RunningServer, chunk, http_response, respond_with,
 from zooter.errors import ConfigError
 from zooter.serve.http import keys
 from zooter.serve.settings import ServeSettings
+from zooter.serve.workers.shared_memory import SharedMemory
 
 CHAT_BODY = {"model": "zooter", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -58,9 +59,9 @@ def test_without_keys_only_loopback_addresses_are_allowed(tmp_path: Path) -> Non
 def test_a_variable_or_file_without_a_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOTER_KEYS", " ")
     with pytest.raises(ConfigError, match="bearer keys in ZOOTER_KEYS"):
-        keys.read_keys(ServeSettings(tmp_path, keys_env="ZOOTER_KEYS"))
+        keys.read_keys(ServeSettings(tmp_path, keys_env="ZOOTER_KEYS"), SharedMemory())
     with pytest.raises(ConfigError, match="a file with bearer keys"):
-        keys.read_keys(ServeSettings(tmp_path, keys_file=tmp_path / "none"))
+        keys.read_keys(ServeSettings(tmp_path, keys_file=tmp_path / "none"), SharedMemory())
     with pytest.raises(ConfigError, match="not shown") as error:
         ServeSettings(tmp_path, keys_env="sk-secret")
     assert "sk-secret" not in str(error.value)

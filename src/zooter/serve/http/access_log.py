@@ -110,7 +110,9 @@ def _open(target: str) -> int:
 
 
 def _write(file: int, rows: list[dict[str, Any]]) -> None:
-    lines = (json.dumps({name: value for name, value in row.items() if value is not None}) + "\n" for row in rows)
-    data = "".join(lines).encode()
-    while data:
-        data = data[os.write(file, data) :]
+    lines = [json.dumps({name: value for name, value in row.items() if value is not None}) + "\n" for row in rows]
+    # A pipe takes up to PIPE_BUF bytes in one piece: lines of several workers then do not run into each other.
+    for piece in lines if file == _STDERR else ["".join(lines)]:
+        data = piece.encode()
+        while data:
+            data = data[os.write(file, data) :]

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import logging
-import math
 import os
 import re
 import time
@@ -18,13 +17,14 @@ from pydantic import Field
 from zooter.data.component import component
 from zooter.errors import ConfigError, FieldError
 from zooter.serve.http.errors import ApiError
+from zooter.serve.http.key_owner import KeyOwner
 from zooter.serve.metrics import Metrics
 from zooter.serve.settings import ServeSettings
+from zooter.serve.workers.shared_memory import SharedMemory
 
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0  # between two looks at whether the file has changed
-_DAY = 86_400.0
 _HASHED = "sha256:"
 _Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
 
@@ -38,98 +38,38 @@ class _Entry:
     dollars_per_day: _Limit = None
 
 
-@dataclass(eq=False)
-class KeyOwner:
-    """Everything that is counted under one name, whichever of its keys is used.
-
-    Attributes:
-        name: name in metrics and the access log.
-        requests_per_minute: maximum rate of requests, of which a minute's worth may come at once; None sets no limit.
-        dollars_per_day: maximum spending per day (UTC); the request that exceeds it is still answered.
-        spent: dollars spent on `day`.
-        day: number of the day since 1970.
-        balance: requests that may come at once now.
-        refilled: time at which `balance` was computed.
-    """
-
-    name: str
-    requests_per_minute: float | None = None
-    dollars_per_day: float | None = None
-    spent: float = 0.0
-    day: int = 0
-    balance: float = math.inf
-    refilled: float = 0.0
-
-    def admit(self, now: float) -> None:
-        """Count one request.
-
-        Args:
-            now: seconds since 1970.
-
-        Raises:
-            ApiError: 429, a limit is reached, with the time until it is not.
-        """
-        if self.dollars_per_day is not None and int(now // _DAY) == self.day and self.spent >= self.dollars_per_day:
-            message = f"expected spending of at most {self.dollars_per_day:g} dollars a day with this key"
-            raise ApiError(
-                429,
-                message,
-                "insufficient_quota",
-                "insufficient_quota",
-                retry_after=math.ceil(_DAY - now % _DAY),
-                body_unread=True,
-            )
-        if self.requests_per_minute is None:
-            return
-        rate, most = self.requests_per_minute / 60.0, max(1.0, self.requests_per_minute)
-        self.balance = min(self.balance + max(0.0, now - self.refilled) * rate, most)
-        self.refilled = now
-        if self.balance < 1.0:
-            message = f"expected at most {self.requests_per_minute:g} requests a minute with this key"
-            wait = math.ceil((1.0 - self.balance) / rate)
-            raise ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", None, wait, body_unread=True)
-        self.balance -= 1.0
-
-    def spend(self, dollars: float, now: float) -> None:
-        """Count the cost of a response.
-
-        Args:
-            dollars: 0 or more.
-            now: seconds since 1970.
-        """
-        day = int(now // _DAY)
-        self.spent = dollars + (self.spent if day == self.day else 0.0)
-        self.day = day
-
-
 @dataclass
 class Keys:
     """Bearer keys that admit clients.
 
-    Counts are kept in memory, by name: they outlive a change of the keys, not a restart.
+    Counts are kept in memory, by name: they outlive a change of the keys and the end of a worker, not of the server.
 
     Attributes:
         settings: settings that name the variable or file with the keys.
         metrics: metrics of the server.
+        memory: what the workers share.
         clock: returns the seconds since 1970.
+        timer: returns the seconds since a moment that all workers share, and never goes back.
         owners: SHA-256 of each key → its owner; empty admits requests from this machine without a key.
     """
 
     settings: ServeSettings
     metrics: Metrics
+    memory: SharedMemory = field(default_factory=SharedMemory)
     clock: Callable[[], float] = time.time
+    timer: Callable[[], float] = time.monotonic
     owners: dict[bytes, KeyOwner] = field(init=False)
     _state: tuple[int, int] | None = field(default=None, init=False)
     _checked: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self._state, self.owners = self._file_state(), read_keys(self.settings)
+        self._state, self.owners = self._file_state(), read_keys(self.settings, self.memory)
 
     def reload(self) -> None:
         """Read the keys again; the old ones stay if the new ones cannot be used. Counts of names that stay are kept."""
         self._state = self._file_state()
         try:
-            owners = read_keys(self.settings)
+            owners = read_keys(self.settings, self.memory)
         except ConfigError as error:
             log.error("the new keys are refused, the old ones stay: %s", error)
             self.metrics.key_reloads.labels("refused").inc()
@@ -137,7 +77,7 @@ class Keys:
         before = {owner.name: owner for owner in self.owners.values()}
         for owner in owners.values():
             if (old := before.get(owner.name)) is not None:
-                owner.spent, owner.day, owner.balance, owner.refilled = old.spent, old.day, old.balance, old.refilled
+                owner.counts = old.counts
         self.owners = owners
         self.metrics.key_reloads.labels("taken").inc()
 
@@ -182,7 +122,7 @@ class Keys:
         if owner is None:
             return
         try:
-            owner.admit(self.clock())
+            owner.admit(self.clock(), self.timer())
         except ApiError as error:
             self.metrics.key_refusals.labels(owner.name, str(error.code)).inc()
             raise
@@ -215,11 +155,12 @@ class Keys:
         return stat.st_mtime_ns, stat.st_size
 
 
-def read_keys(settings: ServeSettings) -> dict[bytes, KeyOwner]:
+def read_keys(settings: ServeSettings, memory: SharedMemory) -> dict[bytes, KeyOwner]:
     """Return the owner of each bearer key that admits clients, by the key's SHA-256; empty if no key is needed.
 
     Args:
         settings: names the environment variable or the files that hold the keys.
+        memory: what the workers share.
 
     Raises:
         ConfigError: a variable or file is set and holds no key, or a file of names cannot be used.
@@ -231,12 +172,12 @@ def read_keys(settings: ServeSettings) -> dict[bytes, KeyOwner]:
     if settings.keys_file is not None:
         text = _read_text(settings.keys_file)
         if settings.keys_file.suffix in (".yaml", ".yml"):
-            owners = _named_keys(settings.keys_file, text)
+            owners = _named_keys(settings.keys_file, text, memory)
         else:
             keys += [line.strip() for line in text.splitlines()]
     for key in filter(None, keys):
         digest = hashlib.sha256(key.encode()).digest()
-        owners.setdefault(digest, KeyOwner(f"key-{digest.hex()[:8]}"))
+        owners.setdefault(digest, KeyOwner(f"key-{digest.hex()[:8]}", memory))
     if not owners and (settings.keys_env or settings.keys_file):
         raise ConfigError(
             expected=f"bearer keys in {settings.keys_env or settings.keys_file}", found="none", do="put one there"
@@ -251,7 +192,7 @@ def _read_text(path: Path) -> str:
         raise ConfigError(expected=f"a file with bearer keys at {path}", found=str(error), do="check it") from error
 
 
-def _named_keys(path: Path, text: str) -> dict[bytes, KeyOwner]:
+def _named_keys(path: Path, text: str, memory: SharedMemory) -> dict[bytes, KeyOwner]:
     try:
         entries: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:  # its message would quote the file, which holds keys
@@ -266,7 +207,7 @@ def _named_keys(path: Path, text: str) -> dict[bytes, KeyOwner]:
             entry = _Entry(**values)
         except FieldError as error:
             raise error.at(f"{path}: {name}") from None
-        owner = KeyOwner(name, entry.requests_per_minute, entry.dollars_per_day)
+        owner = KeyOwner(str(name), memory, entry.requests_per_minute, entry.dollars_per_day)
         for key in entry.keys:
             digest = _digest(key, f"{path}: {name}.keys")
             if digest in owners:

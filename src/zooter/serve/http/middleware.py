@@ -16,6 +16,7 @@ from zooter.serve.http.errors import ApiError
 from zooter.serve.http.keys import Keys
 from zooter.serve.metrics import Metrics
 from zooter.serve.settings import ServeSettings
+from zooter.serve.tracing import NO_TRACING, Tracing
 
 # Labels of metrics come from fixed sets, so that clients cannot create time series.
 ROUTES = frozenset(
@@ -37,6 +38,7 @@ class Middleware:
         metrics: metrics of the server.
         keys: keys that admit clients.
         access_log: None writes no access log.
+        tracing: traces requests to candidates and for decisions.
     """
 
     app: Callable[[Scope, Receive, Send], Any]
@@ -44,6 +46,7 @@ class Middleware:
     metrics: Metrics
     keys: Keys
     access_log: AccessLog | None
+    tracing: Tracing = NO_TRACING
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set, init=False)
     _ending: bool = field(default=False, init=False)
 
@@ -58,9 +61,18 @@ class Middleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start = time.perf_counter()
         row: dict[str, Any] = {"method": scope["method"], "path": scope["path"], "request": os.urandom(16).hex()}
+        if self.metrics.memory.workers > 1:
+            row["worker"] = self.metrics.memory.worker
         scope["zooter"] = row
+        if scope["path"] not in COUNTED_ROUTES:
+            await self._answer(scope, receive, send)
+            return
+        with self.tracing.request(scope):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start, row = time.perf_counter(), scope["zooter"]
         headers = [*SECURITY_HEADERS, (b"x-request-id", row["request"].encode())]
 
         async def send_with_headers(message: Any) -> None:

@@ -15,6 +15,7 @@ from zooter.serve.http import sse
 from zooter.serve.http.chat_request import ChatRequest
 from zooter.serve.http.endpoints import CHAT, RESPONSES
 from zooter.serve.settings import ServeSettings
+from zooter.serve.tracing import NO_SPAN, CallSpan
 from zooter.serve.upstream import errors
 from zooter.serve.upstream.errors import UpstreamError
 from zooter.serve.upstream.headers import response_headers
@@ -34,6 +35,7 @@ class UpstreamResponse:
         first_events: the first whole events of a stream; empty for a whole response.
         events: the further events of a stream as they arrive, which raises `UpstreamError`; None for a whole response.
         close: closes the connection if anything is still to arrive.
+        span: traces a stream until it is closed.
     """
 
     headers: list[tuple[bytes, bytes]]
@@ -42,6 +44,7 @@ class UpstreamResponse:
     first_events: bytes
     events: AsyncIterator[bytes] | None
     close: Callable[[], None]
+    span: CallSpan = NO_SPAN
 
 
 @dataclass(frozen=True)

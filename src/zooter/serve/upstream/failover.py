@@ -9,6 +9,7 @@ from types import MappingProxyType
 from zooter.serve.http.chat_request import ChatRequest
 from zooter.serve.http.errors import ApiError
 from zooter.serve.metrics import Metrics
+from zooter.serve.tracing import NO_TRACING, CallSpan, Tracing
 from zooter.serve.upstream.circuit_breaker import RetryBudget
 from zooter.serve.upstream.client import UpstreamClient, UpstreamResponse
 from zooter.serve.upstream.errors import UpstreamError
@@ -27,12 +28,14 @@ class Failover:
         max_attempts: maximum number of servers asked for one request.
         hedge_after: seconds without a response after which the next server is asked too, and the first to begin is
             taken; None asks one server after the other.
+        tracing: traces each call.
     """
 
     budget: RetryBudget
     metrics: Metrics
     max_attempts: int
     hedge_after: float | None = None
+    tracing: Tracing = NO_TRACING
 
     async def first_response(
         self,
@@ -121,12 +124,15 @@ class Failover:
         """
         name, clock = upstream.candidate.name, asyncio.get_running_loop().time
         breaker, start = admission.replica.breaker, clock()
+        span = self.tracing.call(upstream.candidate, admission.replica.url, chat)
         response = None
         try:
-            response = await upstream.send(chat, admission.replica.url, headers)
+            response = await upstream.send(chat, admission.replica.url, span.headers(headers))
+            span.record_response(response)
             breaker.record_success()
             self.metrics.record_first_byte(name, clock() - start)
         except UpstreamError as error:
+            span.record_failure(error)
             self.metrics.record_failure(name, error.kind, error.status)
             if error.concerns_everybody(by_name):
                 breaker.record_failure(error.retry_after)
@@ -135,9 +141,13 @@ class Failover:
             raise
         finally:
             admission.end_probe()
+            self.metrics.open_breakers.labels(name).set(upstream.is_out)
             if response is None or response.events is None:
                 admission.close()
-        return replace(response, close=_close_both(response, admission)) if response.events is not None else response
+                span.end()
+        if response.events is None:
+            return response
+        return replace(response, close=_close_all(response, admission, span), span=span)
 
     def _admit(self, attempts: "_Attempts") -> tuple[UpstreamClient, Admission] | None:
         """Admit the request to the next server; None if there is none, or no retry is left for it."""
@@ -214,10 +224,11 @@ async def _abandon(running: Mapping[asyncio.Task[UpstreamResponse], UpstreamClie
             result.close()
 
 
-def _close_both(response: UpstreamResponse, admission: Admission) -> Callable[[], None]:
+def _close_all(response: UpstreamResponse, admission: Admission, span: CallSpan) -> Callable[[], None]:
     def close() -> None:
-        """End the call's admission, and close its response."""
+        """End the call's admission and its span, and close its response."""
         admission.close()
         response.close()
+        span.end()
 
     return close
