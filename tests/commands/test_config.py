@@ -191,8 +191,9 @@ def test_a_reader_and_a_rewarder_of_ones_own_record_a_table(tmp_path: Path, monk
     settings = config.build({**values, "cache_dir": str(tmp_path / "cache")})
     replace(settings.collector, responder=ShoutingResponder()).collect(tmp_path / "table.parquet")
     rows = pq.read_table(tmp_path / "table.parquet").to_pylist()
-    assert [row["query"] for row in rows[::2]] == [f"What is {i} plus {i}?" for i in range(3)]
-    assert {(row["candidate"], row["reward"]) for row in rows} == {
-        ("small", -float(len("small WHAT IS 0 PLUS 0?"))), ("large", -float(len("large WHAT IS 0 PLUS 0?"))),
-    }  # fmt: skip
-    assert [row["truth"] for row in rows] == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0], "the last number is the answer"
+    columns = ("query", "candidate", "response", "reward", "truth")
+    assert {tuple(row[column] for column in columns) for row in rows} == {
+        (f"What is {i} plus {i}?", name, f"{name} WHAT IS {i} PLUS {i}?", -23.0, float(i == 0))  # 0 + 0 ends in 0
+        for i in range(3)
+        for name in ("small", "large")
+    }

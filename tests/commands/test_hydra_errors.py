@@ -1,7 +1,5 @@
 """Mistyped settings: the message has the name that was meant, and following it works."""
 
-from pathlib import Path
-
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf

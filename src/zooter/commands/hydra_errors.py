@@ -74,7 +74,7 @@ def _unknown_key(parent: DictConfig, key: str, groups: Collection[str]) -> Confi
 
 
 def _dotted_keys(node: DictConfig, parents: str = "") -> Iterator[str]:
-    """Yield the keys of nested settings with their parents before them; Hydra's own and names of classes are left out."""
+    """Yield the keys of nested settings with their parents before them, without Hydra's own and names of classes."""
     for key in node:
         name = f"{parents}{key}"
         if name == "hydra" or str(key).startswith("_"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def option_folders(arguments: Sequence[str], folder: Path, group: str) -> list[P
         group: the choice, such as "selector".
     """
     flags = ("--config-dir", "-cd")
-    own = [value for flag, value in zip(arguments, arguments[1:], strict=False) if flag in flags]
+    own = [value for flag, value in pairwise(arguments) if flag in flags]
     own += [argument.partition("=")[2] for argument in arguments if argument.startswith("--config-dir=")]
     return [folder / group, *(Path(path) / group for path in own)]
 
