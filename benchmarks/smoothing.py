@@ -22,7 +22,7 @@ from zooter.data.types import Floats
 from zooter.router.loading import load_router
 from zooter.training.labels import TagSmoothing
 
-QUERY = "Express 26 feet in inches."
+QUERY = "In which country is the capital Paris?"
 
 
 def main() -> None:
