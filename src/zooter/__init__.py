@@ -3,7 +3,7 @@
     table = zooter.read_table("records.parquet")
     run = zooter.fit(table, beta="auto")
     run.report["test"]["gap_closed"]
-    run.router.route(["What is 17 * 3?"]).chosen_candidates()
+    run.router.route(["In which country is the capital Paris?"]).chosen_candidates()
     run.export("export")
 
     router = zooter.Router.load("export")

@@ -1,13 +1,20 @@
 """Plain settings → components, and errors for people."""
 
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from support.collecting import ShoutingResponder
+from support.paths import CONF, ROOT
 
-from zooter.commands import config
+from zooter.commands import config, overrides
 from zooter.commands.moved import MOVED_TARGETS
 from zooter.data.split import Split
 from zooter.errors import ConfigError, RecordsError
@@ -169,3 +176,24 @@ def test_a_class_of_ones_own_is_built_once_its_package_is_named(monkeypatch: pyt
     assert config.build(node, "rewarder") == 0.5
     with pytest.raises(ConfigError, match="ZOOTER_PACKAGES"):
         config.build({"_target_": "fractionsother.X"}, "rewarder")
+
+
+def test_a_reader_and_a_rewarder_of_ones_own_record_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ROOT / "docs" / "examples" / "own"
+    monkeypatch.syspath_prepend(str(own))
+    monkeypatch.setenv("ZOOTER_PACKAGES", "sums")
+    pool = tmp_path / "pool.yaml"
+    pool.write_text("candidates: {small: {price: 1.0}, large: {price: 2.0}}")
+    chosen = ["reader=sums", "reader.count=3", "rewarder=brevity", "truth=verify", f"pool_file={pool}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        given = [*overrides.expand_short_names(chosen), "responder=replay", "run_dir=run"]
+        values = OmegaConf.to_container(compose("train", [f"hydra.searchpath=[file://{own}]", *given]), resolve=True)
+    settings = config.build({**values, "cache_dir": str(tmp_path / "cache")})
+    replace(settings.collector, responder=ShoutingResponder()).collect(tmp_path / "table.parquet")
+    rows = pq.read_table(tmp_path / "table.parquet").to_pylist()
+    columns = ("query", "candidate", "response", "reward", "truth")
+    assert {tuple(row[column] for column in columns) for row in rows} == {
+        (f"What is {i} plus {i}?", name, f"{name} WHAT IS {i} PLUS {i}?", -23.0, float(i == 0))  # 0 + 0 ends in 0
+        for i in range(3)
+        for name in ("small", "large")
+    }

@@ -28,15 +28,34 @@ def options(tmp_path: Path) -> Path:
 
 
 def test_each_named_selector_chooses_its_file_and_two_always_stand_beside(options: Path) -> None:
-    expanded = overrides.expand_selectors(["infer.py", "selectors=[margin, knn]", "records=FILE"], options)
+    expanded = overrides.expand_selectors(["infer.py", "selectors=[margin, knn]", "records=FILE"], [options])
     assert expanded == [
         "infer.py", "records=FILE", "+selector@selectors.margin=margin", "+selector@selectors.knn=knn",
         "+selector@selectors.random=random",
     ]  # fmt: skip
-    assert overrides.expand_selectors(["infer.py"], options)[1:] == [
+    assert overrides.expand_selectors(["infer.py"], [options])[1:] == [
         f"+selector@selectors.{n}={n}" for n in ("random", "knn")
     ]
-    assert overrides.expand_selectors(["selectors=margin"], options)[0] == "+selector@selectors.margin=margin"
+    assert overrides.expand_selectors(["selectors=margin"], [options])[0] == "+selector@selectors.margin=margin"
+
+
+def test_selectors_of_ones_own_folder_are_chosen_too(options: Path, tmp_path: Path) -> None:
+    (tmp_path / "own" / "selector").mkdir(parents=True)
+    (tmp_path / "own" / "selector" / "mine.yaml").write_text("")
+    for flags in (["--config-dir", str(tmp_path / "own")], [f"--config-dir={tmp_path / 'own'}"]):
+        folders = overrides.option_folders([*flags, "seed=1"], tmp_path / "conf", "selector")
+        assert folders == [tmp_path / "conf" / "selector", tmp_path / "own" / "selector"]
+    assert "+selector@selectors.mine=mine" in overrides.expand_selectors(["selectors=[mine]"], [options, folders[1]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "hint"),
+    [("drift", "or give mode=drift a file of them: queries=FILE$"), ("evaluate", "leave mode out to route it$")],
+)
+def test_one_query_is_refused_where_it_is_not_routed(mode: str, hint: str) -> None:
+    overrides.refuse_query("route")
+    with pytest.raises(ConfigError, match=hint):
+        overrides.refuse_query(mode)
 
 
 @pytest.mark.parametrize("name", ["margn", "_part"])
@@ -44,7 +63,7 @@ def test_a_name_without_a_file_is_refused(options: Path, name: str) -> None:
     with pytest.raises(
         ConfigError, match=rf"expected selectors among \['knn', 'margin', 'random'\]; found \['{name}'\]"
     ):
-        overrides.expand_selectors([f"selectors=[margin,{name}]"], options)
+        overrides.expand_selectors([f"selectors=[margin,{name}]"], [options])
 
 
 def test_the_mode_is_the_last_given_and_a_mistyped_one_is_refused_with_the_nearest() -> None:
@@ -145,6 +164,6 @@ def test_a_choice_that_is_set_to_null_is_refused(tmp_path: Path) -> None:
 def test_selectors_stand_beside_the_other_overrides_wherever_an_option_is(options: Path, place: int) -> None:
     arguments = ["infer.py", "records=FILE", "selectors=[margin]"]
     arguments[place:place] = ["--cfg", "job"]
-    expanded = overrides.expand_selectors(arguments, options)
+    expanded = overrides.expand_selectors(arguments, [options])
     positional = [i for i, argument in enumerate(expanded) if "=" in argument]
     assert positional == list(range(positional[0], positional[0] + len(positional)))

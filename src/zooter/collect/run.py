@@ -25,7 +25,7 @@ from zooter.data.pool import Candidate, Pool
 from zooter.data.schema import REFERENCE_LISTS, RESPONSE_COLUMNS, schema
 from zooter.data.split import Split
 from zooter.data.types import Floats, Query, Response
-from zooter.errors import StoreError
+from zooter.errors import ConfigError, StoreError
 
 TABLE_SCHEMA = schema()
 
@@ -44,6 +44,9 @@ class Collector:
         policy: how missing cells are filled.
         split: tells test queries from the others; a composite rewarder fits its scales on the others. None fits them
             on all queries.
+
+    Raises:
+        ConfigError: the pool has no candidates.
     """
 
     reader: Reader
@@ -54,6 +57,14 @@ class Collector:
     truth: Rewarder | None = None
     policy: FillPolicy = field(default_factory=FillPolicy)
     split: Split | None = None
+
+    def __post_init__(self) -> None:
+        if not self.pool.candidates:
+            raise ConfigError(
+                expected="candidates in the pool",
+                found="none",
+                do="add pool_file=FILE.yaml, or +pool.candidates.NAME='{model: …}' for each",
+            )
 
     @property
     def cells(self) -> ResponseCache:

@@ -46,6 +46,7 @@ from zooter.metrics.baselines import rank_by_mean_reward
 from zooter.metrics.per_tag import per_tag_report
 from zooter.selector.baseline.oracle import OracleSelector
 from zooter.selector.baseline.single import SingleSelector
+from zooter.selector.exports import refuse_lacking_exports
 from zooter.selector.protocol import DrawsCandidate, RecordedSelection, Selector
 from zooter.selector.shared_encoder import share_encoders
 from zooter.selector.voting.answers import AnswerExtractor
@@ -90,6 +91,7 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         refuse_unless_one_input(self.records is not None, self.reader is not None)
+        refuse_lacking_exports(self.selectors)
 
 
 def main(values: Mapping[str, Any], overrides: Sequence[str]) -> None:

@@ -1,9 +1,10 @@
-"""Run what Hydra configures: training, and the modes of `infer.py`. Only this module imports Hydra.
+"""Run what Hydra configures: training, and the modes of `infer.py`. Only this module and `hydra_errors` import Hydra.
 
 `train.py`, `infer.py` and `zooter train`, `sweep`, `evaluate` and `infer` call it, so that they behave alike.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from zooter.commands import config, overrides
+from zooter.commands.hydra_errors import errors_of_settings
 from zooter.evaluation.sweep import recorded_failure
 
 # Mode → its settings in conf/, and the module of zooter.commands that runs it.
@@ -48,7 +50,7 @@ def train(arguments: Sequence[str]) -> int:
         arguments = overrides.expand_short_names(arguments)
         overrides.refuse_null_choices(arguments, CONF)
         if any(argument.startswith("selectors=") for argument in arguments):
-            arguments = overrides.expand_selectors(arguments, CONF / "selector")
+            arguments = overrides.expand_selectors(arguments, overrides.option_folders(arguments, CONF, "selector"))
         _run(_train, "train", arguments)
     return config.exit_code()
 
@@ -68,11 +70,13 @@ def infer(arguments: Sequence[str]) -> int:
         overrides.refuse_null_choices(arguments, CONF)
         # A query is any text at all; Hydra would read commas, quotes or ${…} in it as its own grammar.
         texts = [argument.removeprefix(QUERY) for argument in arguments if argument.startswith(QUERY)]
+        if texts:
+            overrides.refuse_query(mode)
         arguments = [a for a in arguments if not a.startswith((QUERY, overrides.MODE))]
         if mode != "serve":
             arguments = overrides.expand_short_names(arguments)
         if mode == "evaluate":
-            arguments = overrides.expand_selectors(arguments, CONF / "selector")
+            arguments = overrides.expand_selectors(arguments, overrides.option_folders(arguments, CONF, "selector"))
         config_name, module = MODES[mode]
 
         def run(cfg: DictConfig) -> None:
@@ -95,7 +99,9 @@ def infer(arguments: Sequence[str]) -> int:
 def _run(task: Callable[[DictConfig], Any], config_name: str, arguments: Sequence[str]) -> None:
     """Call a function with the settings that Hydra composes; Hydra reads the process's command line."""
     sys.argv = [sys.argv[0], *arguments]
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise errors, which are shown as ours, instead of printing them
+    with errors_of_settings([path.name for path in CONF.iterdir() if path.is_dir()]):
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
 
 
 def _train(cfg: DictConfig) -> float | None:

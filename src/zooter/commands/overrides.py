@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +54,45 @@ def read_mode(arguments: Sequence[str], modes: Collection[str], default: str) ->
     return mode
 
 
-def expand_selectors(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Turn `selectors=[routed,margin]` into Hydra overrides that choose a file of a folder for each name.
+def refuse_query(mode: str) -> None:
+    """Refuse `query=TEXT` where a mode does not route one query.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if mode == "route":
+        return
+    files = f", or give mode={mode} a file of them: queries=FILE" if mode in ("drift", "export") else ""
+    raise ConfigError(expected=f"no query=… with mode={mode}", found="one", do=f"leave mode out to route it{files}")
+
+
+def option_folders(arguments: Sequence[str], folder: Path, group: str) -> list[Path]:
+    """List the folders with the files of a choice: zooter's, and that of `--config-dir DIR`.
+
+    Args:
+        arguments: the command line.
+        folder: zooter's settings.
+        group: the choice, such as "selector".
+    """
+    flags = ("--config-dir", "-cd")
+    own = [value for flag, value in pairwise(arguments) if flag in flags]
+    own += [argument.partition("=")[2] for argument in arguments if argument.startswith("--config-dir=")]
+    return [folder / group, *(Path(path) / group for path in own)]
+
+
+def expand_selectors(arguments: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Turn `selectors=[routed,margin]` into Hydra overrides that choose a file of some folders for each name.
 
     `random` and `knn` always stand beside those that are asked for.
 
     Args:
         arguments: the command line.
-        folder: the folder of selectors' YAML files.
+        folders: those of selectors' YAML files.
 
     Raises:
         ConfigError: there is no such file.
     """
-    options = sorted(path.stem for path in folder.glob("[!_]*.yaml"))
+    options = sorted({path.stem for folder in folders for path in folder.glob("[!_]*.yaml")})
     others, names = [], []
     for argument in arguments:
         if argument.startswith("selectors="):

@@ -23,6 +23,7 @@ from zooter.data.types import RouterOutput
 from zooter.errors import ExportError
 from zooter.evaluation import html_report, router_metrics, router_plots, router_report
 from zooter.router import export, manifest
+from zooter.selector.exports import with_exports
 from zooter.selector.routing.routed import RoutedSelector
 from zooter.training import head_init
 from zooter.training.distill import compute_features, predict_probabilities
@@ -187,7 +188,7 @@ def compare_selectors(
         written_settings: the settings as they were written; JSON.
         report: gets the comparison.
     """
-    selectors = {"routed": RoutedSelector(settings.run_dir / "export"), **settings.selectors}
+    selectors = with_exports({"routed": RoutedSelector(), **settings.selectors}, settings.run_dir / "export")
     pool = Pool.from_names(candidates, settings.prices)
     comparison = evaluate.EvaluateSettings(
         settings.run_dir / "compared", settings.cache_dir, selectors, settings.records, pool=pool, split=settings.split

@@ -20,7 +20,7 @@ def describe_choices(chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
         tags, ridge, penalty = chosen["tags"], chosen["residual"], chosen["penalty"]
         lines += [
             ("weights", f"{tags:.2f} of tags, {ridge:.2f} of the ridge, penalty {penalty:g}"),
-            ("evidence out of fold", _describe_evidence(chosen["evidence"])),
+            ("evidence out of fold", describe_evidence(chosen["evidence"])),
         ]
     answers = "the router chooses for each query"
     if not chosen["routes"]:
@@ -28,7 +28,12 @@ def describe_choices(chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*lines, ("who answers", answers)]
 
 
-def _describe_evidence(evidence: Mapping[str, Any] | None) -> str:
+def describe_evidence(evidence: Mapping[str, Any] | None) -> str:
+    """Describe in a sentence what cross-fitted choices earn over the best single model.
+
+    Args:
+        evidence: `training.advantages.GateEvidence` as JSON; None where nothing had to be shown.
+    """
     if evidence is None:
         return "none was needed"
     weights = [values["weight"] for values in evidence["candidates"].values()]

@@ -79,6 +79,11 @@ class GateEvidence:
     candidates: Mapping[str, Mapping[str, float]]
     threshold: float = STANDARD_ERRORS
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether the gain is more than `threshold` standard errors above 0."""
+        return self.gain > self.threshold * self.standard_error
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON; what is infinite, where a slope rests on one query, is None."""
         fields = asdict(self)

@@ -15,9 +15,11 @@ from torch import Tensor
 from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
 from zooter.data.types import Floats, Ints, Tags
+from zooter.router.choices import describe_evidence
 from zooter.router.encoder import Encoder
 from zooter.router.net import Head, Net, encoder_and_text_features
 from zooter.training import head_init, label_table
+from zooter.training.advantages import GateEvidence
 from zooter.training.checkpoint import describe_training
 from zooter.training.datamodule import RouterDataModule
 from zooter.training.distill import FitSummary, distill, keep_as_it_is, predict_logits
@@ -165,6 +167,8 @@ class TrainingMethod:
             head_init.fall_back_to_best_single(net.head)
             fit = keep_as_it_is(net, batches, self.objective)
             return TrainedRouter(net, setup.prior, setup.tags, fit, setup.weights)
+        if setup.weights is not None and setup.weights.evidence is not None:
+            _log_evidence(setup.weights.evidence, prefix, is_slow=net.backbone is not None)
         fit = distill(
             net, batches, self.objective, self.net, self.trainer,
             folder=folder / prefix, seed=self.seed, logger=logger, ckpt_path=ckpt_path, prefix=prefix,
@@ -191,3 +195,14 @@ class TrainingMethod:
         else:
             tags = tag_queries(data.records, data.embeddings, part, self.tagger)
             label_table.write(path, data.records, part, tags, None)
+
+
+def _log_evidence(evidence: GateEvidence, prefix: str, is_slow: bool) -> None:
+    """Say before training what cross-fitting tells of its gain."""
+    log.info("%sout of fold, %s", prefix, describe_evidence(evidence.to_json()))
+    if is_slow and not evidence.is_clear:
+        log.warning(
+            "%sno clear gain over the best single model can be foretold from these queries; training the encoder too "
+            "takes long and seldom changes that: net=frozen tells in seconds, more queries help",
+            prefix,
+        )

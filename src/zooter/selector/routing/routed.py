@@ -53,7 +53,7 @@ class RouterEstimator:
             return self.loaded
         if self.export is None:
             raise ConfigError(
-                expected="selector.export, the folder of a trained router", found="none", do="give export=RUN/export"
+                expected="the export of a trained router", found="none", do="set `export` of the selector to RUN/export"
             )
         return load_router(self.export)
 
