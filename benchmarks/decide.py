@@ -74,10 +74,10 @@ def export_forms(export: Path, threads: int) -> dict[str, Callable[[int, int], N
 
 @torch.inference_mode()
 def _torch(net: Torch, backbone: torch.nn.Module, texts: list[str]) -> None:
-    from zooter.router.encoder import mean_pool
+    from zooter.router.pooling import pool_states
 
     tokens, mask = net.encoder.pad(net.encoder.tokenize(texts))
-    net.route_embedded(texts, mean_pool(backbone, tokens, mask, net.encoder.layers).numpy())
+    net.route_embedded(texts, pool_states(backbone, tokens, mask, net.encoder.layers, net.encoder.pooling).numpy())
 
 
 def _texts(batch: int, length: int) -> list[str]:

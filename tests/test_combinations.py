@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from support.fake_responder import FakeResponder
 from support.made_up import TOPICS, deberta_folder, encoder_folder, table
 from support.paths import CONF
+from support.preset_encoders import PRESETS, preset_folder
 
 from zooter.commands import config
 from zooter.commands.train_settings import TrainSettings
@@ -97,6 +98,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("combinations")
     encoder_folder(folder / "minilm")
     deberta_folder(folder / "mdeberta")
+    for name in PRESETS:
+        preset_folder(folder / name, name)
     table(folder / "table.parquet", 150)
     return folder
 

@@ -92,7 +92,7 @@ def test_presets_of_reward_models_ask_for_no_code() -> None:
 
 
 @pytest.mark.parametrize("net", ["frozen", "finetune", "zooter"])
-@pytest.mark.parametrize("encoder", ["minilm", "mdeberta"])
+@pytest.mark.parametrize("encoder", sorted(path.stem for path in (CONF / "encoder").glob("*.yaml")))
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_takes_every_net_and_encoder(experiment: str, encoder: str, net: str) -> None:
     chosen = [f"experiment={experiment}", f"encoder={encoder}", f"net={net}"]

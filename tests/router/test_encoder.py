@@ -13,7 +13,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from zooter.errors import ConfigError
 from zooter.router import encoder
-from zooter.router.encoder import Encoder, mean_pool
+from zooter.router.encoder import Encoder
+from zooter.router.pooling import pool_states
 
 LAST = (-1,)
 TEXTS = ["please add", "poem rhyme verse sonnet stanza please", "law", "please add", "sum sum sum"]
@@ -52,10 +53,10 @@ def test_a_cpu_gets_no_larger_batches_than_fit_its_cache(
 
     def recording(backbone: torch.nn.Module, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
         sizes.append(tokens.numel())
-        return mean_pool(backbone, tokens, *rest)
+        return pool_states(backbone, tokens, *rest)
 
     monkeypatch.setattr(encoder, "CPU_TOKENS", 12)
-    monkeypatch.setattr(encoder, "mean_pool", recording)
+    monkeypatch.setattr(encoder, "pool_states", recording)
     Encoder(str(folder), layers=LAST, batch_tokens=batch_tokens, device="cpu").embed(["please add"] * 12)
     assert sizes == [largest] * (24 // largest)
 

@@ -15,6 +15,7 @@ from support.made_up import CANDIDATES, rows
 
 from zooter.commands.cli import main
 from zooter.errors import ConfigError, ExportError, RecordsError
+from zooter.router import manifest
 from zooter.router.onnx_router import BATCH_TOKENS, OnnxRouter
 from zooter.router.torch_router import TorchRouter
 
@@ -52,6 +53,20 @@ def test_any_text_is_routed_as_torch_routes_it_or_refused_by_both(
                 each_router.route([text])
         return
     np.testing.assert_allclose(router.route([text]).probs, torch_router.route([text]).probs, atol=1e-5)
+
+
+def test_an_encoders_prefix_is_put_before_texts_by_both_forms(export: Path, tmp_path: Path) -> None:
+    shutil.copytree(export, tmp_path / "export")
+    written = tmp_path / "export" / manifest.FILE
+    facts = json.loads(written.read_text(encoding="utf-8"))
+    assert facts["encoder"]["prefix"] == ""
+    facts["encoder"]["prefix"] = "sonnet stanza "
+    written.write_text(json.dumps(facts), encoding="utf-8")
+    texts = [str(row["query"]) for row in rows(6)]
+    by_torch = TorchRouter.from_export(tmp_path / "export", device="cpu").route(texts).probs
+    by_onnx = OnnxRouter.from_export(tmp_path / "export", precision="float32").route(texts).probs
+    np.testing.assert_allclose(by_onnx, by_torch, atol=1e-5)
+    assert np.abs(by_torch - TorchRouter.from_export(export, device="cpu").route(texts).probs).max() > 0.01
 
 
 def test_tags_come_with_their_names(router: OnnxRouter) -> None:

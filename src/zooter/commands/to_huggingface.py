@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,12 @@ def run(settings: ToHuggingFaceSettings) -> dict[str, Any]:
     probs = router.route_embedded(table.queries, router.encoder.embed(table.queries, settings.cache_dir))[0].probs
     seen = np.concatenate([part.train, part.val])
     val = np.arange(len(part.train), len(seen))
-    model = settings.student.fit(router.encoder, [table.queries[i] for i in seen], probs[seen], names, val)
-    student_probs = hf_student.predict_proba(model, router.encoder, [table.queries[i] for i in part.test])
+    encoder = replace(router.encoder, prefix="")  # the pipelines that load a student put nothing before a text
+    model = settings.student.fit(encoder, [table.queries[i] for i in seen], probs[seen], names, val)
+    student_probs = hf_student.predict_proba(model, encoder, [table.queries[i] for i in part.test])
     rewards = Rewards(table.rewards.values[:, [table.pool.names.index(name) for name in names]], names)
     comparison = compare(probs[part.test], student_probs, rewards.take(part.train), rewards.take(part.test))
-    onnx_export.update_export(
-        settings.export, lambda draft, facts: _add(draft, facts, model, router.encoder, comparison)
-    )
+    onnx_export.update_export(settings.export, lambda draft, facts: _add(draft, facts, model, encoder, comparison))
     return comparison
 
 

@@ -1,4 +1,4 @@
-"""Embed query texts: a transformers model, mean pooling, and a cache on disk."""
+"""Embed query texts: a transformers model, pooling over its tokens, and a cache on disk."""
 
 import hashlib
 import importlib.util
@@ -20,6 +20,7 @@ from zooter.data.component import TupleField, component
 from zooter.data.model_files import SAFE_PATTERNS, folder_fingerprint, hub_folder
 from zooter.data.store import KEY, Store
 from zooter.errors import ConfigError
+from zooter.router.pooling import Pooling, pool_states
 from zooter.router.token_batches import encode_beginnings, length_batches
 
 log = logging.getLogger(__name__)
@@ -49,14 +50,17 @@ class Embedder(Protocol):
 
 @component
 class Encoder:
-    """A transformers encoder; a query's embedding is the mean of its token states, of one layer or several.
+    """A transformers encoder; a query's embedding is pooled from its token states, of one layer or several.
 
     Attributes:
         model: a folder, a hub id, or `pkg://PACKAGE/FOLDER` for a folder inside an installed Python package.
         revision: the hub commit or tag; None is the hub's default branch.
         max_length: tokens read of each query, at least 8; the rest is cut off at the end.
-        layers: whose states are averaged, then concatenated; 0 is the input's, −1 the last. Early layers keep the
+        layers: whose states are pooled, then concatenated; 0 is the input's, −1 the last. Early layers keep the
             wording and form of a query, which tell tasks apart, better than the last one does.
+        pooling: "mean" over tokens, or the state of the first ("cls") or of the last token ("last_token"), as the
+            model was trained.
+        prefix: text put before every query, in training and serving, where the model was trained with one.
         batch_tokens: padded tokens per batch; more is faster until memory ends. A CPU gets `CPU_TOKENS` at most.
         device: where embeddings are computed: "cpu", "cuda", or "auto" (a GPU where there is one).
     """
@@ -65,6 +69,8 @@ class Encoder:
     revision: str | None = None
     max_length: Annotated[int, Field(ge=8)] = 256
     layers: TupleField[int] = (2, 4, 6)
+    pooling: Pooling = "mean"
+    prefix: str = ""
     batch_tokens: PositiveInt = 8_192
     device: str = "auto"
 
@@ -83,8 +89,8 @@ class Encoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash everything that can change an embedding: files of model and tokenizer, pooling, length and layers."""
-        salt = f"mean/{self.max_length}/{list(self.layers)}"
+        """Hash everything that can change an embedding: the files of model and tokenizer, and settings."""
+        salt = f"{self.pooling}/{self.max_length}/{list(self.layers)}" + (f"/{self.prefix}" if self.prefix else "")
         return folder_fingerprint(self.folder, {".json", ".txt", ".model", ".safetensors"}, salt)
 
     @cached_property
@@ -116,7 +122,7 @@ class Encoder:
         ).eval()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Compute token ids of each text, cut at `max_length`; logs how many texts were cut.
+        """Compute token ids of each text after the prefix, cut at `max_length`; logs how many texts were cut.
 
         Args:
             texts: n texts without lone surrogates.
@@ -127,7 +133,7 @@ class Encoder:
             encoded = self.tokenizer(batch, truncation=True, max_length=self.max_length, padding=False)
             return encoded.encodings or ()
 
-        encodings = encode_beginnings(texts, self.max_length, encode)
+        encodings = encode_beginnings([self.prefix + text for text in texts], self.max_length, encode)
         cut = sum(bool(encoding.overflowing) for encoding in encodings)
         if cut:
             log.warning("%d of %d queries are longer than %d tokens; the rest of them is not read",
@@ -192,7 +198,8 @@ class Encoder:
         with progress_bar("embedding", len(texts)) as advance, torch.inference_mode():
             for batch in length_batches([len(row) for row in ids], max_tokens):
                 tokens, mask = self.pad([ids[i] for i in batch])
-                vectors.append(mean_pool(model, tokens.to(device), mask.to(device), self.layers).cpu().numpy())
+                pooled = pool_states(model, tokens.to(device), mask.to(device), self.layers, self.pooling)
+                vectors.append(pooled.cpu().numpy())
                 rows += batch
                 advance(len(batch))
                 if len(rows) >= shard:
@@ -209,24 +216,6 @@ class Encoder:
                 found=str(list(self.layers)),
                 do="set encoder.layers=[-1], the last one alone, say",
             )
-
-
-def mean_pool(backbone: nn.Module, tokens: Tensor, mask: Tensor, layers: tuple[int, ...] = (-1,)) -> Tensor:
-    """Average the hidden states of real tokens in each layer, and concatenate the means.
-
-    Args:
-        backbone: a transformers encoder of width d.
-        tokens: (b, l) token ids.
-        mask: (b, l), 1 for real tokens.
-        layers: numbers of the k layers; 0 is the input's states, −1 the last layer's.
-
-    Returns:
-        (b, k · d); zeros for rows without a real token.
-    """
-    states = backbone(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states
-    weight = mask.unsqueeze(-1).to(states[0].dtype)
-    weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1.0)
-    return torch.cat([(states[layer] * weight).sum(dim=1) for layer in layers], dim=-1)
 
 
 def _package_folder(model: str) -> Path:

@@ -90,7 +90,10 @@ def write(
         _write_drift_reference(draft / REFERENCE_EMBEDDINGS, drift_reference)
         manifest.write_json(draft / REFERENCE, reference)
         (draft / CARD).write_text(card, encoding="utf-8")
-        config = {"model": encoder.model, "max_length": encoder.max_length, "layers": list(encoder.layers)}
+        config = {
+            "model": encoder.model, "max_length": encoder.max_length, "layers": list(encoder.layers),
+            "pooling": encoder.pooling, "prefix": encoder.prefix,
+        }  # fmt: skip
         manifest.write(draft, {**facts, "encoder": config, "versions": versions(), "pool": pool.digest()})
 
 

@@ -37,8 +37,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zooter.router import linear_head
-from zooter.router.encoder import mean_pool
 from zooter.router.linear_head import LinearHead
+from zooter.router.pooling import Pooling, pool_states
 from zooter.router.text_features import TEXT_FEATURES, text_features
 
 CLIP = 8.0  # standard deviations at which standardised features are clipped
@@ -183,15 +183,23 @@ class Net(nn.Module):
     Attributes:
         head: computes logits from features.
         backbone: the transformers model; None where embeddings are computed beforehand.
-        layers: hidden states of the backbone that are averaged (`Encoder.layers`).
+        layers: hidden states of the backbone that are pooled (`Encoder.layers`).
+        pooling: how (`Encoder.pooling`).
     """
 
-    def __init__(self, head: RouterHead, backbone: nn.Module | None = None, layers: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        head: RouterHead,
+        backbone: nn.Module | None = None,
+        layers: tuple[int, ...] = (),
+        pooling: Pooling = "mean",
+    ) -> None:
         """Put `backbone` before `head`."""
         super().__init__()
         self.head = head
         self.backbone = backbone
         self.layers = layers
+        self.pooling: Pooling = pooling
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Compute logits (b, m).
@@ -208,7 +216,7 @@ class Net(nn.Module):
         if self.backbone is None:
             return inputs[0]
         *surface, tokens, mask = inputs
-        return torch.cat([mean_pool(self.backbone, tokens, mask, self.layers), *surface], dim=-1)
+        return torch.cat([pool_states(self.backbone, tokens, mask, self.layers, self.pooling), *surface], dim=-1)
 
 
 def encoder_and_text_features(embeddings: NDArray[np.float32], texts: Sequence[str]) -> Tensor:

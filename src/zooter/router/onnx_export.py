@@ -17,7 +17,7 @@ from zooter.data.component import component
 from zooter.data.files import atomic_dir, sha256
 from zooter.data.types import Floats, Ints, RouterOutput
 from zooter.errors import ExportError
-from zooter.router import encoder, manifest, onnx_graph, onnx_int8
+from zooter.router import encoder, manifest, onnx_graph, onnx_int8, pooling
 from zooter.router.encoder import Encoder
 from zooter.router.onnx_router import OnnxRouter
 from zooter.router.torch_router import TorchRouter
@@ -156,7 +156,7 @@ def _encoder_graphs(
     if cache is None:
         with tempfile.TemporaryDirectory() as name:
             return _encoder_graphs(text_encoder, calibration, Path(name))
-    code = [sha256(Path(str(module.__file__))) for module in (encoder, onnx_graph, onnx_int8)]
+    code = [sha256(Path(str(module.__file__))) for module in (encoder, pooling, onnx_graph, onnx_int8)]
     packages = [version(name) for name in GRAPH_PACKAGES]
     folder = cache / "graphs" / content_key(text_encoder.fingerprint, calibration, packages, code)
     try:

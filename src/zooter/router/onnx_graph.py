@@ -15,25 +15,27 @@ import torch
 from torch import Tensor, nn
 
 from zooter.errors import ExportError
-from zooter.router.encoder import Encoder, mean_pool
+from zooter.router.encoder import Encoder
 from zooter.router.linear_head import LinearHead
 from zooter.router.net import CLIP, Head, RouterHead
+from zooter.router.pooling import Pooling, pool_states
 from zooter.router.text_features import TEXT_FEATURES
 
 INPUTS = ["input_ids", "attention_mask"]
+MAX_BYTES = 2**31 - 2**24  # of weights: a graph is one protobuf message, of 2 GiB at most
 
 
 class PooledEncoder(nn.Module):
-    """A transformers encoder followed by `mean_pool`."""
+    """A transformers encoder followed by `pool_states`."""
 
-    def __init__(self, backbone: nn.Module, layers: tuple[int, ...]) -> None:
+    def __init__(self, backbone: nn.Module, layers: tuple[int, ...], pooling: Pooling = "mean") -> None:
         """Pool the hidden states of these layers of `backbone`."""
         super().__init__()
-        self.backbone, self.layers = backbone, layers
+        self.backbone, self.layers, self.pooling = backbone, layers, pooling
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Compute embeddings (n, e) of token ids (n, l) under a mask (n, l)."""
-        return mean_pool(self.backbone, input_ids, attention_mask, self.layers)
+        return pool_states(self.backbone, input_ids, attention_mask, self.layers, self.pooling)
 
 
 def trace_encoder(encoder: Encoder) -> ir.Model:
@@ -43,9 +45,17 @@ def trace_encoder(encoder: Encoder) -> ir.Model:
         A model with the inputs `INPUTS` (n, l) and the output `embeddings` (n, e).
 
     Raises:
-        ExportError: the encoder cannot be exported to ONNX.
+        ExportError: the encoder cannot be exported to ONNX, or is too large for one graph.
     """
-    pooled = PooledEncoder(encoder.backbone("eager").requires_grad_(False), encoder.layers).eval()
+    backbone = encoder.backbone("eager").requires_grad_(False)
+    size = sum(weight.numel() * weight.element_size() for weight in backbone.parameters())
+    if size > MAX_BYTES:
+        raise ExportError(
+            expected=f"an encoder of at most {MAX_BYTES / 1e9:.1f} GB for the ONNX form, in {encoder.model}",
+            found=f"{size / 1e9:.1f} GB in float32",
+            do="set export.onnx=false; the export routes with torch then",
+        )
+    pooled = PooledEncoder(backbone, encoder.layers, encoder.pooling).eval()
     ids = torch.full((2, 16), 5)
     mask = torch.ones_like(ids)
     mask[1, 10:] = 0

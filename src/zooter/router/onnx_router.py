@@ -99,7 +99,9 @@ class OnnxRouter(Router):
         logits, rewards, tags = (np.empty((len(texts), width)) for width in (m, m, t))
         surface = text_features(texts)
         truncation: Any = self.tokenizer.truncation
-        ids = [encoding.ids for encoding in encode_beginnings(texts, truncation["max_length"], self._encode)]
+        prefix = self.facts["encoder"].get("prefix", "")  # exports of earlier versions have none
+        prefixed = [prefix + text for text in texts]
+        ids = [encoding.ids for encoding in encode_beginnings(prefixed, truncation["max_length"], self._encode)]
         for rows in length_batches([len(row) for row in ids], BATCH_TOKENS):
             logits[rows], rewards[rows], tags[rows] = self._run([ids[i] for i in rows], surface[rows])
         return RouterOutput(_softmax(logits), self.pool.names, rewards), tags

@@ -60,7 +60,10 @@ class TorchRouter(Router):
         pool = Pool(tuple(Candidate(row["name"], row["price"]) for row in rows))
         head = _load_head(folder, pool)
         config = facts["encoder"]
-        encoder = Encoder(str(folder / ENCODER), None, config["max_length"], tuple(config["layers"]), device=device)
+        encoder = Encoder(
+            str(folder / ENCODER), None, config["max_length"], tuple(config["layers"]),
+            config.get("pooling", "mean"), config.get("prefix", ""), device=device,
+        )  # fmt: skip
         return cls(pool, encoder, head, facts, folder, _tag_names(head, facts))
 
     def route(self, texts: Sequence[str]) -> RouterOutput:

@@ -240,7 +240,7 @@ class FinetuneRecipe:
 
     def make_net(self, encoder: Encoder, head: Head) -> Net:
         """Build a net of a copy of the encoder's weights and the head."""
-        return Net(head, encoder.backbone(), encoder.layers)
+        return Net(head, encoder.backbone(), encoder.layers, encoder.pooling)
 
     def make_optimizer(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
         """Make AdamW with a rate per layer, warm-up and linear decay."""

@@ -62,7 +62,7 @@ class ZooterRecipe:
 
     def make_net(self, encoder: Encoder, head: LinearHead) -> Net:
         """Build a net of a copy of the encoder's weights and the head."""
-        return Net(head, encoder.backbone(), encoder.layers)
+        return Net(head, encoder.backbone(), encoder.layers, encoder.pooling)
 
     def make_optimizer(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
         """Make AdamW with one rate, warm-up and linear decay."""
