@@ -81,9 +81,7 @@ def test_the_page_of_a_comparison_has_every_selector_and_tag(compared: dict[str,
     shown = read_page((tmp_path / "report.html").read_text(encoding="utf-8"))
     for row in selector_report.selector_rows(compared):
         assert list(row) in shown.cells
-    assert [row["tag"] for row in compared["tags"]] == [
-        row[0] for row in shown.cells if row[0] in {tag["tag"] for tag in compared["tags"]}
-    ]
+    assert ["t|1", "40", "0.500", "0.900", "0.700", "0.300", "0.520"] in shown.cells
     assert ["t|1", "40", "a|b 75%, $c$ 25%", ""] in shown.cells
     assert "margin chooses otherwise on 1 queries" in shown.text
     assert EVIL in shown.text

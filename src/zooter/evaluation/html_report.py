@@ -126,9 +126,7 @@ def _selectors_choices(report: Mapping[str, Any]) -> list[Section]:
         (row["tag"], str(row["queries"]), *(_shares(chosen.get(row["tag"], {})) for chosen in by_tag.values()))
         for row in report["tags"]
     ]
-    return [
-        Section("Choice by tag", headings=("tag", "queries", *by_tag), rows=rows, texts=range(2, 2 + len(by_tag)))
-    ]
+    return [Section("Choice by tag", headings=("tag", "queries", *by_tag), rows=rows, texts=range(2, 2 + len(by_tag)))]
 
 
 def _shares(chosen: Mapping[str, float]) -> str:

@@ -44,7 +44,9 @@ def table(report: dict[str, Any]) -> Table:
         view.add_row(*row)
     captions = [router_report.MEASURED_BY_TRUTH] if report["measured_by"] == "truth" else []
     if has_unknown_choices(report):
-        captions.append("recorded: queries on which all that the selector asked for is recorded; the others do not count")
+        captions.append(
+            "recorded: queries on which all that the selector asked for is recorded; the others do not count"
+        )
     view.caption = "\n".join(captions) or None
     return view
 

@@ -1,6 +1,7 @@
 """List the formats by name, with their options, and decide which of them a path is."""
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from zooter.data.formats.alpaca_eval import AlpacaEval
 from zooter.data.formats.arena import Arena
 from zooter.data.formats.every_eval_ever import EveryEvalEver
 from zooter.data.formats.helm import Helm
+from zooter.data.formats.hub import fetch, hub_id
 from zooter.data.formats.inspect_log import InspectLog
 from zooter.data.formats.langfuse import Langfuse
 from zooter.data.formats.litellm import LiteLLM
@@ -122,7 +124,7 @@ def read(
     """Read evaluations as rows of a recorded table.
 
     Args:
-        path: a file or folder.
+        path: a file or folder, or the address of a data set of the hub, hf:ORG/NAME.
         name: the format, or "auto" to recognise it.
         options: of the format.
         note: called with what was assumed or left out.
@@ -134,6 +136,11 @@ def read(
         RecordsError: the data cannot be used; the message names the file and the row.
         ConfigError: there is no such format or option.
     """
+    identifier = hub_id(path)
+    if identifier is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from read(fetch(identifier, Path(folder)), name, options, note)
+        return
     if name == AUTO:
         source = recognise(path, options)
         note(f"{path} is taken for the format {source.name!r}")
