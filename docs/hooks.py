@@ -24,8 +24,8 @@ COMMANDS = {
     "serve": "zooter serve",
     "to_huggingface": "python infer.py mode=to_huggingface",
 }
-PAGES = {"data/README.md": "formats.md", "benchmarks/README.md": "figures.md"}  # files outside docs/ → pages
-MOVED = {**PAGES, "README.md": "figures.md"}
+PAGES = {"data/README.md": "formats.md", "benchmarks/README.md": "benchmarks.md"}  # files outside docs/ → pages
+MOVED = {**PAGES, "README.md": "index.md"}
 _LINK = re.compile(r"\]\((\.\./[^)#\s]+)(#[^)\s]*)?\)")
 
 

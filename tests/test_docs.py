@@ -5,118 +5,162 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 import pytest
 import yaml
-from support.made_up import encoder_folder
+from support.documented import (
+    DOCS,
+    NEEDS,
+    PAGES,
+    answer,
+    blocks,
+    commands,
+    with_shortened_run,
+    write_folder,
+)  # fmt: skip
+from support.fake_server import serving
 from support.paths import CONF, ROOT
 from support.processes import run_forked
-
-from zooter.commands import cli
+from support.upstreams import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
-DOCS = ROOT / "docs"
-PAGES = (
-    "index", "what-you-have", "labels", "selectors", "sweep", "calibrate", "retrain", "troubleshooting",
-)  # fmt: skip
-BLOCK = re.compile(r"^```bash\n(.*?)^```$(?:\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
-
-
-def blocks(page: str) -> list[tuple[str, str]]:
-    """Blocks of commands, and what each prints where the page shows it."""
-    return [(match[1], match[2] or "") for match in BLOCK.finditer((DOCS / f"{page}.md").read_text(encoding="utf-8"))]
-
-
-COMMANDS = sorted({line for page in PAGES for block, shown in blocks(page) if not shown for line in block.splitlines()})
-ERRORS = [(block.strip(), shown.strip()) for block, shown in blocks("troubleshooting")]
+LINES = sorted({line for page in PAGES for line in commands(page)})
+MARKED = [line for line in LINES if NEEDS.search(line)]
+SERVERS = [line for line in LINES if re.match(r"zooter serve|python infer\.py mode=serve", line)]
+RUN = [line for line in LINES if re.match("zooter|python", line) and line not in MARKED + SERVERS]
+OTHERS = [line for line in LINES if line not in MARKED + SERVERS + RUN]
+ERRORS = [(block.strip(), shown.strip()) for block, shown in blocks(DOCS / "troubleshooting.md", "bash") if shown]
+EXAMPLES = [(page, block) for page in PAGES for block, _ in blocks(page, "python")]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder with the files that commands name."""
+def url() -> Iterator[str]:
+    """Address of a server that answers as every candidate and as the judge."""
+    with serving(answer) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
     folder = tmp_path_factory.mktemp("docs")
-    shutil.copytree(DOCS / "examples", folder / "docs" / "examples")
+    write_folder(folder, url)
     rows = [f'{{"query": "query {i}", "candidate": "a", "reward": {i % 2}}}\n' for i in range(40)]
     (folder / "one.jsonl").write_text("".join(rows), encoding="utf-8")
     words = [rows[0], '{"query": "b", "candidate": "x", "reward": "good"}\n']
     (folder / "words.jsonl").write_text("".join(words), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert cli.main(["import", "auto", "docs/examples/evals.csv", "out=records.parquet"]) == 0
     return folder
 
 
-def test_the_pages_have_commands() -> None:
-    assert len(COMMANDS) > 20
+@pytest.fixture
+def folder(home: Path, tmp_path: Path) -> Path:
+    """Copy the folder, so that every command finds it as the pages describe it, whatever ran before."""
+    return Path(shutil.copytree(home, tmp_path / "home", symlinks=True))
+
+
+def test_every_command_of_the_pages_is_tried() -> None:
+    assert len(LINES) > 40
     assert len(ERRORS) == 10
+    for page in PAGES:
+        for block, _ in blocks(page, ""):
+            assert not re.search(r"^(zooter|python|pip) ", block, re.MULTILINE), f"{page.name}: not marked as bash"
+    needed = {str(NEEDS.search(line)[1]) for line in MARKED}  # type: ignore[index]
+    assert all(re.match("the hub", need) for need in needed), needed
 
 
-def compose(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Print the settings of a command instead of running it; of a sweep, those of its first job."""
-    first = [re.sub(r"=([^,\[\]{}]+),.*", r"=\1", word) for word in words if word != "-m"] if "-m" in words else words
-    return run_forked(ROOT / first[1], [*first[2:], "--cfg", "job"], folder)
+@pytest.mark.parametrize("command", RUN)
+def test_a_command_runs(command: str, folder: Path, url: str) -> None:
+    out = re.search(r"\bout=(\S+)", command)
+    if out is not None:
+        (folder / out[1]).unlink(missing_ok=True)
+    script, words = with_shortened_run(command, folder, url)
+    done = run_forked(script, words, folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    run_dir = re.search(r"\brun_dir=(\S+)", command)
+    if run_dir is not None and "plan=true" not in command and "until=" not in command:
+        summary = "sweep.html" if "-m" in words or words[0] == "sweep" else "report.html"
+        assert (folder / run_dir[1] / summary).stat().st_mtime > (folder / "zooter_entry.py").stat().st_mtime
+    if out is not None:
+        assert (folder / out[1]).stat().st_size > 0
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_on_a_page_works(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = shlex.split(command)
-    monkeypatch.chdir(folder)
-    match words[:2]:
-        case ["python", "train.py" | "infer.py"]:
-            done = compose(words, folder)
-            assert done.returncode == 0, done.stderr
-            assert "_target_" in done.stdout
-        case ["zooter", "serve"]:
-            asked = []
-            monkeypatch.setattr(cli, "_serve", asked.append)
-            assert cli.main(words[1:]) == 0
-            assert len(asked) == 1
-        case ["zooter", "import"] if Path(words[3]).exists():
-            assert cli.main([*words[1:], "overwrite=true"]) == 0
-        case ["zooter", "import"]:  # of a log that a server has to write first
-            assert words[2] == "long"
-        case ["zooter", "analyze"]:
-            assert cli.main(words[1:]) == 0
-        case ["pip", "install"]:
-            wanted = re.fullmatch(r"\.\[([\w,]+)\]", words[2])
-            assert wanted is not None
+@pytest.mark.parametrize("command", MARKED)
+def test_a_command_that_needs_more_than_this_machine_has_can_be_set_up(command: str, folder: Path) -> None:
+    script, *words = shlex.split(NEEDS.sub("", command))[1:]
+    done = run_forked(ROOT / script, [*words, "--cfg", "job"], folder)
+    assert done.returncode == 0, done.stderr
+    assert "_target_" in done.stdout
+
+
+@pytest.mark.parametrize("command", SERVERS)
+def test_a_server_starts_and_decides(command: str, folder: Path, url: str) -> None:
+    script, words = with_shortened_run(command, folder, url)
+    port = free_port()
+    words += ["--port", str(port)] if script.name == "zooter_entry.py" else [f"port={port}"]
+    words = [word for word in words if word != "port=8080"]
+    with subprocess.Popen([sys.executable, str(script), *words], cwd=folder, stderr=subprocess.PIPE) as process:
+
+        def is_ready() -> bool:
+            assert process.poll() is None, process.stderr.read().decode()  # type: ignore[union-attr]
+            try:
+                return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        try:
+            wait_until(is_ready, 120)
+            decision = httpx.post(f"http://127.0.0.1:{port}/route", json={"query": "Add 1 and 2."}, timeout=10).json()
+        finally:
+            process.terminate()
+    assert decision["candidate"].startswith("model-")
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_a_command_of_another_program_names_what_is_there(command: str) -> None:
+    match shlex.split(command, comments=True):
+        case ["pip", "install", wanted]:
+            extras = re.fullmatch(r"\.\[([\w,]+)\]", wanted)
+            assert extras is not None
             project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-            assert set(wanted[1].split(",")) <= set(project["optional-dependencies"])
-        case ["make", target]:
-            assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
+            assert set(extras[1].split(",")) <= set(project["optional-dependencies"])
+        case ["make", *words]:
+            done = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+            assert ".venv/bin/python" in done.stdout
         case _:
             pytest.fail(f"no way to try {command}")
 
 
+def test_every_benchmark_that_a_page_names_is_there() -> None:
+    names = {name for page in PAGES for name in re.findall(r"benchmarks/\w+\.py", page.read_text(encoding="utf-8"))}
+    assert len(names) > 5
+    assert not [name for name in names if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize(("page", "example"), EXAMPLES, ids=[page.stem for page, _ in EXAMPLES])
+def test_a_python_example_runs(page: Path, example: str, folder: Path) -> None:
+    program = folder / "example.py"
+    program.write_text(example, encoding="utf-8")
+    compile(example, str(page), "exec")
+    if NEEDS.search(example):
+        return
+    done = run_forked(program, [], folder)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(("command", "shown"), ERRORS, ids=[command for command, _ in ERRORS])
-def test_every_error_is_shown_as_it_is(
-    command: str, shown: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = shlex.split(command)
-    monkeypatch.chdir(folder)
-    if words[0] == "zooter":
-        code, said = cli.main(words[1:]), capsys.readouterr().err
-    else:
-        done = run_forked(ROOT / words[1], words[2:], folder)
-        code, said = done.returncode, done.stderr
-    assert code != 0
-    assert shown in said
-    assert "Traceback" not in said
-
-
-def test_the_first_five_minutes(folder: Path) -> None:
-    trained, routed = (shlex.split(blocks("index")[i][0]) for i in (2, 3))
-    encoder = [f"encoder.model={encoder_folder(folder / 'encoder')}", "encoder.layers=[1,2]", "export.onnx=false"]
-    done = run_forked(ROOT / "train.py", [*trained[2:], *encoder], folder)
-    assert done.returncode == 0, done.stderr
-    assert (folder / "runs" / "first" / "report.html").stat().st_size > 100_000
-    done = run_forked(ROOT / "infer.py", routed[2:], folder)
-    assert done.returncode == 0, done.stderr
-    assert '"candidate": "model-' in done.stdout
+def test_every_error_is_shown_as_it_is(command: str, shown: str, home: Path) -> None:
+    program, *words = shlex.split(command)
+    script = ROOT / words.pop(0) if program == "python" else home / "zooter_entry.py"
+    done = run_forked(script, words, home)
+    assert done.returncode != 0
+    assert shown in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,8 @@ def test_the_init_files_of_rooms_import_nothing() -> None:
 def test_every_test_file_stands_where_its_module_does() -> None:
     whole = {f"serve/test_{name}.py" for name in ("export", "faults", "fuzz", "live_zoo")}
     whole |= {"collect/reader/test_skills.py", "training/tagger/test_tagger.py"}
+    whole |= {"commands/test_import_faults.py", "evaluation/test_pages_in_a_browser.py"}
+    whole |= {"data/formats/test_inspect_log_against_inspect.py"}
     for path in sorted((ROOT / "tests").glob("*/**/test_*.py")):
         module = PACKAGE / path.relative_to(ROOT / "tests").with_name(path.name.removeprefix("test_"))
         assert module.exists() or path.relative_to(ROOT / "tests").as_posix() in whole, path

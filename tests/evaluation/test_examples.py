@@ -79,3 +79,14 @@ def test_of_several_selectors_the_router_gives_the_examples_or_else_the_best() -
     assert (shown["selector"], [row["query"] for row in shown["rows"]]) == ("margin", ["q"])
     unknown = replace(compared["margin"], quality=np.full(2, np.nan))
     assert examples.examples_of_selectors({**compared, "margin": unknown}, ["p", "q"], NAMES, references) is None
+
+
+def test_the_choices_of_selectors_count_where_they_are_recorded() -> None:
+    compared = {"margin": results([1.0, np.nan, 0.0], [0, 1, 1])}
+    counts = examples.choices_of_selectors(compared, NAMES, Tags.from_rows([["sums"], ["sums"], ["poems"]]))
+    assert counts == {
+        "margin": [
+            {"tag": "sums", "queries": 2, "chosen": {"a": 0.5}},
+            {"tag": "poems", "queries": 1, "chosen": {"b": 1.0}},
+        ]
+    }

@@ -74,17 +74,23 @@ def test_a_report_without_a_command_or_examples_says_nothing_of_them(complete: d
 
 def test_the_page_of_a_comparison_has_every_selector_and_tag(compared: dict[str, Any], tmp_path: Path) -> None:
     plots = selector_report.write(compared, tmp_path)
+    chosen = [{"tag": "t|1", "queries": 40, "chosen": {"a|b": 0.75, "$c$": 0.25}}]
+    compared["choices_by_tag"] = {"margin": chosen, "bad": []}
     compared["examples"] = {"selector": "margin", "differing": 1, "better": 1, "worse": 0, "rows": [example(EVIL)]}
     html_report.write_selectors_page(compared, tmp_path, plots)
     shown = read_page((tmp_path / "report.html").read_text(encoding="utf-8"))
     for row in selector_report.selector_rows(compared):
         assert list(row) in shown.cells
-    assert [row["tag"] for row in compared["tags"]] == [
-        row[0] for row in shown.cells if row[0] in {tag["tag"] for tag in compared["tags"]}
-    ]
+    assert ["t|1", "40", "0.500", "0.900", "0.700", "0.300", "0.520"] in shown.cells
+    assert ["t|1", "40", "a|b 75%, $c$ 25%", ""] in shown.cells
     assert "margin chooses otherwise on 1 queries" in shown.text
     assert EVIL in shown.text
     assert len(shown.addresses) == len(plots)
+
+
+def test_the_report_of_an_older_comparison_still_becomes_a_page(compared: dict[str, Any], tmp_path: Path) -> None:
+    html_report.write_selectors_page(compared, tmp_path, [])
+    assert "Choice by tag" not in read_page((tmp_path / "report.html").read_text(encoding="utf-8")).text
 
 
 def test_the_page_of_a_sweep_has_its_table_and_picture(tmp_path: Path) -> None:

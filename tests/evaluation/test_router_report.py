@@ -124,7 +124,7 @@ def test_a_comparison_names_the_queries_on_which_both_choices_are_recorded(repor
     comparisons["over_best_single"] = {"mean": 0.1, "ci": [0.05, 0.2], "queries": 7}
     comparisons["over_knn"] = {"mean": None, "ci": [None, None], "queries": 0}
     sentence = router_report.describe_result(report["test"])
-    assert " on the 7 queries where both are known (difference +0.1000" in sentence
+    assert " on the 7 queries where both choices are recorded (difference +0.1000" in sentence
     assert sentence.endswith("Routing cannot be compared with kNN: on no query are both choices recorded.")
 
 

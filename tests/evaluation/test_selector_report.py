@@ -75,11 +75,11 @@ def test_queries_with_unknown_choices_are_counted_and_named(compared: dict[str, 
         ("oracle", "100%"), ("margin", "25%"), ("even", "100%"), ("best_single", "100%"), ("bad", "0%"),
     ]  # fmt: skip
     sentences = selector_report.describe_selectors(compared)
-    assert "a|b on the 10 queries where both are known (+0.2000" in sentences[0]
+    assert "a|b on the 10 queries where both choices are recorded (+0.2000" in sentences[0]
     assert sentences[1].startswith("bad cannot be compared with the best single candidate, a|b: on no query")
     console = Console(width=80, record=True)
     console.print(selector_report.table(compared))
-    assert "known" in console.export_text()
+    assert "recorded" in console.export_text()
     selector_report.write(compared, tmp_path)
     assert "| bad | – | –…– | – | – | – | 0% |" in (tmp_path / "report.md").read_text()
 

@@ -271,6 +271,7 @@ def _measure(
         "differences": selector_metrics.paired_differences(results),
         "savings": sample_metrics.sample_savings(results, AGAINST) if AGAINST in results else None,
         "tags": per_tag_report({name: result.quality for name, result in results.items()}, rewards, tags)["tags"],
+        "choices_by_tag": examples.choices_of_selectors(results, test.pool.names, tags),
         "candidates": selector_metrics.summarise_candidates(rewards, costs, tags),
         "agreement": sample_metrics.summarise_consistency(test, _answer_extractor(selectors)),
         "coverage": sample_metrics.summarise_coverage(test),

@@ -79,6 +79,25 @@ def choices_by_tag(choices: Ints, candidates: Sequence[str], tags: Tags) -> list
     return rows
 
 
+def choices_of_selectors(
+    results: Mapping[str, SelectorResults], candidates: Sequence[str], tags: Tags
+) -> dict[str, list[dict[str, Any]]]:
+    """Count which candidates' responses each selector returns in each tag; choices that are not recorded do not count.
+
+    Args:
+        results: selector → its results on n queries.
+        candidates: names, in column order.
+        tags: of the n queries.
+
+    Returns:
+        Selector → as `choices_by_tag`.
+    """
+    return {
+        name: choices_by_tag(np.where(result.is_recorded, result.chosen, -1), candidates, tags)
+        for name, result in results.items()
+    }
+
+
 def examples_of_router(outcome: RouterOutcome) -> dict[str, Any]:
     """Choose examples of a trained router: first choices count, on queries where both are recorded.
 

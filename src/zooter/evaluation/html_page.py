@@ -20,6 +20,7 @@ class Section:
         headings: of a table's columns; empty for no table.
         rows: of that table.
         marked: place of the row that is shown in bold; None for none.
+        texts: places of columns that hold text, which wraps and starts at the left like the first column's.
         pictures: (what it shows, its address) of each.
         drawing: an SVG element, as `Markup`.
         code: text that is shown as it is, in a box.
@@ -31,6 +32,7 @@ class Section:
     headings: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     marked: int | None = None
+    texts: Sequence[int] = ()
     pictures: Sequence[tuple[str, str]] = ()
     drawing: str = ""
     code: str = ""

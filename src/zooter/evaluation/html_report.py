@@ -33,7 +33,7 @@ def write_router_page(report: dict[str, Any], folder: Path, plots: Sequence[Path
             "Methods", points=_router_points(report), headings=("method", f"mean {test['measured_by']}", *METHODS),
             rows=rows, marked=titles.index(router_report.TITLES["routed"]), pictures=embed_pictures(plots[:1]),
         ),
-        Section("Choice by tag", headings=TAGS, rows=_tag_rows(report)),
+        Section("Choice by tag", headings=TAGS, rows=_tag_rows(report), texts=(len(TAGS) - 1,)),
         *_price_section(report, folder),
         Section("Plots", pictures=embed_pictures(plots[1:])),
         _examples_section(report.get("examples")),
@@ -67,7 +67,8 @@ def write_selectors_page(report: dict[str, Any], folder: Path, plots: Sequence[P
             rows=selector_report.selector_rows(report),
         ),
         Section("Plots", pictures=embed_pictures(plots)),
-        Section("Tags", headings=("tag", "queries", *names), rows=tags),
+        Section("Quality by tag", headings=("tag", "queries", *names), rows=tags),
+        *_selectors_choices(report),
         _examples_section(report.get("examples")),
         *_settings_sections(report["settings"], "infer.py mode=evaluate"),
     ]
@@ -108,10 +109,29 @@ def _tag_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
             row["tag"],
             str(row["queries"]),
             *(router_report.format_number(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")),
-            ", ".join(f"{name} {share:.0%}" for name, share in choices.get(row["tag"], {}).items()),
+            _shares(choices.get(row["tag"], {})),
         )
         for row in report["test"]["tags"]
     ]
+
+
+def _selectors_choices(report: Mapping[str, Any]) -> list[Section]:
+    """Show what each selector returns in each tag; reports from before it was counted have no such section."""
+    by_tag = {
+        name: {row["tag"]: row["chosen"] for row in rows} for name, rows in report.get("choices_by_tag", {}).items()
+    }
+    if not by_tag:
+        return []
+    rows = [
+        (row["tag"], str(row["queries"]), *(_shares(chosen.get(row["tag"], {})) for chosen in by_tag.values()))
+        for row in report["tags"]
+    ]
+    return [Section("Choice by tag", headings=("tag", "queries", *by_tag), rows=rows, texts=range(2, 2 + len(by_tag)))]
+
+
+def _shares(chosen: Mapping[str, float]) -> str:
+    """Format how often each candidate is chosen."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in chosen.items())
 
 
 def _price_section(report: Mapping[str, Any], folder: Path) -> list[Section]:

@@ -121,7 +121,8 @@ def describe_result(test: dict[str, Any]) -> str:
         if over["mean"] is None:
             sentences.append(f"Routing cannot be compared with {name}: on no query are both choices recorded.")
             continue
-        on = "" if over["queries"] == test["queries"] else f" on the {over['queries']:,} queries where both are known"
+        is_whole = over["queries"] == test["queries"]
+        on = "" if is_whole else f" on the {over['queries']:,} queries where both choices are recorded"
         sentences.append(
             f"Routing is {describe_difference(over['ci'])} {name}{on} (difference {over['mean']:+.4f}, "
             f"95 % interval {format_interval(over['ci'])})."

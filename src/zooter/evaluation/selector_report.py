@@ -44,7 +44,9 @@ def table(report: dict[str, Any]) -> Table:
         view.add_row(*row)
     captions = [router_report.MEASURED_BY_TRUTH] if report["measured_by"] == "truth" else []
     if has_unknown_choices(report):
-        captions.append("known: queries on which all that the selector asked for is recorded; the others do not count")
+        captions.append(
+            "recorded: queries on which all that the selector asked for is recorded; the others do not count"
+        )
     view.caption = "\n".join(captions) or None
     return view
 
@@ -55,8 +57,8 @@ def has_unknown_choices(report: dict[str, Any]) -> bool:
 
 
 def heading(report: dict[str, Any]) -> tuple[str, ...]:
-    """List the columns of `selector_rows`; "known" is among them only where some choice is unknown."""
-    return (*HEADING, *(["known"] if has_unknown_choices(report) else []))
+    """List the columns of `selector_rows`; "recorded" is among them only where some choice is unknown."""
+    return (*HEADING, *(["recorded"] if has_unknown_choices(report) else []))
 
 
 def selector_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -89,7 +91,8 @@ def describe_selectors(report: dict[str, Any]) -> list[str]:
         if over["mean"] is None:
             sentences.append(f"{name} cannot be compared with {best}: on no query are both choices recorded.")
             continue
-        on = "" if over["queries"] == report["queries"] else f" on the {over['queries']:,} queries where both are known"
+        is_whole = over["queries"] == report["queries"]
+        on = "" if is_whole else f" on the {over['queries']:,} queries where both choices are recorded"
         sentences.append(
             f"{name} is {router_report.describe_difference(over['ci'])} {best}{on} "
             f"({over['mean']:+.4f}, 95 % interval {router_report.format_interval(over['ci'])})."

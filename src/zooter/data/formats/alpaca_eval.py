@@ -37,10 +37,14 @@ class AlpacaEval:
         note(f"rewards are the probability of beating {', '.join(map(repr, references))} (½ would be as good)")
 
 
+def is_read(file: Path) -> bool:
+    """Tell whether a file of a folder holds annotations; a folder of results holds the models' outputs beside them."""
+    return "annotation" in file.name
+
+
 def _files(path: Path) -> list[Path]:
-    """List the files of annotations; a folder of results holds the models' outputs beside them."""
     files = list_files(path)
-    return [file for file in files if "annotation" in file.name] or files
+    return [file for file in files if is_read(file)] or files
 
 
 def _rows(item: Item, references: dict[str, None]) -> Iterator[dict[str, Any]]:

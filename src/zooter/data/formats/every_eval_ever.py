@@ -12,6 +12,11 @@ from zooter.data.formats.protocol import Note, Preview
 from zooter.data.formats.sources import kind, list_files
 
 
+def is_read(file: Path) -> bool:
+    """Tell whether a file holds instance-level results."""
+    return kind(file) == "json lines"
+
+
 @dataclass(frozen=True)
 class EveryEvalEver:
     """Read instance-level results; aggregate results (.json beside them) are left out."""
@@ -20,7 +25,7 @@ class EveryEvalEver:
 
     def recognises(self, preview: Preview) -> bool:
         """Tell whether lines have a model, an evaluation's name and a sample."""
-        lines = [file for file in list_files(preview.path) if kind(file) == "json lines"]
+        lines = [file for file in list_files(preview.path) if is_read(file)]
         first = next(read_items(lines[0]), None) if lines else None
         keys = first.values.keys() if first is not None else ()
         return {"model_id", "evaluation_name", "sample_id", "evaluation"} <= set(keys)
@@ -28,7 +33,7 @@ class EveryEvalEver:
     def read(self, path: Path, note: Note) -> Iterator[pa.RecordBatch]:
         """Read every file of lines at the path; see `Format`."""
         for file in list_files(path):
-            if kind(file) == "json lines":
+            if is_read(file):
                 yield from to_batches(_row(item) for item in read_items(file))
 
 

@@ -21,6 +21,11 @@ METRICS = (
 )  # fmt: skip
 
 
+def is_read(file: Path) -> bool:
+    """Tell whether a file of a run is read; HELM writes others beside them."""
+    return file.name in (SPEC, STATE, STATS)
+
+
 @dataclass(frozen=True)
 class Helm:
     """Read HELM's runs; perturbed instances are left out, and train trials are samples.
@@ -33,8 +38,8 @@ class Helm:
     metric: str | None = None
 
     def recognises(self, preview: Preview) -> bool:
-        """Tell whether a folder holds a run."""
-        return preview.path.is_dir() and any(file.name == STATE for file in list_files(preview.path))
+        """Tell whether a folder holds a run, or a file is the main one of a run."""
+        return any(file.name == STATE for file in list_files(preview.path))
 
     def read(self, path: Path, note: Note) -> Iterator[pa.RecordBatch]:
         """Read every run in the folder; see `Format`."""

@@ -109,6 +109,7 @@ def _logs(file: Path) -> Iterator[tuple[Item, Iterator[Item]]]:
         yield _archive_header(file), _archive_samples(file)
         return
     for item in read_items(file):
+        item.text("eval.model")  # another JSON file has no samples either
         yield item, (item.items("samples") if item.get("samples") is not None else iter(()))
 
 

@@ -17,6 +17,11 @@ from zooter.errors import RecordsError
 _FILE_NAME = re.compile(r"samples_(?P<task>.+)_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d[\d.]*\.jsonl(\.gz|\.zst)?")
 
 
+def is_read(file: Path) -> bool:
+    """Tell whether a file holds samples; the harness writes results beside them."""
+    return _FILE_NAME.fullmatch(file.name) is not None
+
+
 @dataclass(frozen=True)
 class LmEval:
     """Read the samples of lm-evaluation-harness; the candidate is a file's folder, and the tag is its task.
@@ -38,11 +43,11 @@ class LmEval:
 
     def recognises(self, preview: Preview) -> bool:
         """Tell whether a file is named as the harness names its samples."""
-        return any(_FILE_NAME.fullmatch(file.name) for file in list_files(preview.path))
+        return any(is_read(file) for file in list_files(preview.path))
 
     def read(self, path: Path, note: Note) -> Iterator[pa.RecordBatch]:
         """Read every file of samples at the path; see `Format`."""
-        files = [file for file in list_files(path) if _FILE_NAME.fullmatch(file.name)]
+        files = [file for file in list_files(path) if is_read(file)]
         if not files:
             raise RecordsError(
                 expected=f"samples_TASK_DATE.jsonl in a folder per model at {path}",

@@ -16,6 +16,11 @@ QUESTIONS = "question.jsonl"
 _WINNERS = ("model_1", "model_2", "tie", "error")
 
 
+def is_read(file: Path) -> bool:
+    """Tell whether a file holds judgments or questions."""
+    return kind(file) == "json lines"
+
+
 @dataclass(frozen=True)
 class MTBench:
     """Read `model_judgment/*.jsonl`, with the texts of `question.jsonl` beside or above it.
@@ -44,7 +49,7 @@ class MTBench:
         file = self.questions or _find_questions(path)
         questions = {str(item.get("question_id")): item for item in read_items(file)}
         note(f"questions from {file}; judgments of turn {self.turn} (turn=… chooses the other)")
-        files = [f for f in list_files(path) if kind(f) == "json lines" and f.name != QUESTIONS]
+        files = [file for file in list_files(path) if is_read(file) and file.name != QUESTIONS]
         yield from to_batches(
             row
             for judgments in files

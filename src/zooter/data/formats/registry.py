@@ -1,17 +1,20 @@
 """List the formats by name, with their options, and decide which of them a path is."""
 
 import logging
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from zooter.data.formats import alpaca_eval, every_eval_ever, helm, lm_eval, mt_bench
 from zooter.data.formats.alpaca_eval import AlpacaEval
 from zooter.data.formats.arena import Arena
 from zooter.data.formats.every_eval_ever import EveryEvalEver
 from zooter.data.formats.helm import Helm
+from zooter.data.formats.hub import fetch, hub_id
 from zooter.data.formats.inspect_log import InspectLog
 from zooter.data.formats.langfuse import Langfuse
 from zooter.data.formats.litellm import LiteLLM
@@ -32,6 +35,12 @@ _ORDER = (
     LmEval, InspectLog, Helm, EveryEvalEver, AlpacaEval, MTBench, Arena, LiteLLM, OpenTelemetry, Langfuse, Long, Wide,
 )  # fmt: skip
 FORMATS: dict[str, type[Format]] = {format.name: format for format in _ORDER}
+
+# Of formats that read some files of a folder by their names: whether a file is one of these.
+_IS_READ: dict[str, Callable[[Path], bool]] = {
+    LmEval.name: lm_eval.is_read, AlpacaEval.name: alpaca_eval.is_read, Helm.name: helm.is_read,
+    EveryEvalEver.name: every_eval_ever.is_read, MTBench.name: mt_bench.is_read,
+}  # fmt: skip
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Format:
@@ -66,11 +75,33 @@ def recognise(path: Path, options: Mapping[str, Any] | None = None) -> Format:
         options: as of `build`; a format that does not have them is left out.
 
     Raises:
-        RecordsError: it is none of them, or cannot be read.
+        RecordsError: it is none of them, holds two of them, or cannot be read.
         ConfigError: no format has these options.
     """
-    preview = _preview(path)
-    options = dict(options or {})
+    source = _recognise(_preview(path), options)
+    if path.is_dir():
+        _refuse_other_formats(path, source)
+    return source
+
+
+def _refuse_other_formats(path: Path, source: Format) -> None:
+    """Refuse a folder in which the format would leave out a file that another format reads."""
+    is_read = _IS_READ.get(source.name, lambda file: True)
+    for file in (file for file in list_files(path) if not is_read(file)):
+        try:
+            other = _recognise(_preview(file), {}).name
+        except RecordsError:  # no evaluations
+            continue
+        if other != source.name:
+            raise RecordsError(
+                expected=f"one format in {path}",
+                found=f"{source.name!r}, and {other!r} in {file}",
+                do=f"import each by its own path, or name the format: zooter import {source.name} {path}",
+            )
+
+
+def _recognise(preview: Preview, options: Mapping[str, Any] | None) -> Format:
+    path, options = preview.path, dict(options or {})
     having = [name for name, kind in FORMATS.items() if set(options) <= {f.name for f in fields(kind)}]  # type: ignore[arg-type]
     if not having:
         raise ConfigError(
@@ -93,7 +124,7 @@ def read(
     """Read evaluations as rows of a recorded table.
 
     Args:
-        path: a file or folder.
+        path: a file or folder, or the address of a data set of the hub, hf:ORG/NAME.
         name: the format, or "auto" to recognise it.
         options: of the format.
         note: called with what was assumed or left out.
@@ -105,6 +136,11 @@ def read(
         RecordsError: the data cannot be used; the message names the file and the row.
         ConfigError: there is no such format or option.
     """
+    identifier = hub_id(path)
+    if identifier is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from read(fetch(identifier, Path(folder)), name, options, note)
+        return
     if name == AUTO:
         source = recognise(path, options)
         note(f"{path} is taken for the format {source.name!r}")

@@ -53,7 +53,7 @@ def list_files(path: Path) -> list[Path]:
         raise RecordsError(
             expected=f"a file or folder of evaluations at {path}",
             found="nothing there",
-            do="check the path (relative paths start at the current folder)",
+            do="check the path (relative paths start at the current folder; hf:ORG/NAME is a data set of the hub)",
         )
     candidates = sorted(path.rglob("*")) if path.is_dir() else [path]
     hidden = [p for p in candidates if any(part.startswith(".") for part in p.relative_to(path).parts)]
