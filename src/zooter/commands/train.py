@@ -120,7 +120,7 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
 
     outcome = router_metrics.concatenate_outcomes(outcomes)
     report = {
-        "test": router_metrics.summarise(outcome),
+        "test": router_metrics.summarise(outcome, settings.groups),
         "choices_by_tag": examples.choices_by_tag(outcome.choices, outcome.test.candidates, outcome.tags),
         "examples": examples.examples_of_router(outcome),
         "validation": summarise_validation(outcome.validation),
