@@ -67,7 +67,7 @@ def test_a_row_has_the_swept_keys_alone_and_rows_are_in_the_order_of_values(job:
     jobs = [job(i, [*same, f"label.beta={beta}"]) for i, beta in enumerate(["1", "0.3", "1e-1"])]
     rows = sweep.collect_jobs(jobs)
     assert [row["label.beta"] for row in rows] == [0.1, 0.3, 1.0]
-    assert list(rows[0]) == ["label.beta", *sweep.METRICS]
+    assert list(rows[0]) == ["label.beta", *sweep.METRICS, "rank in first|group", "rank in second"]
     assert (rows[0]["low"], rows[0]["high"]) == (0.1 - 0.05, 0.1 + 0.05)
     assert [row["failure"] for row in rows] == [None] * 3
 

@@ -1,7 +1,9 @@
 """Data sets through the library `datasets`: made-up rows with the very columns of published ones, down to rewards."""
 
+import copy
 import importlib.util
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from zooter.errors import ConfigError, RecordsError
 ANSWERS = ["A", "B", "C", "D"]
 needs_datasets = pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="needs the library datasets")
 
+JUDGED = ("alpaca_eval", "mt_bench", "flask")  # without a method: a judge rewards them
 # Preset → rows with the published columns, the class labels among them, and a right answer to the first row.
 PUBLISHED: dict[str, tuple[list[dict[str, Any]], dict[str, list[str]], str]] = {
     "gsm8k": (
@@ -56,6 +59,35 @@ PUBLISHED: dict[str, tuple[list[dict[str, Any]], dict[str, list[str]], str]] = {
         {"label": ["negative", "positive"]},
         "Positive.",
     ),
+    "mt_bench": (
+        [{"prompt": ["Write a post.", "Shorten it."], "prompt_id": 1, "category": "writing", "reference": []}], {}, "",
+    ),
+    "flask": (
+        [{"question_id": 1, "text": "Design a puzzle.", "task": "Self-instruct", "answer": "|6|1|",
+          "domain_labeled": ["Math", "Coding"], "metrics": ["Comprehension"], "difficulty_labeled": "expert"}],
+        {}, "",
+    ),
+    "isear": ([{"emotion": "guilt", "content": "I forgot her birthday."}], {}, "Guilt"),
+    "fever": (
+        [{"id": 1, "label": "REFUTES", "claim": "Rome is in Spain.", "evidence_annotation_id": 1, "evidence_id": 1,
+          "evidence_wiki_url": "Rome", "evidence_sentence_id": 0}],
+        {}, "REFUTES",
+    ),
+    "rt_polarity": ([{"text": "a delight", "label": 1}], {"label": ["neg", "pos"]}, "Positive."),
+    "cr": ([{"text": "the battery is weak", "label": 0, "label_text": "negative"}], {}, "Negative"),
+    "natural_questions": ([{"question": "who wrote it", "answer": ["Ann Lee", "A. Lee"]}], {}, "A. Lee"),
+    "wikifact": ([{"template": "Ann Lee was born in", "result_names": ["Rome", "Roma"]}], {}, "Roma"),
+    "babi": ([{"passage": "Ann is in the hall.", "question": "Where is Ann?", "answer": "hall", "task": 1}], {}, "hall"),
+    "aime24": (
+        [{"id": 60, "problem": "Find n.", "solution": "…", "answer": "204", "url": "https://", "year": "2024"}],
+        {}, r"\boxed{204}",
+    ),
+    "date": (
+        [{"idx": 0, "inputs": "Today is 6/18/2019. What was yesterday?", "targets": ["06/17/2019"],
+          "multiple_choice_targets": ["06/17/2019", "06/16/2019"], "multiple_choice_scores": [1, 0]}],
+        {}, r"\boxed{06/17/2019}",
+    ),
+    "mathbench": ([{"question": "Calculate 6 / 4.", "answer": "1.5"}], {}, r"\boxed{1.5}"),
     "openbookqa": (
         [{"id": "1", "question_stem": "What shines?", "choices": {"text": ["sun", "mud"], "label": ["A", "B"]},
           "answerKey": "A"}],
@@ -77,6 +109,11 @@ def save(folder: Path, rows: list[dict[str, Any]], labels: dict[str, list[str]],
 
 
 def composed(*overrides: str) -> dict[str, Any]:
+    return copy.deepcopy(_composed(*overrides))
+
+
+@cache
+def _composed(*overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return OmegaConf.to_container(compose("train", [*overrides, "run_dir=some"]), resolve=True)  # type: ignore
 
@@ -85,17 +122,84 @@ def composed(*overrides: str) -> dict[str, Any]:
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_a_preset_reads_the_published_columns_down_to_rewards(preset: str, tmp_path: Path) -> None:
     rows, labels, answer = PUBLISHED[preset]
-    values = composed(f"reader={preset}", "rewarder=verify")
+    values = composed(f"reader={preset}", "rewarder=verify", "rewarder@truth=verify")
     folder = save(tmp_path / "data", rows, labels, values["reader"]["split"])
     reader = config.build({**values["reader"], "path": str(folder)})
     queries = reader.read()
     assert len(queries) == len(rows)
     if preset == "math500":
         pytest.importorskip("math_verify")
-    if preset != "alpaca_eval":  # it has no method: its outputs are judged
+    if preset not in JUDGED:
         rewarder = config.build(values["rewarder"])
         texts = [Response(queries[0].id, "a", 0, answer), Response(queries[0].id, "b", 0, "nonsense")]
         assert rewarder.reward([queries[0]] * 2, texts).tolist() == [1.0, 0.0]
+
+
+# Public sources of DivInstruct → a row with the published columns.
+SOURCES: dict[str, dict[str, Any]] = {
+    "ultrachat": {"prompt": "Greet me.", "prompt_id": "1", "messages": [{"role": "user", "content": "Greet me."}]},
+    "sharegpt": {"id": "1", "conversations": [{"from": "human", "value": "Greet me."}]},
+    "wizardlm_sharegpt": {"idx": "1", "conversations": [{"from": "human", "value": "Greet me."}]},
+    "wizardlm_alpaca": {"instruction": "Greet me.", "output": "Hello."},
+    "alpaca": {"instruction": "Greet me.", "input": "", "output": "Hello.", "text": "…"},
+    "flan": {"inputs": "Greet me.", "targets": "Hello.", "task": "greeting"},
+    "math_train": {"problem": "Greet me.", "level": "Level 1", "type": "Algebra", "solution": "…"},
+    "unnatural": {"instruction": "Greet.", "instances": [
+        {"instruction_with_input": "Greet me.", "input": "me", "constraints": "", "output": "Hello."}]},
+    "dolly": {"instruction": "Greet me.", "context": "", "response": "Hello.", "category": "open_qa"},
+    "oasst": {"message_id": "1", "parent_id": None, "text": "Greet me.", "role": "prompter", "lang": "en"},
+    "lima": {"conversations": ["Greet me.", "Hello."], "source": "stackexchange"},
+    "mbpp": {"task_id": 1, "text": "Greet me.", "code": "", "test_list": ["assert True"], "test_setup_code": ""},
+}  # fmt: skip
+
+
+@needs_datasets
+@pytest.mark.parametrize("preset", SOURCES)
+def test_a_source_of_training_queries_is_read(preset: str, tmp_path: Path) -> None:
+    values = composed(f"reader={preset}")["reader"]
+    folder = save(tmp_path / "data", [SOURCES[preset]], {}, values["split"])
+    [query] = config.build({**values, "path": str(folder), "streaming": False}).read()
+    assert query.text == "Greet me."
+
+
+@needs_datasets
+def test_mgsm_reads_ten_languages_as_tags(tmp_path: Path) -> None:
+    values = composed("reader=mgsm", "rewarder=verify")
+    readers = values["reader"]["readers"]
+    assert len(readers) == 10
+    for i, (language, node) in enumerate(readers.items()):
+        assert (node["path"], node["name"]) == ("juletxara/mgsm", language)
+        row = {"question": f"{language} {i}?", "answer": None, "answer_number": i, "equation_solution": None}
+        node |= {"path": str(save(tmp_path / language, [row], {}))}
+    queries = config.build(values["reader"]).read()
+    assert [(query.tags, query.reference) for query in queries] == [((name,), str(i)) for i, name in enumerate(readers)]
+    right = [Response(query.id, "a", 0, f"\\boxed{{{query.reference}}}") for query in queries]
+    assert config.build(values["rewarder"]).reward(queries, right).tolist() == [1.0] * 10
+
+
+@needs_datasets
+def test_rows_are_chosen_by_their_columns_and_blank_ones_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"role": "prompter", "parent": None, "text": "first"}, {"role": "assistant", "parent": "1", "text": "second"},
+        {"role": "prompter", "parent": "2", "text": "third"}, {"role": "prompter", "parent": None, "text": " "},
+    ]  # fmt: skip
+    folder = str(save(tmp_path / "data", rows, {}))
+
+    def texts(**options: Any) -> list[str]:
+        return [query.text for query in HubReader(folder, query="{text}", skip_blank=True, **options).read()]
+
+    assert texts(where={"role": "prompter", "parent": None}) == ["first"]
+    assert texts(where={"parent": ["1", "2"]}) == ["second", "third"]
+    with pytest.raises(RecordsError, match="the data set .*'rol'"):
+        texts(where={"rol": "prompter"})
+
+
+@needs_datasets
+def test_labels_of_a_preset_are_those_of_the_margin() -> None:
+    values = composed("reader=sst2", "responder=huggingface")
+    assert values["responder"]["sampling"]["labels"] == ["negative", "positive"]
+    assert composed("reader=gsm8k", "responder=huggingface")["responder"]["sampling"]["labels"] == []
+    assert composed("responder=huggingface")["responder"]["sampling"]["labels"] == []
 
 
 @needs_datasets
@@ -115,6 +219,10 @@ def test_queries_of_presets_read_as_meant(tmp_path: Path) -> None:
     folder = save(tmp_path / "sst2", rows, labels, "validation")
     queries = config.build({**composed("reader=sst2")["reader"], "path": str(folder)}).read()
     assert [query.reference for query in queries] == ["positive", None]
+    rows, labels, _ = PUBLISHED["flask"]
+    folder = save(tmp_path / "flask", rows, labels)
+    [query] = config.build({**composed("reader=flask")["reader"], "path": str(folder)}).read()
+    assert query.tags == ("Math", "Coding")
 
 
 @pytest.mark.parametrize("preset", PUBLISHED)
