@@ -77,7 +77,7 @@ PUBLISHED: dict[str, tuple[list[dict[str, Any]], dict[str, list[str]], str]] = {
     "cr": ([{"text": "the battery is weak", "label": 0, "label_text": "negative"}], {}, "Negative"),
     "natural_questions": ([{"question": "who wrote it", "answer": ["Ann Lee", "A. Lee"]}], {}, "A. Lee"),
     "wikifact": ([{"template": "Ann Lee was born in", "result_names": ["Rome", "Roma"]}], {}, "Roma"),
-    "babi": ([{"passage": "Ann is in the hall.", "question": "Where is Ann?", "answer": "hall", "task": 1}], {}, "hall"),
+    "babi": ([{"passage": "Ann is in the hall.", "question": "Where?", "answer": "hall", "task": 1}], {}, "hall"),
     "aime24": (
         [{"id": 60, "problem": "Find n.", "solution": "…", "answer": "204", "url": "https://", "year": "2024"}],
         {}, r"\boxed{204}",
@@ -190,7 +190,7 @@ def test_rows_are_chosen_by_their_columns_and_blank_ones_left_out(tmp_path: Path
 
     assert texts(where={"role": "prompter", "parent": None}) == ["first"]
     assert texts(where={"parent": ["1", "2"]}) == ["second", "third"]
-    with pytest.raises(RecordsError, match="the data set .*'rol'"):
+    with pytest.raises(RecordsError, match=r"the data set .*'rol'"):
         texts(where={"rol": "prompter"})
 
 

@@ -40,7 +40,7 @@ class MixtureReader:
 
     1. Equal texts of several sources are one query, of the first source.
     2. A query that shares a sequence of `ngram` words with a query of `exclude` is left out. Words are compared without
-       case and punctuation, since the paper does not say how it cut texts; a text of fewer words is compared as a whole.
+       case and punctuation, for the paper does not say how it cut texts; a text of fewer words is compared as a whole.
     3. For each tag, `per_tag` of its queries are drawn at random, or all it has. What is drawn for one tag may carry
        others, so that a frequent tag ends with more; queries without a tag are never drawn.
 
@@ -67,9 +67,8 @@ class MixtureReader:
         Raises:
             RecordsError: a source cannot be read, or no query is left.
         """
-        test_grams = {
-            gram for reader in self.exclude.values() for query in reader.read() for gram in self._grams(query)
-        }
+        test_queries = [query for reader in self.exclude.values() for query in reader.read()]
+        test_grams = {gram for query in test_queries for gram in self._grams(query)}
         counts: dict[str, Counter[str]] = {}
         kept: dict[str, tuple[str, Query]] = {}
         for name, reader in self.sources.items():

@@ -18,7 +18,7 @@ class SeveralReader:
     """Read several readers, such as the languages of one data set or the tasks of one paper.
 
     Attributes:
-        readers: name → reader. The name becomes the first tag of its queries, for rewarder.by_tag and for means by task.
+        readers: name → reader. The name becomes the first tag of its queries: for rewarder.by_tag, and means by task.
         method: of VerifyRewarder, where one suits all; rewarder=verify takes it over.
     """
 
