@@ -1,4 +1,4 @@
-"""Rank the responses to a query by a judge of pairs: reward-model ranking as LLM-Blender and Auto-J do it (ZOOTER §4.1).
+"""Rank the responses to a query by a judge of pairs, in the role of LLM-Blender and Auto-J (ZOOTER §4.1).
 
 Every pair of different responses to one query is judged in both orders, which is the "full" comparison of LLM-Blender's
 PairRanker (Jiang et al. 2023, `max_logits`): a response's reward is its mean mark against all others. The marks
@@ -121,7 +121,7 @@ class RankingRewarder:
 
     def _pairs(self, queries: Sequence[Query], responses: Sequence[Response]) -> list[tuple[int, int]]:
         """Return the pairs of rows to judge: one for each two different texts of a query."""
-        pairs = []
+        pairs: list[tuple[int, int]] = []
         for rows in self._groups(queries, responses):
             first_of_text = {responses[i].text: i for i in reversed(rows)}
             pairs += combinations(sorted(first_of_text.values()), 2)
