@@ -1,9 +1,9 @@
-"""Test the claims of Margin Sampling and ModelSwitch on the embedded zoo.
+"""Test the claims of ZOOTER, Margin Sampling and ModelSwitch on the embedded zoo.
 
 python benchmarks/papers.py --out docs/papers.md
 
 The candidates answer live, and every answer is cached under `--cache`: a second run asks nothing. `--only margin switch
-debates` runs some of the three parts.
+debates` runs some of the four parts, without the table of claims.
 """
 
 import argparse
@@ -11,12 +11,19 @@ import logging
 import time
 from pathlib import Path
 
+import papers_claims
 import papers_debate
 import papers_margin
 import papers_switch
+import papers_zooter
 import torch
 
-PARTS = {"margin": papers_margin.section, "switch": papers_switch.section, "debates": papers_debate.section}
+PARTS = {
+    "zooter": papers_zooter.section,
+    "margin": papers_margin.section,
+    "switch": papers_switch.section,
+    "debates": papers_debate.section,
+}
 
 
 def main() -> None:
@@ -28,19 +35,22 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.manual_seed(0)
-    lines = ["# What the papers claim, tried on the embedded zoo", "", *INTRODUCTION]
+    lines: list[str] = []
     for name in arguments.only:
         started = time.monotonic()
         lines += PARTS[name](arguments.cache)
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    text = "\n".join(lines).rstrip() + "\n"
+    claims = papers_claims.section(lines) if len(arguments.only) == len(PARTS) else []
+    text = "\n".join([*TITLE, *claims, *lines]).rstrip() + "\n"
     if arguments.out is None:
         print(text)
     else:
         arguments.out.write_text(text, encoding="utf-8")
 
 
-INTRODUCTION = [
+TITLE = [
+    "# What the papers claim, tried on the embedded zoo",
+    "",
     "`python benchmarks/papers.py --out docs/papers.md` writes this page. The candidates are the tiny models of"
     " `data/zoo`, right means equal to the reference, and differences are in percentage points with 95 % intervals of a"
     " paired bootstrap over queries. A claim *holds* in a comparison when the interval is above 0; nothing was tuned to"

@@ -150,7 +150,12 @@ def _by_skill(values: Mapping[str, Floats], rows_of: Mapping[str, Sequence[int]]
         lines.append([skill, *(f"**{100 * x:.1f}**" if x == best else f"{100 * x:.1f}" for x in curve.values())])
     first = {name: sum(curve[name] == max(curve.values()) for curve in means.values()) for name in values}
     second = {name: sum(curve[name] >= sorted(curve.values())[-2] for curve in means.values()) for name in values}
+    ranks = {
+        name: np.mean([1 + sum(other > curve[name] for other in curve.values()) for curve in means.values()])
+        for name in values
+    }
     lines.append(["all", *(points(curve) for curve in values.values())])
+    lines.append(["average rank", *(f"{rank:.2f}" for rank in ranks.values())])
     outcomes = [compare(values["margin"], curve)[1] for name, curve in values.items() if name != "margin"]
     return [
         "### Every skill a stream of its own, 5×",

@@ -125,7 +125,7 @@ def report() -> dict[str, Any]:
         (tags.take(train), tags.take(test)),
     )
     return {
-        "test": router_metrics.summarise(outcome),
+        "test": router_metrics.summarise(outcome, {"tag|0 $\\bad$": "first|group", "tag|1 $\\bad$": "second"}),
         "validation": {"queries": 12, "reward": 0.5, "best_single": 0.4, "oracle": 0.9, "gap_closed": 0.2},
         "data": {"queries": 100, "dropped": 2, "cells": 400, "missing_cells": int(np.isnan(values).sum())},
         "settings": {"label": {"beta": 0.3}, "overrides": ["label.beta=0.3"]},
@@ -158,7 +158,7 @@ def compared() -> dict[str, Any]:
             "margin": _selector(0.7, _value(0.2, 0.1, 0.3)), "bad": _selector(0.3, _value(-0.2, -0.3, -0.1)),
             "even": _selector(0.52, _value(0.02, -0.1, 0.1)),
         },
-        "differences": {}, "savings": {"margin": {**_value(0.25, 0.2, 0.3), "samples": 12.0}},
+        "groups": {}, "differences": {}, "savings": {"margin": {**_value(0.25, 0.2, 0.3), "samples": 12.0}},
         "tags": [{"tag": "t|1", "queries": 40, "candidates": [0.5, None], "best_single": 0.5, "oracle": 0.9,
                   "margin": 0.7, "bad": 0.3, "even": 0.52}],
         "candidates": {"singles": {"a|b": {"quality": 0.5, "cost": 0.002, "mean_task_rank": 1.0, "uplift": 1.0},

@@ -76,7 +76,7 @@ def test_a_run_leaves_a_report_plots_and_an_export(home: Path, report: dict[str,
 
 def test_the_page_of_a_run_has_its_plots_and_examples_of_test_queries(home: Path, report: dict[str, Any]) -> None:
     page = read_page((home / "run" / "report.html").read_text())
-    assert len(page.addresses) == 5
+    assert len(page.addresses) == 4  # without a truth, no figure of entropy
     recorded = {(row["query"], row["candidate"]): row["reward"] for row in rows()}
     queries = reward_table.read(home / "table.parquet").queries
     test = {queries[i] for i in Split().parts(queries)[0].test}
@@ -325,7 +325,7 @@ def test_wandb_offline_gets_plots_report_and_export_and_needs_neither_key_nor_ne
     for name in ("report.json", "report.md", "plots/methods.png", "export/head.safetensors", "export/pool.json"):
         assert str(home / "wandb" / name).encode() in written, f"{name} is in no artifact"
     images = {path.name.partition("_")[0] for path in logged.parent.glob("files/media/images/plots/*.png")}
-    assert images == {"methods", "tags", "calibration", "entropy", "choices"}
+    assert images == {"methods", "tags", "calibration", "choices"}
     assert not list((tmp_path / ".local").rglob("*.safetensors")), "the export was copied"
 
 

@@ -160,7 +160,7 @@ def test_a_degenerate_test_part_gives_null_and_never_nan(rows: list[list[float]]
     assert finite(result)
     assert result["gap_closed"] == gap_closed
     assert result["gap_closed_ci"] == [gap_closed, gap_closed]
-    assert result["entropy"]["spearman"] == {"oracle": None, "routed": None, "random": None}
+    assert result["entropy"] is None
 
 
 def test_folds_are_concatenated_with_tags_aligned_by_name() -> None:
@@ -180,18 +180,43 @@ def test_the_best_single_of_most_folds_gives_the_name() -> None:
     assert router_metrics.summarise(router_metrics.concatenate_outcomes(result))["best_single_name"] == "b"
 
 
-def test_the_entropy_series_goes_from_sure_to_unsure_and_covers_all_queries() -> None:
+def test_the_entropy_of_rewards_is_set_against_the_truth_of_reward_model_rankings_pick() -> None:
     sure, unsure = [9.0, 0.0, 0.0], [1.0, 1.0, 1.0]
-    test = Rewards(np.array([unsure] * 8 + [sure] * 8), CANDIDATES)
-    n = len(test.values)
-    probs, embeddings = np.tile(PROBS[0], (n, 1)), np.array([[1, 0]] * n, dtype=np.float32)
-    result = router_metrics.summarise(outcome(probs, test, Tags.empty(n), embeddings))["entropy"]
-    assert len(result["bits"]) == 8
-    assert result["bits"] == sorted(result["bits"])
-    assert result["bits"][-1] == pytest.approx(math.log2(3))
-    assert result["oracle"] == [9.0] * 4 + [1.0] * 4
-    assert result["spearman"]["oracle"] == pytest.approx(-1.0)
-    assert result["spearman"]["routed"] == pytest.approx(1.0)  # it takes b: 0 where the rewards are sure, else 1
+    rewards = Rewards(np.array([unsure] * 8 + [sure] * 8), CANDIDATES)
+    right, wrong = [1.0, 0.0, 0.5], [0.0, 0.25, 1.0]  # ranking picks a where it is sure; of equals c, the best overall
+    truth = Rewards(np.array([wrong] * 8 + [right] * 8), CANDIDATES)
+    n = len(truth.values)
+    train = Rewards(np.array([[0.0, 0.0, 1.0]]), CANDIDATES)
+    result = router_metrics.evaluate_router(
+        np.tile(PROBS[0], (n, 1)),
+        TagSmoothing(temperature=0.25, shrinkage=0.0).fit(TRAIN, TRAIN_TAGS),
+        (np.eye(2, dtype=np.float32)[:1], np.eye(2, dtype=np.float32)[[0] * n]),
+        (train, rewards),
+        (Tags.empty(1), Tags.empty(n)),
+        (train, truth),
+    )
+    series = router_metrics.summarise(result)["entropy"]
+    assert len(series["bits"]) == 8
+    assert series["bits"] == sorted(series["bits"])
+    assert series["bits"][-1] == pytest.approx(math.log2(3))
+    assert series["ranking"] == [1.0] * 8  # of sure queries a, of unsure ones c: right in both
+    assert series["routed"] == [0.0] * 4 + [0.25] * 4  # b
+    assert series["random"] == pytest.approx([0.5] * 4 + [1.25 / 3] * 4)
+    assert series["spearman"] == {"ranking": None, "routed": pytest.approx(1.0), "random": pytest.approx(-1.0)}
+
+
+def test_without_a_truth_rewards_are_not_set_against_themselves() -> None:
+    assert router_metrics.summarise(outcome())["entropy"] is None
+
+
+def test_groups_of_tags_have_the_means_and_ranks_of_methods_and_candidates() -> None:
+    groups = router_metrics.summarise(outcome(), {"art": "arts", "law": "rest", "unknown": "rest", "absent": "none"})
+    assert list(groups["groups"]) == ["arts", "rest"]
+    rest = groups["groups"]["rest"]
+    assert rest["tags"] == 2
+    assert rest["methods"]["routed"] == {"mean": 6.0, "mean_task_rank": 1.0, "uplift": 1.0}
+    assert rest["candidates"]["b"] == {"mean": None, "mean_task_rank": None, "uplift": None}
+    assert groups["groups"]["arts"]["candidates"]["a"] == {"mean": 1.0, "mean_task_rank": 3.0, "uplift": 0.0}
 
 
 def test_where_first_choices_are_missing_the_router_is_compared_on_the_other_queries() -> None:

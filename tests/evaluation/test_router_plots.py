@@ -18,8 +18,11 @@ def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels(), axes.title]]
 
 
+ENTROPY = {"bits": [0.1, 1.5], "ranking": [0.9, 0.5], "routed": [0.8, 0.6], "random": [0.5, 0.5]}
+
+
 def test_every_plot_is_a_png_of_its_own(report: Report, tmp_path: Path) -> None:
-    paths = router_plots.save_plots(report["test"], tmp_path / "plots")
+    paths = router_plots.save_plots({**report["test"], "entropy": ENTROPY}, tmp_path / "plots")
     assert {path.name for path in paths} == {
         f"{n}.png" for n in ("methods", "tags", "calibration", "entropy", "choices")
     }
@@ -27,6 +30,9 @@ def test_every_plot_is_a_png_of_its_own(report: Report, tmp_path: Path) -> None:
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG\r\n")
         assert path.stat().st_size > 5_000
+    again = router_plots.save_plots(report["test"], tmp_path / "plots")  # without a truth, in the same folder
+    assert sorted(again) == sorted((tmp_path / "plots").iterdir())
+    assert tmp_path / "plots" / "entropy.png" not in again
 
 
 def test_bars_are_the_mean_rewards_from_the_least_up_and_lines_their_intervals(report: Report) -> None:
@@ -81,7 +87,7 @@ def test_calibration_and_entropy_draw_the_series_of_the_report(report: Report) -
     test = report["test"]
     (axes,) = router_plots.plot_calibration(test).axes
     assert list(axes.lines[1].get_ydata()) == test["calibration"]["label"]
-    (axes,) = router_plots.plot_entropy(test).axes
+    (axes,) = router_plots.plot_entropy({**test, "entropy": ENTROPY}).axes
     assert {line.get_label(): list(line.get_ydata()) for line in axes.lines} == {
-        name: test["entropy"][name] for name in ("oracle", "routed", "random")
-    }
+        "reward-model ranking": [0.9, 0.5], "routed": [0.8, 0.6], "random": [0.5, 0.5],
+    }  # fmt: skip

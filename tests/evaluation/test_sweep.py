@@ -67,7 +67,7 @@ def test_a_row_has_the_swept_keys_alone_and_rows_are_in_the_order_of_values(job:
     jobs = [job(i, [*same, f"label.beta={beta}"]) for i, beta in enumerate(["1", "0.3", "1e-1"])]
     rows = sweep.collect_jobs(jobs)
     assert [row["label.beta"] for row in rows] == [0.1, 0.3, 1.0]
-    assert list(rows[0]) == ["label.beta", *sweep.METRICS]
+    assert list(rows[0]) == ["label.beta", *sweep.METRICS, "rank in first|group", "rank in second"]
     assert (rows[0]["low"], rows[0]["high"]) == (0.1 - 0.05, 0.1 + 0.05)
     assert [row["failure"] for row in rows] == [None] * 3
 
@@ -160,6 +160,7 @@ def test_the_best_is_chosen_by_validation_and_the_test_score_stands_beside_it(jo
     table = (tmp_path / "sweep.md").read_text().splitlines()
     assert table[0].startswith("| label.beta | validation | validation_reward | gap_closed |")
     assert "mean_task_rank" in table[0]
+    assert r"| rank in first\|group | rank in second |" in table[0]  # table 2 of ZOOTER
     assert [line.startswith("| **") for line in table[2:5]] == [False, True, False]
     assert sweep.CAVEAT in table
     with (tmp_path / "sweep.csv").open(newline="") as file:
@@ -170,6 +171,7 @@ def test_the_best_is_chosen_by_validation_and_the_test_score_stands_beside_it(jo
         (0.1, 0.4),
     ]
     assert float(records[0]["mean_task_rank"]) >= 1.0
+    assert float(records[0]["rank in second"]) >= 1.0
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -9,7 +9,13 @@ from rich.table import Table
 
 from zooter.collect.respond import FillPlan, plan_responses
 from zooter.collect.reward import unzip
-from zooter.collect.rewarder.protocol import CHARACTERS_PER_TOKEN, AskingRewarder, CompositeRewarder, Rewarder
+from zooter.collect.rewarder.protocol import (
+    CHARACTERS_PER_TOKEN,
+    AskingRewarder,
+    ComparingRewarder,
+    CompositeRewarder,
+    Rewarder,
+)
 from zooter.collect.run import Collector
 from zooter.data.cache import reward_keys
 from zooter.data.pool import Candidate
@@ -71,6 +77,9 @@ def estimate_run(collector: Collector) -> list[StageEstimate]:
     lengths = {line.candidate: (line.output_tokens or 0.0) / line.missing for line in estimates if line.missing}
     for title, rewarder in _rewarders(collector):
         planned: set[str] = set()
+        if isinstance(rewarder, ComparingRewarder):
+            estimates.append(_estimate_comparisons(collector, title, rewarder, queries, plans, lengths))
+            continue
         for name, plan in plans.items():
             estimates.append(_estimate_rewards(collector, title, rewarder, queries, name, plan, lengths, planned))
     return estimates
@@ -93,10 +102,7 @@ def _estimate_rewards(
     attempts = collector.cells.failure_counts(list(absent))
     open_pairs = [pair for key, pair in absent.items() if attempts[key] < collector.policy.max_attempts]
     given_up = len(absent) - len(open_pairs)
-    for i in plan.missing:
-        # Stands for the response that is not there yet: of its length, and unlike any other.
-        text = plan.keys[i].ljust(round(lengths[name] * CHARACTERS_PER_TOKEN), "x")
-        open_pairs.append((queries[i % len(queries)], Response(queries[i % len(queries)].id, name, 0, text)))
+    open_pairs += _missing_pairs(queries, name, plan, lengths)
     line = StageEstimate(title, name, len(plan.keys), len(open_pairs), given_up)
     if not isinstance(rewarder, AskingRewarder):
         return line
@@ -105,6 +111,31 @@ def _estimate_rewards(
         line, calls=calls.calls, pairs=calls.pairs, input_tokens=calls.input_tokens,
         output_tokens=calls.output_tokens, cost=calls.cost, guessed=calls.guessed,
     )  # fmt: skip
+
+
+def _estimate_comparisons(
+    collector: Collector, title: str, rewarder: ComparingRewarder, queries: Sequence[Query],
+    plans: Mapping[str, FillPlan], lengths: Mapping[str, float],
+) -> StageEstimate:  # fmt: skip
+    """Estimate the comparisons of all candidates' responses, those that are still to come included."""
+    pairs = []
+    for name, plan in plans.items():
+        stored = collector.stored_responses(queries, name, plan.keys)
+        pairs += [pair for pair in stored if pair[1].error is None] + _missing_pairs(queries, name, plan, lengths)
+    calls = rewarder.estimate_calls(*unzip(pairs))
+    return StageEstimate(
+        title, "all", len(pairs), len(pairs), 0, calls.calls, calls.pairs, calls.input_tokens, calls.output_tokens,
+        calls.cost, calls.guessed,
+    )  # fmt: skip
+
+
+def _missing_pairs(
+    queries: Sequence[Query], name: str, plan: FillPlan, lengths: Mapping[str, float]
+) -> list[tuple[Query, Response]]:
+    """Make responses that stand for those that are not there yet: of their length, and unlike any other."""
+    rows = [i % len(queries) for i in plan.missing]
+    texts = [plan.keys[i].ljust(round(lengths[name] * CHARACTERS_PER_TOKEN), "x") for i in plan.missing]
+    return [(queries[row], Response(queries[row].id, name, 0, text)) for row, text in zip(rows, texts, strict=True)]
 
 
 def _rewarders(collector: Collector) -> Iterator[tuple[str, Rewarder]]:

@@ -3,6 +3,7 @@
 Each stage computes only the cells that are missing from the cache.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from zooter.collect.reader.protocol import Reader
 from zooter.collect.respond import FillPolicy, respond
 from zooter.collect.responder.protocol import Responder
-from zooter.collect.reward import RewardStage
-from zooter.collect.rewarder.protocol import CompositeRewarder, Rewarder
+from zooter.collect.reward import RewardStage, unzip
+from zooter.collect.rewarder.protocol import ComparingRewarder, CompositeRewarder, Rewarder
 from zooter.data.cache import ResponseCache, canonical_json
 from zooter.data.files import atomic_path
 from zooter.data.locks import exclusive
@@ -26,6 +27,8 @@ from zooter.data.schema import REFERENCE_LISTS, RESPONSE_COLUMNS, schema
 from zooter.data.split import Split
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError, StoreError
+
+log = logging.getLogger(__name__)
 
 TABLE_SCHEMA = schema()
 
@@ -150,9 +153,22 @@ class Collector:
         self, rewarder: Rewarder, queries: Sequence[Query], keys: Mapping[str, list[str]], title: str
     ) -> dict[str, Floats]:
         """Compute the missing rewards of one rewarder; candidate → its rewards in the order of its keys."""
+        if isinstance(rewarder, ComparingRewarder):
+            return self._compare(rewarder, queries, keys, title)
         stage = RewardStage(rewarder, self.cells, self.policy.max_attempts, title)
         counts = {name: len(cell_keys) for name, cell_keys in keys.items()}
         return stage.fill(lambda name: list(self.stored_responses(queries, name, keys[name])), counts)
+
+    def _compare(
+        self, rewarder: ComparingRewarder, queries: Sequence[Query], keys: Mapping[str, list[str]], title: str
+    ) -> dict[str, Floats]:
+        """Compare all responses to each query; the rewards depend on the pool and are not stored."""
+        before = rewarder.spent.copy()
+        pairs = [pair for name in keys for pair in self.stored_responses(queries, name, keys[name])]
+        values = rewarder.reward(*unzip(pairs))
+        log.info("%s: %d responses compared; %s", title, len(pairs), rewarder.spent.since(before).describe())
+        ends = np.cumsum([len(cell_keys) for cell_keys in keys.values()])[:-1]
+        return dict(zip(keys, np.split(values, ends), strict=True))
 
     def _write(
         self,

@@ -37,6 +37,7 @@ from zooter.evaluation import (
     selector_metrics,
     selector_report,
     selector_results,
+    tag_groups,
 )
 from zooter.evaluation.curves import operating_curve, summarise_curve
 from zooter.evaluation.live import LiveEvaluator
@@ -49,7 +50,6 @@ from zooter.selector.baseline.single import SingleSelector
 from zooter.selector.exports import refuse_lacking_exports
 from zooter.selector.protocol import DrawsCandidate, RecordedSelection, Selector
 from zooter.selector.shared_encoder import share_encoders
-from zooter.selector.voting.answers import AnswerExtractor
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class EvaluateSettings:
         reader, pool, responder, rewarder, truth, cells: live candidates, as in training. `pool` also gives candidates
             of a table their order and prices.
         queries: of reader=file; here so that `queries=FILE` is all that has to be typed.
+        groups: tag → group, for means and ranks of groups of tags in the report.
         call_prices: candidate → US dollars of every call of it, in place of recorded costs.
         split: the run's: selectors learn from its training queries, are tuned on validation and tested on test queries.
         curves: also under a hundred budgets or at all settings.
@@ -85,6 +86,7 @@ class EvaluateSettings:
     truth: SkipValidation[Rewarder | None] = None
     cells: FillPolicy = field(default_factory=FillPolicy)
     call_prices: Mapping[str, float] | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
     split: Split = field(default_factory=Split)
     curves: bool = True
     in_flight: PositiveInt = 256
@@ -130,6 +132,7 @@ def run(settings: EvaluateSettings, written_settings: Mapping[str, Any]) -> dict
     )
     part = settings.split.parts(table.texts)[0]
     training, validation, test = (table.take(rows) for rows in (part.train, part.val, part.test))
+    tag_groups.check_groups(settings.groups, {tag for query in table.queries for tag in query.tags})
     measured_by = harness.measured_by(table)
     test, unmeasured, unmeasured_queries = harness.drop_unmeasurable(test, measured_by)
     lost, dropped = lost + unmeasured, dropped + unmeasured_queries
@@ -152,6 +155,7 @@ def run(settings: EvaluateSettings, written_settings: Mapping[str, Any]) -> dict
     report = _measure(settings.curves, selectors, replay, validation, results)
     report |= {
         "queries": len(test.queries),
+        "groups": tag_groups.summarise_groups(report["tags"], settings.groups, list(results), test.pool.names),
         "missing_cells": dict(zip(("missing", "cells"), harness.count_missing_cells(test), strict=True)),
         "trained_on": len(training.queries),
         "measured_by": measured_by,
@@ -273,7 +277,7 @@ def _measure(
         "tags": per_tag_report({name: result.quality for name, result in results.items()}, rewards, tags)["tags"],
         "choices_by_tag": examples.choices_of_selectors(results, test.pool.names, tags),
         "candidates": selector_metrics.summarise_candidates(rewards, costs, tags),
-        "agreement": sample_metrics.summarise_consistency(test, _answer_extractor(selectors)),
+        "agreement": sample_metrics.summarise_consistency(test, sample_metrics.answer_extractor(selectors)),
         "coverage": sample_metrics.summarise_coverage(test),
         "curves": {},
         "weak": weak,
@@ -291,9 +295,3 @@ def _measure(
         if curve is not None:
             numbers["curves"][name] = summarise_curve(curve, singles, *ends)
     return numbers
-
-
-def _answer_extractor(selectors: Mapping[str, Selector]) -> AnswerExtractor:
-    """Take the extractor of the first selector that has one; else that of marked answers or whole texts."""
-    extractors = (getattr(selector, "extract", None) for selector in selectors.values())
-    return next((e for e in extractors if isinstance(e, AnswerExtractor)), AnswerExtractor("string"))

@@ -174,7 +174,7 @@ def build_report(
         outcome: of the test queries of all parts.
     """
     return {
-        "test": router_metrics.summarise(outcome),
+        "test": router_metrics.summarise(outcome, settings.groups),
         "choices_by_tag": examples.choices_by_tag(outcome.choices, outcome.test.candidates, outcome.tags),
         "examples": examples.examples_of_router(outcome),
         "validation": summarise_validation(outcome.validation),

@@ -12,7 +12,7 @@ from zooter.data import response_table
 from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part, Split
 from zooter.errors import ConfigError, RecordsError
-from zooter.evaluation import harness
+from zooter.evaluation import harness, tag_groups
 from zooter.selector.protocol import Selector
 
 log = logging.getLogger(__name__)
@@ -30,10 +30,11 @@ def check_run(settings: TrainSettings, table: RewardTable, parts: Sequence[Part]
         parts: their divisions, each tested on.
 
     Raises:
-        ConfigError: the trainer cannot run on this machine, or a selector cannot be replayed.
+        ConfigError: the trainer cannot run on this machine, a selector cannot be replayed, or a group has unknown tags.
         RecordsError: a reward is too large, too few queries have a truth, or the table lacks what a selector needs.
     """
     _check_trainer(settings)
+    tag_groups.check_groups(settings.groups, table.tags.names)
     _check_rewards(table)
     _check_truth(table, parts)
     if settings.selectors and settings.records is not None:

@@ -58,6 +58,7 @@ class TrainSettings:
         selectors: name → selector; those and the trained router are compared on the test queries, into `compared/`.
         compare_beta: routers with these β are trained too, and stand beside the first in the report.
         prices: candidate → US dollars per million tokens.
+        groups: tag → group, for means and ranks of groups of tags in the report.
         format: of `records`, where another tool wrote it (docs/import.md), or "auto"; None for a recorded table.
         queries: of reader=file; here so that `queries=FILE` is all that has to be typed.
         until: the stage to stop after; None goes on to the end.
@@ -88,6 +89,7 @@ class TrainSettings:
     export: ExportFormats | None = field(default_factory=ExportFormats)
     logger: Callable[..., Logger] | None = None
     prices: Mapping[str, float] | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
     folds: Annotated[int, Field(ge=2)] | None = None
     selectors: Mapping[str, SkipValidation[Selector]] = field(default_factory=dict)
     compare_beta: Sequence[float] = ()

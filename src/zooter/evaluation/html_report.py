@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zooter.data.files import write_atomically
-from zooter.evaluation import router_report, selector_report
+from zooter.evaluation import router_report, selector_report, tag_groups
 from zooter.evaluation.html_page import Section, embed_pictures, page
 from zooter.router.choices import describe_choices
 
@@ -33,6 +33,7 @@ def write_router_page(report: dict[str, Any], folder: Path, plots: Sequence[Path
             "Methods", points=_router_points(report), headings=("method", f"mean {test['measured_by']}", *METHODS),
             rows=rows, marked=titles.index(router_report.TITLES["routed"]), pictures=embed_pictures(plots[:1]),
         ),
+        *_groups_section(test["groups"], router_report.TITLES),
         Section("Choice by tag", headings=TAGS, rows=_tag_rows(report), texts=(len(TAGS) - 1,)),
         *_price_section(report, folder),
         Section("Plots", pictures=embed_pictures(plots[1:])),
@@ -67,6 +68,7 @@ def write_selectors_page(report: dict[str, Any], folder: Path, plots: Sequence[P
             rows=selector_report.selector_rows(report),
         ),
         Section("Plots", pictures=embed_pictures(plots)),
+        *_groups_section(report["groups"]),
         Section("Quality by tag", headings=("tag", "queries", *names), rows=tags),
         *_selectors_choices(report),
         _examples_section(report.get("examples")),
@@ -100,6 +102,13 @@ def write_sweep_page(
 def _router_points(report: Mapping[str, Any]) -> list[str]:
     chosen = [f"{name}: {value}." for name, value in describe_choices(report.get("chosen", {}))]
     return [*(note.removeprefix("- ") for note in router_report.notes(report)), *chosen]
+
+
+def _groups_section(groups: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> list[Section]:
+    if not groups:
+        return []
+    headings, rows = tag_groups.group_headings(groups), tag_groups.group_rows(groups, titles)
+    return [Section("Groups of tags", headings=headings, rows=rows)]
 
 
 def _tag_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:

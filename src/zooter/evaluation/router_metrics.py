@@ -18,7 +18,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from zooter.data.types import Floats, Ints, Labels, Rewards, Tags
+from zooter.evaluation import tag_groups
 from zooter.evaluation.intervals import with_interval
+from zooter.evaluation.reward_entropy import RANKING, summarise_entropy
 from zooter.evaluation.validation import validation_rewards
 from zooter.metrics import baselines, routing
 from zooter.metrics.per_tag import finite_or_none, per_tag_report, rank_candidates
@@ -27,7 +29,6 @@ from zooter.training.tag_means import align_tags, tag_reward_means
 
 METHODS = ("routed", "random", "best_single", "per_tag_best", "knn", "oracle")
 BY_TRUTH = ("best_single", "oracle")  # chosen by the truth, where there is one
-RANKING = "ranking"  # reward-model ranking: ask all, return the best rewarded; measured only where there is a truth
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,12 @@ def concatenate_outcomes(outcomes: Sequence[RouterOutcome]) -> RouterOutcome:
     )
 
 
-def summarise(outcome: RouterOutcome) -> dict[str, Any]:
+def summarise(outcome: RouterOutcome, groups: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Compute the numbers of a report's `test` section.
+
+    Args:
+        outcome: of all test queries.
+        groups: tag → group, for the means and ranks of groups of tags.
 
     Returns:
         Values that are ready for JSON, with None for what is undefined. Intervals are 95 % paired bootstrap over
@@ -217,6 +222,7 @@ def summarise(outcome: RouterOutcome) -> dict[str, Any]:
         },
         "known": _summarise_recorded(outcome),
         **by_tag,
+        "groups": tag_groups.summarise_groups(by_tag["tags"], groups or {}, names, outcome.test.candidates),
         "candidates": {
             name: {
                 "reward": finite_or_none(reward),
@@ -227,7 +233,7 @@ def summarise(outcome: RouterOutcome) -> dict[str, Any]:
         },
         "missing_cells": int((~outcome.test.observed).sum()),
         "calibration": _summarise_calibration(outcome),
-        "entropy": _summarise_entropy(outcome),
+        "entropy": summarise_entropy(outcome.labels, outcome.rewards),
     }
 
 
@@ -278,16 +284,4 @@ def _summarise_calibration(outcome: RouterOutcome) -> dict[str, Any]:
         "probability": curve.probability.tolist(),
         "label": curve.label.tolist(),
         "cells": curve.cells.tolist(),
-    }
-
-
-def _summarise_entropy(outcome: RouterOutcome, bins: int = 8) -> dict[str, Any]:
-    """Relate the entropy of unsmoothed labels to rewards, in bins of equal count (ZOOTER Fig. 3)."""
-    bits = routing.entropy(outcome.labels.values)
-    parts = [part for part in np.array_split(np.argsort(bits, kind="stable"), bins) if len(part)]
-    series = {name: outcome.rewards[name] for name in ("oracle", "routed", "random")}
-    return {
-        "bits": [float(bits[part].mean()) for part in parts],
-        **{name: [float(rewards[part].mean()) for part in parts] for name, rewards in series.items()},
-        "spearman": {name: finite_or_none(routing.spearman(bits, rewards)) for name, rewards in series.items()},
     }

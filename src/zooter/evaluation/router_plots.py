@@ -45,9 +45,11 @@ def save_plots(test: dict[str, Any], folder: Path) -> list[Path]:
             "methods.png": plot_methods(test),
             "tags.png": plot_tags(test),
             "calibration.png": plot_calibration(test),
-            "entropy.png": plot_entropy(test),
+            **({} if test["entropy"] is None else {"entropy.png": plot_entropy(test)}),
             "choices.png": plot_choices(test),
         }
+    if test["entropy"] is None:
+        (folder / "entropy.png").unlink(missing_ok=True)  # of an earlier run in the same folder
     return [save_figure(figure, folder / name) for name, figure in figures.items()]
 
 
@@ -107,13 +109,14 @@ def plot_calibration(test: dict[str, Any]) -> Figure:
 
 
 def plot_entropy(test: dict[str, Any]) -> Figure:
-    """Draw mean rewards against the entropy of the label (ZOOTER Fig. 3)."""
+    """Draw the mean truth of reward-model ranking's pick against the entropy of its rewards (ZOOTER Fig. 3)."""
     series = test["entropy"]
     figure, axes = new_axes(5.4, 3.6, "Where rewards do not tell the candidates apart")
-    for name, colour in (("oracle", DARK), ("routed", ACCENT), ("random", MUTED)):
-        axes.plot(series["bits"], series[name], marker="o", lw=1.4, color=colour, label=name)
-    axes.set_xlabel("entropy of the unsmoothed label, bits")
-    axes.set_ylabel("mean reward")
+    names = {"ranking": "reward-model ranking", "routed": "routed", "random": "random"}
+    for name, colour in (("ranking", DARK), ("routed", ACCENT), ("random", MUTED)):
+        axes.plot(series["bits"], series[name], marker="o", lw=1.4, color=colour, label=names[name])
+    axes.set_xlabel("entropy of a query's rewards (unsmoothed label), bits")
+    axes.set_ylabel("mean truth")
     axes.legend(frameon=False)
     return figure
 

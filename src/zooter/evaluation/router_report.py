@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from zooter.data.files import write_atomically
+from zooter.evaluation import tag_groups
 from zooter.router.choices import describe_choices
 
 TITLES = {
@@ -94,6 +95,7 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
             ("candidate", f"mean {test['measured_by']}", "mean task rank", "% uplift", "share chosen"), candidates
         ),
         "",
+        *groups_section(test["groups"], TITLES),
         "## Tags",
         "",
         *markdown_table(tag_heading, tag_rows),
@@ -196,7 +198,6 @@ def method_rows(test: dict[str, Any], chosen_by: bool = False) -> list[tuple[str
 def notes(report: Mapping[str, Any]) -> list[str]:
     """Explain the numbers of a report, as points of a Markdown list."""
     test, data = report["test"], report["data"]
-    spearman = test["entropy"]["spearman"]
     neighbours = " or ".join(map(str, sorted(set(test["knn_neighbours"]))))
     return [
         f"- Share of the best-single→oracle gap closed: {format_percent(test['gap_closed'])}, 95 % interval "
@@ -209,12 +210,34 @@ def notes(report: Mapping[str, Any]) -> list[str]:
         f"- Calibration error {test['calibration']['error']:.3f} ({test['calibration']['error_before']:.3f} before "
         "temperature scaling): mean distance between a candidate's probability and how often it is the best (ties "
         "shared), in bins of equal count.",
-        f"- Label entropy against the best response's reward: Spearman {format_number(spearman['oracle'])}; against "
-        f"the routed response's: {format_number(spearman['routed'])}.",
+        *_entropy_note(test["entropy"]),
         f"- {data['queries']:,} queries, {data['dropped']} dropped for want of any reward, {data['missing_cells']:,} "
         f"of {data['cells']:,} cells missing. A method whose choice has no reward takes its next choice that has; the "
         f"router's first choice has one on {test['known']['queries']['routed']:,} of {test['queries']:,} test queries.",
     ]
+
+
+def _entropy_note(entropy: Mapping[str, Any] | None) -> list[str]:
+    if entropy is None:
+        return []
+    ranking, routed = (format_number(entropy["spearman"][name]) for name in ("ranking", "routed"))
+    return [
+        f"- Entropy of a query's rewards against the truth of reward-model ranking's pick: Spearman {ranking}; against "
+        f"that of the routed response: {routed} (ZOOTER, figure 3)."
+    ]
+
+
+def groups_section(groups: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> list[str]:
+    """Format means and mean task ranks by group of tags as a Markdown section; nothing without groups.
+
+    Args:
+        groups: of `tag_groups.summarise_groups`.
+        titles: method → its title; None for the names.
+    """
+    if not groups:
+        return []
+    headings = tuple(escape_markdown(heading) for heading in tag_groups.group_headings(groups))
+    return ["## Groups of tags", "", *markdown_table(headings, tag_groups.group_rows(groups, titles)), ""]
 
 
 def describe_difference(ci: list[float | None]) -> str:

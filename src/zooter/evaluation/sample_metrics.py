@@ -12,7 +12,18 @@ from zooter.data.types import Floats
 from zooter.evaluation.intervals import with_interval
 from zooter.evaluation.selector_results import SelectorResults
 from zooter.metrics import routing
+from zooter.selector.protocol import Selector
 from zooter.selector.voting.answers import AnswerExtractor
+
+
+def answer_extractor(selectors: Mapping[str, Selector]) -> AnswerExtractor:
+    """Take the extractor of the first selector that has one; else that of marked answers or whole texts.
+
+    Args:
+        selectors: name → selector.
+    """
+    extractors = (getattr(selector, "extract", None) for selector in selectors.values())
+    return next((e for e in extractors if isinstance(e, AnswerExtractor)), AnswerExtractor("string"))
 
 
 def sample_savings(results: Mapping[str, SelectorResults], against: str) -> dict[str, Any]:

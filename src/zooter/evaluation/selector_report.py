@@ -133,6 +133,7 @@ def markdown(report: dict[str, Any], plots: Sequence[Path]) -> str:
         *_savings_section(report),
         *_coverage_section(report),
         *_agreement_section(report),
+        *router_report.groups_section(report["groups"]),
         *_tags_section(report),
         "## Settings",
         "",

@@ -36,6 +36,7 @@ COLUMNS = {
     "rank": "mean_task_rank", "best single": "best_single", "best per tag": "per_tag_best", "kNN": "knn",
     "oracle": "oracle",
 }  # fmt: skip
+RANK_IN = "rank in "  # of a group of tags; as many columns as there are groups
 CAVEAT = (
     "validation, test: share of the gap closed. The best row is chosen by the validation score; its test score is a "
     "fair estimate only because it did not choose. rank: mean task rank (ZOOTER, table 2)."
@@ -155,7 +156,12 @@ def _metrics(report: dict[str, Any]) -> dict[str, Any]:
         **test, "low": low, "high": high, "mean_task_rank": test["mean_task_rank"]["routed"],
         "validation": validation["gap_closed"], "validation_reward": validation["reward"], "failure": None,
     }  # fmt: skip
-    return {name: numbers[name] for name in METRICS}
+    ranks = {RANK_IN + group: values["methods"]["routed"]["mean_task_rank"] for group, values in test["groups"].items()}
+    return {name: numbers[name] for name in METRICS} | ranks
+
+
+def _swept_keys(row: dict[str, Any]) -> list[str]:
+    return [key for key in row if key not in METRICS and not key.startswith(RANK_IN)]
 
 
 def best_row(rows: Sequence[dict[str, Any]]) -> int | None:
@@ -183,15 +189,16 @@ def write_summary(rows: list[dict[str, Any]], folder: Path, console: Console | N
         console: prints the table; None is the terminal.
     """
     console = console or Console()
-    keys = [key for key in rows[0] if key not in METRICS]
+    keys = _swept_keys(rows[0])
+    ranks = list(dict.fromkeys(name for row in rows for name in row if name.startswith(RANK_IN)))
     best = best_row(rows)
-    heading = [*keys, *METRICS]
-    texts = [[_format(row[name]) for name in heading] for row in rows]
+    heading = [*keys, *METRICS, *ranks]
+    texts = [[_format(row.get(name)) for name in heading] for row in rows]
     notes = [CAVEAT, *([_describe_failures(rows)] if any(row["failure"] is not None for row in rows) else [])]
     write_atomically(folder / "sweep.csv", _to_csv(rows, heading))
-    lines = ["| " + " | ".join(heading) + " |", "|" + " ---: |" * len(heading)]
+    lines = ["| " + " | ".join(map(_escape, heading)) + " |", "|" + " ---: |" * len(heading)]
     for i, row in enumerate(texts):
-        cells = [" ".join(text.split()).replace("|", "\\|") for text in row]
+        cells = [_escape(text) for text in row]
         lines.append("| " + " | ".join(f"**{cell}**" if i == best else cell for cell in cells) + " |")
     write_atomically(folder / "sweep.md", "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n")
     plots = _save_plot(rows, keys, best, folder / "sweep.png")
@@ -265,6 +272,10 @@ def _parse_number(text: str | None) -> float | str:
         return float(text or "")
     except ValueError:
         return str(text)
+
+
+def _escape(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _format(value: Any) -> str:

@@ -1,7 +1,9 @@
 """Data sets through the library `datasets`: made-up rows with the very columns of published ones, down to rewards."""
 
+import copy
 import importlib.util
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,74 +11,22 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from support.paths import CONF
+from support.published import JUDGED, PUBLISHED, save
 
 from zooter.collect.reader.hub import HubReader
 from zooter.commands import config
 from zooter.data.types import Response
 from zooter.errors import ConfigError, RecordsError
 
-ANSWERS = ["A", "B", "C", "D"]
 needs_datasets = pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="needs the library datasets")
-
-# Preset → rows with the published columns, the class labels among them, and a right answer to the first row.
-PUBLISHED: dict[str, tuple[list[dict[str, Any]], dict[str, list[str]], str]] = {
-    "gsm8k": (
-        [{"question": "What is 2 + 2?", "answer": "2 + 2 = <<2+2=4>>4\n#### 4"}, {"question": "?", "answer": "#### 1"}],
-        {},
-        "The answer is 4.",
-    ),
-    "mmlu": (
-        [{"question": "Which is red?", "subject": "colours", "choices": ["sky", "blood", "sea", "snow"], "answer": 1}],
-        {"answer": ANSWERS},
-        "The answer to this question is B.",
-    ),
-    "math500": (
-        [{"problem": "Halve 1.", "solution": "…", "answer": r"\frac{1}{2}", "subject": "Algebra", "level": 1,
-          "unique_id": "test/algebra/1.json"}],
-        {},
-        r"\boxed{0.5}",
-    ),
-    "mmlu_pro": (
-        [{"question_id": 1, "question": "Tenth?", "options": list("abcdefghij"), "answer": "J", "answer_index": 9,
-          "cot_content": "", "category": "letters", "src": "made up"}],
-        {},
-        "(J)",
-    ),
-    "humaneval": (
-        [{"task_id": "HumanEval/0", "prompt": "def double(x):\n", "canonical_solution": "    return 2 * x\n",
-          "test": "def check(candidate):\n    assert candidate(2) == 4\n", "entry_point": "double"}],
-        {},
-        "```python\ndef double(x):\n    return 2 * x\n```",
-    ),
-    "alpaca_eval": (
-        [{"dataset": "koala", "instruction": "Greet me.", "output": "Hello.", "generator": "text_davinci_003"}], {}, "",
-    ),
-    "sst2": (
-        [{"idx": 0, "sentence": "a delight", "label": 1}, {"idx": 1, "sentence": "?", "label": -1}],
-        {"label": ["negative", "positive"]},
-        "Positive.",
-    ),
-    "openbookqa": (
-        [{"id": "1", "question_stem": "What shines?", "choices": {"text": ["sun", "mud"], "label": ["A", "B"]},
-          "answerKey": "A"}],
-        {},
-        "A. sun",
-    ),
-}  # fmt: skip
-
-
-def save(folder: Path, rows: list[dict[str, Any]], labels: dict[str, list[str]], split: str = "test") -> Path:
-    """Write rows as `save_to_disk` does."""
-    import datasets
-
-    table = datasets.Dataset.from_list(rows)
-    for column, names in labels.items():
-        table = table.cast_column(column, datasets.ClassLabel(names=names))
-    datasets.DatasetDict({split: table}).save_to_disk(str(folder))
-    return folder
 
 
 def composed(*overrides: str) -> dict[str, Any]:
+    return copy.deepcopy(_composed(*overrides))
+
+
+@cache
+def _composed(*overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return OmegaConf.to_container(compose("train", [*overrides, "run_dir=some"]), resolve=True)  # type: ignore
 
@@ -85,17 +35,84 @@ def composed(*overrides: str) -> dict[str, Any]:
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_a_preset_reads_the_published_columns_down_to_rewards(preset: str, tmp_path: Path) -> None:
     rows, labels, answer = PUBLISHED[preset]
-    values = composed(f"reader={preset}", "rewarder=verify")
+    values = composed(f"reader={preset}", "rewarder=verify", "rewarder@truth=verify")
     folder = save(tmp_path / "data", rows, labels, values["reader"]["split"])
     reader = config.build({**values["reader"], "path": str(folder)})
     queries = reader.read()
     assert len(queries) == len(rows)
     if preset == "math500":
         pytest.importorskip("math_verify")
-    if preset != "alpaca_eval":  # it has no method: its outputs are judged
+    if preset not in JUDGED:
         rewarder = config.build(values["rewarder"])
         texts = [Response(queries[0].id, "a", 0, answer), Response(queries[0].id, "b", 0, "nonsense")]
         assert rewarder.reward([queries[0]] * 2, texts).tolist() == [1.0, 0.0]
+
+
+# Public sources of DivInstruct → a row with the published columns.
+SOURCES: dict[str, dict[str, Any]] = {
+    "ultrachat": {"prompt": "Greet me.", "prompt_id": "1", "messages": [{"role": "user", "content": "Greet me."}]},
+    "sharegpt": {"id": "1", "conversations": [{"from": "human", "value": "Greet me."}]},
+    "wizardlm_sharegpt": {"idx": "1", "conversations": [{"from": "human", "value": "Greet me."}]},
+    "wizardlm_alpaca": {"instruction": "Greet me.", "output": "Hello."},
+    "alpaca": {"instruction": "Greet me.", "input": "", "output": "Hello.", "text": "…"},
+    "flan": {"inputs": "Greet me.", "targets": "Hello.", "task": "greeting"},
+    "math_train": {"problem": "Greet me.", "level": "Level 1", "type": "Algebra", "solution": "…"},
+    "unnatural": {"instruction": "Greet.", "instances": [
+        {"instruction_with_input": "Greet me.", "input": "me", "constraints": "", "output": "Hello."}]},
+    "dolly": {"instruction": "Greet me.", "context": "", "response": "Hello.", "category": "open_qa"},
+    "oasst": {"message_id": "1", "parent_id": None, "text": "Greet me.", "role": "prompter", "lang": "en"},
+    "lima": {"conversations": ["Greet me.", "Hello."], "source": "stackexchange"},
+    "mbpp": {"task_id": 1, "text": "Greet me.", "code": "", "test_list": ["assert True"], "test_setup_code": ""},
+}  # fmt: skip
+
+
+@needs_datasets
+@pytest.mark.parametrize("preset", SOURCES)
+def test_a_source_of_training_queries_is_read(preset: str, tmp_path: Path) -> None:
+    values = composed(f"reader={preset}")["reader"]
+    folder = save(tmp_path / "data", [SOURCES[preset]], {}, values["split"])
+    [query] = config.build({**values, "path": str(folder), "streaming": False}).read()
+    assert query.text == "Greet me."
+
+
+@needs_datasets
+def test_mgsm_reads_ten_languages_as_tags(tmp_path: Path) -> None:
+    values = composed("reader=mgsm", "rewarder=verify")
+    readers = values["reader"]["readers"]
+    assert len(readers) == 10
+    for i, (language, node) in enumerate(readers.items()):
+        assert (node["path"], node["name"]) == ("juletxara/mgsm", language)
+        row = {"question": f"{language} {i}?", "answer": None, "answer_number": i, "equation_solution": None}
+        node |= {"path": str(save(tmp_path / language, [row], {}))}
+    queries = config.build(values["reader"]).read()
+    assert [(query.tags, query.reference) for query in queries] == [((name,), str(i)) for i, name in enumerate(readers)]
+    right = [Response(query.id, "a", 0, f"\\boxed{{{query.reference}}}") for query in queries]
+    assert config.build(values["rewarder"]).reward(queries, right).tolist() == [1.0] * 10
+
+
+@needs_datasets
+def test_rows_are_chosen_by_their_columns_and_blank_ones_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"role": "prompter", "parent": None, "text": "first"}, {"role": "assistant", "parent": "1", "text": "second"},
+        {"role": "prompter", "parent": "2", "text": "third"}, {"role": "prompter", "parent": None, "text": " "},
+    ]  # fmt: skip
+    folder = str(save(tmp_path / "data", rows, {}))
+
+    def texts(**options: Any) -> list[str]:
+        return [query.text for query in HubReader(folder, query="{text}", skip_blank=True, **options).read()]
+
+    assert texts(where={"role": "prompter", "parent": None}) == ["first"]
+    assert texts(where={"parent": ["1", "2"]}) == ["second", "third"]
+    with pytest.raises(RecordsError, match=r"the data set .*'rol'"):
+        texts(where={"rol": "prompter"})
+
+
+@needs_datasets
+def test_labels_of_a_preset_are_those_of_the_margin() -> None:
+    values = composed("reader=sst2", "responder=huggingface")
+    assert values["responder"]["sampling"]["labels"] == ["negative", "positive"]
+    assert composed("reader=gsm8k", "responder=huggingface")["responder"]["sampling"]["labels"] == []
+    assert composed("responder=huggingface")["responder"]["sampling"]["labels"] == []
 
 
 @needs_datasets
@@ -115,6 +132,10 @@ def test_queries_of_presets_read_as_meant(tmp_path: Path) -> None:
     folder = save(tmp_path / "sst2", rows, labels, "validation")
     queries = config.build({**composed("reader=sst2")["reader"], "path": str(folder)}).read()
     assert [query.reference for query in queries] == ["positive", None]
+    rows, labels, _ = PUBLISHED["flask"]
+    folder = save(tmp_path / "flask", rows, labels)
+    [query] = config.build({**composed("reader=flask")["reader"], "path": str(folder)}).read()
+    assert query.tags == ("Math", "Coding")
 
 
 @pytest.mark.parametrize("preset", PUBLISHED)

@@ -38,7 +38,7 @@ def test_a_template_is_filled_in(template: str, text: str | None) -> None:
      ("{q:after ####}", []), ("{options[0]}", ["red"])],
 )  # fmt: skip
 def test_a_list_gives_several_references(template: str, references: list[str]) -> None:
-    assert FORMATTER.references(template, ROW) == references
+    assert FORMATTER.fill_list(template, ROW) == references
 
 
 @pytest.mark.parametrize(("template", "error"), [("{other}", KeyError), ("{n:roman}", ValueError), ("{n", ValueError)])

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,17 @@ class HubReader:
         name: configuration of the data set, such as a subject; None for its default.
         split: part of the data set; a single file has only one.
         revision: commit or tag at the hub. None takes the present state of the main branch, which may change.
-        query: the query's text, with columns in braces (`template.ColumnFormatter`).
+        query: the query's text, with columns in braces (`template.ColumnFormatter`); blanks at its ends are cut.
         reference: the right answer, in the same way; a column that is a list gives several. None for none.
-        tags: tags of a query, in the same way; null ones are left out.
+        tags: tags of a query, in the same way, also from lists; null ones are left out.
+        skip_blank: leave out rows whose query is blank or null, which are counted in the log; False refuses them.
+        where: column → value, or a list of values; other rows are left out before anything is drawn.
         sample: number of rows, drawn at random; None takes all.
         seed: of the draw.
         streaming: read row after row from the hub instead of downloading everything first, for large data sets.
         method: of VerifyRewarder, as suits the references; rewarder=verify takes it over. With None, rewarder.method
             has to be chosen.
+        labels: the answers of a classification; responder.sampling.labels takes them over, for margins over the labels.
     """
 
     path: str | None = None
@@ -50,10 +54,13 @@ class HubReader:
     query: str = "{question}"
     reference: str | None = None
     tags: Sequence[str] = ()
+    where: Mapping[str, Any] = field(default_factory=dict)
+    skip_blank: bool = False
     sample: PositiveInt | None = None
     seed: int = 0
     streaming: bool = False
     method: str | None = None
+    labels: Sequence[str] = ()
 
     def read(self) -> list[Query]:
         """Read the distinct queries in the order of the data set, or of the draw.
@@ -64,36 +71,42 @@ class HubReader:
         """
         rows, formatter = self._load()
         by_text: dict[str, Query] = {}
-        count = 0
+        count = blank = 0
         for count, row in enumerate(rows, start=1):
             query = self._query(row, formatter, count)
-            by_text.setdefault(query.text, query)
+            if query is None:
+                blank += 1
+            else:
+                by_text.setdefault(query.text, query)
         if not by_text:
             raise RecordsError(expected=f"at least one row in {self._title}", found="none", do="choose another split")
         if count > len(by_text):
-            log.info("%d rows hold %d different queries", count, len(by_text))
+            log.info("%d rows hold %d different queries; %d are blank", count, len(by_text), blank)
         return list(by_text.values())
 
     @property
     def _title(self) -> str:
         return ", ".join(filter(None, (self.path, self.name, f"split {self.split}", self.revision)))
 
-    def _query(self, row: Mapping[str, Any], formatter: ColumnFormatter, number: int) -> Query:
+    def _query(self, row: Mapping[str, Any], formatter: ColumnFormatter, number: int) -> Query | None:
         try:
             text = formatter.fill(self.query, row)
-            references = [] if self.reference is None else formatter.references(self.reference, row)
-            tags = tuple(tag for template in self.tags if (tag := formatter.fill(template, row)))
+            references = [] if self.reference is None else formatter.fill_list(self.reference, row)
+            tags = tuple(tag for template in self.tags for tag in formatter.fill_list(template, row) if tag)
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise ConfigError(
                 expected=f"templates of the columns {sorted(row)} of {self._title}",
                 found=f"{error} in one of {[self.query, self.reference, *self.tags]}",
                 do="correct reader.query, reader.reference or reader.tags",
             ) from error
-        if text is None or not text.strip():
+        text = (text or "").strip()
+        if not text and self.skip_blank:
+            return None
+        if not text:
             raise RecordsError(
                 expected=f"a query in every row of {self._title}",
                 found=f"a blank one in row {number}",
-                do="correct reader.query or the data set",
+                do="correct reader.query or the data set, or set reader.skip_blank=true",
             )
         first = references[0] if references else None
         return Query(query_id(text), text, first, tags, tuple(references[1:]))
@@ -112,6 +125,8 @@ class HubReader:
 
         try:
             table = self._load_table(self.path, datasets)
+            if self.where:
+                table = table.filter(self._matches)
             if self.sample is not None and self.streaming:
                 table = table.shuffle(seed=self.seed, buffer_size=SHUFFLE_BUFFER)
             elif self.sample is not None:
@@ -135,6 +150,13 @@ class HubReader:
                 found=(str(error).splitlines() or [type(error).__name__])[0],
                 do="check reader.path, name, split and revision; where no hub can be reached, give a folder or a file",
             ) from error
+
+    def _matches(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a row has the values of `where`; a column that does not exist raises KeyError."""
+        return all(
+            row[column] in value if isinstance(value, list | tuple) else row[column] == value
+            for column, value in self.where.items()
+        )
 
     def _load_table(self, path: str, datasets: Any) -> Any:
         local = Path(path)

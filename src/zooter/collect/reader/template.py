@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 LETTERS = string.ascii_uppercase
-AFTER = "after "
+AFTER, PICK = "after ", "pick "
 
 
 class ColumnFormatter(string.Formatter):
     """Format texts such as "{question}\\n{choices:letters}" from the columns of a row.
 
     After a colon stands one of these forms: `letters` (a list as lines "A. …", "B. …"), `letter` (a position from 0 as
-    a letter), `name` (the name of a class label), `after TEXT` (what follows the last TEXT). A part of a column is
-    written `{choices[text]}`.
+    a letter), `name` (the name of a class label), `pick A|B|…` (a position from 0 as one of these texts), `after TEXT`
+    (what follows the last TEXT). A part of a column is written `{choices[text]}`.
 
     Args:
         label_names: column → names of its class labels.
@@ -41,8 +41,8 @@ class ColumnFormatter(string.Formatter):
         except _NullError:
             return None
 
-    def references(self, template: str, row: Mapping[str, Any]) -> list[str]:
-        """Fill in a template of references: a column that is a list of texts gives several.
+    def fill_list(self, template: str, row: Mapping[str, Any]) -> list[str]:
+        """Fill in a template of references or tags: a column that is a list of texts gives several.
 
         Args:
             template: as of `fill`.
@@ -57,8 +57,11 @@ class ColumnFormatter(string.Formatter):
         return [] if text is None else [text]
 
     def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Look up a column; a class label comes with its names."""
-        value, column = super().get_field(field_name, args, kwargs)
+        """Look up a column; a class label comes with its names, and what lies behind a list's end is null."""
+        try:
+            value, column = super().get_field(field_name, args, kwargs)
+        except IndexError as error:
+            raise _NullError from error
         if value is None:
             raise _NullError
         names = self.label_names.get(str(column))
@@ -78,6 +81,9 @@ class ColumnFormatter(string.Formatter):
             return "\n".join(f"{letter}. {item}" for letter, item in zip(LETTERS, number, strict=False))
         if format_spec == "letter":
             return LETTERS[_position(number, len(LETTERS))]
+        if format_spec.startswith(PICK):
+            options = format_spec.removeprefix(PICK).split("|")
+            return options[_position(number, len(options))]
         if format_spec.startswith(AFTER):
             _, marker, tail = str(number).rpartition(format_spec.removeprefix(AFTER))
             if not marker:

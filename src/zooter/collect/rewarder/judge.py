@@ -99,7 +99,7 @@ class JudgeRewarder:
         """
         rewards = np.full(len(responses), np.nan)
         rows = self.askable_rows(queries, responses)
-        if self._pairwise:
+        if self.pairwise:
             references = [queries[i].reference or "" for i in rows]
             rewards[rows] = self.compare([queries[i] for i in rows], [responses[i].text for i in rows], references)
         else:
@@ -113,7 +113,7 @@ class JudgeRewarder:
             queries: n queries; `queries[i]` belongs to `responses[i]`.
             responses: n responses.
         """
-        needs_reference = self._pairwise or "{reference}" in self.rubric
+        needs_reference = self.pairwise or "{reference}" in self.rubric
         return [i for i in answered_rows(responses) if queries[i].reference is not None or not needs_reference]
 
     def estimate_calls(self, queries: Sequence[Query], responses: Sequence[Response]) -> CallEstimate:
@@ -127,20 +127,29 @@ class JudgeRewarder:
             responses: n responses; a text of the right length stands for one that is not there yet.
         """
         rows = self.askable_rows(queries, responses)
-        if self._pairwise:
-            pairs = [(queries[i], responses[i].text, queries[i].reference or "") for i in rows]
-            texts = self._pair_texts(pairs)
-        else:
-            texts = [self._fill(queries[i], response=responses[i].text) for i in rows]
-        missing = self._llm.missing(texts)
-        compared = {text: i % max(1, len(rows)) for i, text in enumerate(texts)} if self._pairwise else {}
+        if self.pairwise:
+            return self.estimate_pairs([(queries[i], responses[i].text, queries[i].reference or "") for i in rows])
+        return self._estimate(
+            self._llm.missing([self._fill(queries[i], response=responses[i].text) for i in rows]), None
+        )
+
+    def estimate_pairs(self, pairs: Sequence[tuple[Query, str, str]]) -> CallEstimate:
+        """Estimate the calls that `compare` would make; nothing is asked.
+
+        Args:
+            pairs: a query and two responses to it each.
+        """
+        texts = self._pair_texts(pairs)
+        missing, pair_of = self._llm.missing(texts), {text: i % len(pairs) for i, text in enumerate(texts)}
+        return self._estimate(missing, len({pair_of[text] for text in missing}))
+
+    def _estimate(self, missing: Sequence[str], pairs: int | None) -> CallEstimate:
         output = self._llm.mean_output_tokens()
-        sampling = self.responder.sampling
         tokens_in = sum(map(len, missing)) / CHARACTERS_PER_TOKEN
-        tokens_out = len(missing) * (sampling.max_new_tokens if output is None else output)
+        tokens_out = len(missing) * (self.responder.sampling.max_new_tokens if output is None else output)
         return CallEstimate(
             calls=len(missing),
-            pairs=len({compared[text] for text in missing}) if self._pairwise else None,
+            pairs=pairs,
             input_tokens=tokens_in,
             output_tokens=tokens_out,
             cost=self.candidate.cost(round(tokens_in), round(tokens_out)) if missing else 0.0,
@@ -173,7 +182,8 @@ class JudgeRewarder:
         return np.asarray((forward + self.lowest + self.highest - backward) / 2)
 
     @property
-    def _pairwise(self) -> bool:
+    def pairwise(self) -> bool:
+        """Return whether the rubric compares two responses."""
         return "{first}" in self.rubric
 
     def _pair_texts(self, pairs: Sequence[tuple[Query, str, str]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,13 @@ class AskingRewarder(Rewarder, Protocol):
             responses: n responses.
         """
         ...
+
+
+@runtime_checkable
+class ComparingRewarder(AskingRewarder, Protocol):
+    """A rewarder whose rewards depend on the other responses to the same query, so that all are given at once."""
+
+    compares_responses: ClassVar[bool]
 
 
 @runtime_checkable
