@@ -109,7 +109,7 @@ class Application:
         settings = self.settings
         session = await stack.enter_async_context(client.open_session(settings))
         stack.push_async_callback(self.tracing.close)
-        stack.callback(self.bodies.close)
+        stack.callback(self.bodies.parser.close)
         if self.access_log is not None:
             stack.callback(self.access_log.close)
         self.reloader = Reloader(settings, self.metrics, session, self.load)
@@ -146,7 +146,7 @@ class Application:
         """
         key = request.scope["zooter"]["client_key"]
         async with self.bodies.receive(dict(request.scope["headers"]), request.receive, key) as body:
-            chat = await self.bodies.parse(chat_request.parse_route_request, body)
+            chat = await self.bodies.parser.run(chat_request.parse_route_request, body)
         service = eligibility.restrict(self.service, chat.needs, dict(request.scope["headers"]))
         decision = await self.chat.policy.decide(chat, service, b"")
         return decision_json(decision, service)

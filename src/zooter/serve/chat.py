@@ -71,7 +71,7 @@ class ChatHandler:
         headers = dict(scope["headers"])
         async with self.bodies.receive(headers, receive, scope["zooter"]["client_key"]) as body:
             parse = partial(chat_request.parse_chat_request, endpoint=ENDPOINTS[scope["path"]])
-            chat = await self.bodies.parse(parse, body)
+            chat = await self.bodies.parser.run(parse, body)
             del body  # the chat holds it
             await self._answer(scope, receive, send, service(), chat)
 
@@ -242,9 +242,9 @@ class _Exchange:
         try:
             async with asyncio.timeout(settings.total):
                 upstreams, headers = service.eligible_upstreams, self.passed_headers()
-                selection, ask = await selector_client.select(
-                    selector, self.chat, query, pool, upstreams, self.handler.failover, headers
-                )
+                failover, parser = self.handler.failover, self.handler.bodies.parser
+                arguments = selector, self.chat, query, pool, upstreams, failover, headers, parser
+                selection, ask = await selector_client.select(*arguments)
         except TimeoutError as error:
             message = f"expected the selector's answer within {settings.total:g} s"
             raise ApiError(504, message, "server_error", "timeout") from error

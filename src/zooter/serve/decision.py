@@ -65,7 +65,7 @@ class DecisionPolicy:
         start = time.perf_counter()
         texts = self._texts(chat)
         key, previous = self._conversation(chat, client, service)
-        stays = chat.returns_tool_results()  # another candidate does not know the calls that it made
+        stays = chat.returns_tool_results  # another candidate does not know the calls that it made
         try:
             if not texts:
                 raise NoDecisionError("no text")
@@ -113,7 +113,7 @@ class DecisionPolicy:
             return None, None
         key = hashlib.blake2b(client + chat.opening_hash, digest_size=16).digest()
         # Two conversations may open alike; one without an assistant's message is new.
-        return key, self.sessions.get(key, service.pool.names) if chat.is_continued() else None
+        return key, self.sessions.get(key, service.pool.names) if chat.is_continued else None
 
     def _column(self, service: Service, probs: Floats, previous: str | None, margin: float) -> tuple[int, str]:
         """Return the chosen column and the reason."""

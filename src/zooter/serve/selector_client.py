@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from zooter.errors import ConfigError
 from zooter.selector.ledger import Ledger
 from zooter.selector.protocol import Estimator, Needs, SampleRequest, Scorer, Selection, Selector
 from zooter.serve.http import chat_request
-from zooter.serve.http.body import INLINE_BODY
+from zooter.serve.http.body_parser import BodyParser
 from zooter.serve.http.chat_request import ChatRequest
 from zooter.serve.metrics import Metrics
 from zooter.serve.upstream.client import UpstreamClient
@@ -41,6 +42,7 @@ class ServedAsk:
         query: the query that the selector decides by.
         needs: needs of the selector; log-probabilities are asked for if it needs margins or first tokens.
         headers: headers of the client that are passed on.
+        parser: makes the candidates' requests of the client's.
         ledger: calls made so far.
         completions: (candidate, sample) → the server's completion.
         request_errors: servers' errors for requests that are wrong.
@@ -53,6 +55,7 @@ class ServedAsk:
     query: Query
     needs: Needs
     headers: Mapping[str, str] = field(default_factory=dict)
+    parser: BodyParser = field(default_factory=BodyParser)
     ledger: Ledger = field(default_factory=Ledger)
     completions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     request_errors: list[UpstreamError] = field(default_factory=list)
@@ -136,9 +139,9 @@ class ServedAsk:
         upstream = self.upstreams.get(name)
         if upstream is None:
             return replace(failed, error="not allowed or not able to answer this request")
-        is_long = len(self.chat.body) > INLINE_BODY
-        make = self._chat_request
-        chat = await asyncio.to_thread(make, request.text) if is_long else make(request.text)
+        logprobs = self.needs.margins or self.needs.first_tokens
+        make = partial(_candidate_request, text=request.text, logprobs=logprobs)
+        chat = await self.parser.run(make, self.chat.body)
         replica = least_loaded(upstream.replicas)
         if replica is None:
             return replace(failed, error="left alone after failures")
@@ -157,15 +160,15 @@ class ServedAsk:
             upstream.candidate.cost(*tokens), time.perf_counter() - start, first_tokens=completion.first_tokens,
         )  # fmt: skip
 
-    def _chat_request(self, text: str | None) -> ChatRequest:
-        """Return the client's request for one whole response, with log-probabilities if they are needed."""
-        members = json.loads(self.chat.json_text)
-        members = {name: value for name, value in members.items() if name not in _DROPPED_MEMBERS}
-        if text is not None:
-            members["messages"] = [{"role": "user", "content": text}]
-        if self.needs.margins or self.needs.first_tokens:
-            members |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        return chat_request.parse_chat_request(json.dumps(members).encode())
+
+def _candidate_request(body: bytes, text: str | None, logprobs: bool) -> ChatRequest:
+    """Return a client's request for one whole response, with a selector's text and log-probabilities if wanted."""
+    members = {name: value for name, value in json.loads(body).items() if name not in _DROPPED_MEMBERS}
+    if text is not None:
+        members["messages"] = [{"role": "user", "content": text}]
+    if logprobs:
+        members |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+    return chat_request.parse_chat_request(json.dumps(members).encode())
 
 
 async def select(
@@ -176,6 +179,7 @@ async def select(
     upstreams: Mapping[str, UpstreamClient],
     failover: Failover,
     headers: Mapping[str, str] = NO_HEADERS,
+    parser: BodyParser | None = None,
 ) -> tuple[Selection, ServedAsk]:
     """Run a selector for a conversation.
 
@@ -187,11 +191,13 @@ async def select(
         upstreams: candidate → client of its server, for candidates that the request allows and that can answer it.
         failover: sends requests and records their results.
         headers: headers of the client that are passed on.
+        parser: makes the candidates' requests of the client's; None makes one.
 
     Returns:
         The selection, and the `ServedAsk` with the calls that were made.
     """
-    ask = ServedAsk(pool, upstreams, failover, chat, Query(query_id(text), text), selector.needs, headers)
+    query, parser = Query(query_id(text), text), parser or BodyParser()
+    ask = ServedAsk(pool, upstreams, failover, chat, query, selector.needs, headers, parser)
     return await selector.select(ask.query, ask), ask
 
 

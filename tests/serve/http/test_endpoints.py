@@ -136,7 +136,7 @@ def test_the_texts_needs_and_tool_results_of_responses_are_read() -> None:
     ]
     chat = parse(RESPONSES, input=items, instructions="be short", max_output_tokens=9)
     assert chat.texts == ("look at",)
-    assert chat.returns_tool_results()
+    assert chat.returns_tool_results
     assert (chat.needs.tools, chat.needs.vision) == (True, True)
     assert chat.needs.output_tokens == 9
     assert chat.needs.tokens == len("be short" + "look at" + "a cat") // 4

@@ -15,7 +15,6 @@ from zooter.serve.http.requirements import Requirements, requirements
 
 MAX_VALUES = 50_000  # JSON values of a body; a conversation of a thousand messages with tool calls has some 10,000
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
-_PIECE = 2**18  # bytes or characters at a time: no step holds Python's lock for longer than some milliseconds
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,8 @@ class ChatRequest:
         body: the request's JSON in UTF-8.
         model_span: position [start, end) of the value of `model` in it.
         member_names: names of the request's members.
-        messages: the request's messages.
+        returns_tool_results: whether the request goes on with the results of tools that an answer called.
+        is_continued: whether the conversation has an assistant's message.
         opening_hash: hash of the messages up to the user's first one, which identifies the conversation.
         needs: what the request needs of a candidate.
         endpoint: path under a candidate's base URL that the request is sent to.
@@ -41,18 +41,18 @@ class ChatRequest:
     body: bytes
     model_span: tuple[int, int]
     member_names: frozenset[str]
-    messages: list[dict[str, Any]]
+    returns_tool_results: bool
+    is_continued: bool
     opening_hash: bytes
     needs: Requirements
     endpoint: str = CHAT
 
-    @property
-    def json_text(self) -> str:
-        """Return the request's JSON."""
-        return self.body.decode()
-
     def body_for(self, model: str, extra: Mapping[str, str]) -> bytes:
-        """Encode the request for a candidate.
+        """Encode the request for a candidate; arguments as of `body_parts`."""
+        return b"".join(self.body_parts(model, extra))
+
+    def body_parts(self, model: str, extra: Mapping[str, str]) -> tuple[memoryview, bytes, memoryview]:
+        """Encode the request for a candidate, without copying it.
 
         Args:
             model: the candidate's own name for the model.
@@ -63,15 +63,7 @@ class ChatRequest:
             f", {json.dumps(name)}: {value}" for name, value in extra.items() if name not in self.member_names
         )
         view = memoryview(self.body)
-        return b"".join((view[:start], f"{json.dumps(model)}{added}".encode(), view[end:]))
-
-    def returns_tool_results(self) -> bool:
-        """Return whether the request goes on with the results of tools that an answer called."""
-        return bool(self.messages) and self.messages[-1].get("role") in ("tool", "function")
-
-    def is_continued(self) -> bool:
-        """Return whether the conversation has an assistant's message."""
-        return any(message.get("role") == "assistant" for message in self.messages)
+        return view[:start], f"{json.dumps(model)}{added}".encode(), view[end:]
 
 
 def parse_chat_request(body: bytes, endpoint: str = CHAT) -> ChatRequest:
@@ -147,34 +139,19 @@ def _parse_body(body: bytes) -> tuple[dict[str, Any], dict[str, tuple[int, int]]
 
 
 def _check_size(body: bytes) -> None:
-    """Refuse a body of more than `MAX_VALUES` values: json holds Python's lock while it parses all of them."""
-    if sum(map(body.count, (b",", b"[", b"{"))) <= MAX_VALUES:
-        return
-    count, start, in_string = 0, 0, False
-    while start < len(body):
-        piece = body[start : start + _PIECE]
-        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # it ends between a backslash and what that escapes
-            piece = body[start : start + _PIECE + 1]
-        start += len(piece)
-        parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-        outside = b"".join(parts[in_string::2])
-        count += sum(map(outside.count, (b",", b"[", b"{")))
-        if count > MAX_VALUES:
+    """Refuse a body of more than `MAX_VALUES` values, whose objects would take seconds and gigabytes."""
+    marks = b",", b"[", b"{"
+    if sum(map(body.count, marks)) > MAX_VALUES:
+        outside = b"".join(body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+        if sum(map(outside.count, marks)) > MAX_VALUES:
             raise bad_request(f"a body of at most {MAX_VALUES} JSON values")
-        in_string ^= len(parts) % 2 == 0
 
 
 def _decode(body: bytes) -> str:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    pieces = []
-    for start in range(0, len(body), _PIECE):
-        pending = len(decoder.getstate()[0])
-        try:
-            pieces.append(decoder.decode(body[start : start + _PIECE], start + _PIECE >= len(body)))
-        except UnicodeDecodeError as error:
-            position = start - pending + error.start
-            raise bad_request(f"a body in UTF-8, found a wrong byte at {position}") from error
-    return "".join(pieces)
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise bad_request(f"a body in UTF-8, found a wrong byte at {error.start}") from error
 
 
 def _chat_request(
@@ -185,9 +162,19 @@ def _chat_request(
         raise bad_request("`stream` to be true or false", "stream")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise bad_request("`messages` to be a list of objects, at least one", "messages")
-    texts, opening = user_texts(messages), _opening_hash(messages)
-    needs = requirements(members, messages)
-    return ChatRequest(model, bool(stream), texts, body, span, frozenset(members), messages, opening, needs, endpoint)
+    return ChatRequest(
+        model,
+        bool(stream),
+        user_texts(messages),
+        body,
+        span,
+        frozenset(members),
+        messages[-1].get("role") in ("tool", "function"),
+        any(message.get("role") == "assistant" for message in messages),
+        _opening_hash(messages),
+        requirements(members, messages),
+        endpoint,
+    )
 
 
 def _opening_hash(messages: list[dict[str, Any]]) -> bytes:
@@ -247,9 +234,7 @@ def _parse_members(text: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]
 
 
 def _skip_whitespace(text: str, at: int) -> int:
-    while (end := _WHITESPACE.match(text, at, at + _PIECE).end()) == at + _PIECE:  # type: ignore[union-attr]
-        at = end
-    return end
+    return _WHITESPACE.match(text, at).end()  # type: ignore[union-attr]
 
 
 def _refuse_constant(name: str) -> NoReturn:

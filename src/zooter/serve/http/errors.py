@@ -30,6 +30,10 @@ class ApiError(Exception):
         self.status, self.message, self.kind = status, message, kind
         self.code, self.param, self.retry_after, self.body_unread = code, param, retry_after, body_unread
 
+    def __reduce__(self) -> tuple[type["ApiError"], tuple[object, ...]]:
+        values = (self.status, self.message, self.kind, self.code, self.param, self.retry_after, self.body_unread)
+        return ApiError, values
+
     def body(self) -> bytes:
         """Encode the error as JSON."""
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +22,7 @@ from zooter.serve.upstream.headers import response_headers
 from zooter.serve.upstream.replica import Replica
 
 MAX_ERROR_BYTES = 2**20
+PIECE = 2**18  # bytes of a request that are sent at a time
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,12 @@ class UpstreamClient:
         """
         candidate = self.candidate
         extra = self.extra if chat.endpoint == CHAT else {}  # these are members of chat completions
-        body = chat.body_for(candidate.model or candidate.name, extra)
+        parts = chat.body_parts(candidate.model or candidate.name, extra)
+        size = sum(map(len, parts))
+        body = b"".join(parts) if size <= PIECE else _in_pieces(parts)
         # Responses are passed on unchanged, so no compression is asked for that would have to be undone.
         headers = {**passed_headers, "content-type": "application/json", "accept-encoding": "identity"}
+        headers["content-length"] = str(size)
         if self.key:
             headers["authorization"] = f"Bearer {self.key}"
         target = f"{url.rstrip('/')}/{chat.endpoint}"
@@ -186,6 +190,14 @@ def open_session(settings: ServeSettings) -> aiohttp.ClientSession:
         auto_decompress=False,
         skip_auto_headers=("User-Agent",),
     )
+
+
+async def _in_pieces(parts: Iterable[bytes | memoryview]) -> AsyncIterator[memoryview]:
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(view), PIECE):
+            yield view[start : start + PIECE]
+            await asyncio.sleep(0)  # others' turn
 
 
 async def _read_body(response: aiohttp.ClientResponse, max_bytes: int, idle: float) -> bytes:
