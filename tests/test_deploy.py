@@ -3,12 +3,25 @@
 import argparse
 import configparser
 import json
+import os
 import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tomllib
+from fnmatch import fnmatch
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import check_jsonschema
+import pytest
 import yaml
+from click.testing import CliRunner
 from support.paths import ROOT
+from yamllint import linter
+from yamllint.config import YamlLintConfig
 
 from zooter.commands import cli
 from zooter.data.pool import pool_from_settings
@@ -78,14 +91,16 @@ def test_the_dashboards_panels_do_not_overlap() -> None:
 def test_the_image_holds_no_training_dependencies_and_does_not_run_as_root() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     stages = text.split("\nFROM ")
-    assert '".[serve]"' in stages[1]
+    assert '".[serve,otel]"' in stages[1]
     assert not re.search(r"\btorch\b|\[train|\[dev", text)
     assert re.search(r"^USER [1-9]\d*$", stages[-1], re.MULTILINE)
     entry = json.loads(re.search(r"^ENTRYPOINT (.*)$", text, re.MULTILINE)[1])  # type: ignore[index]
     command = json.loads(re.search(r"^CMD (\[.*\])$", text, re.MULTILINE)[1])  # type: ignore[index]
     assert entry == ["zooter", "serve", "/export"]
-    for copied in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
-        assert all((ROOT / name).exists() for name in copied.split()), copied
+    copied = " ".join(re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE)).split()
+    assert all((ROOT / name).exists() for name in copied), copied
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]) <= set(copied)
     mounts = [volume.split(":")[-2] for volume in read("compose.yaml")["services"]["zooter"]["volumes"]]
     assert {"/export", command[1], command[3]} == set(mounts)
 
@@ -134,3 +149,63 @@ def test_the_systemd_unit_reloads_by_sighup_and_waits_for_requests() -> None:
     assert set(re.findall(r"--(\w+)", service["ExecStart"])) == {"pool", "config"}
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert int(service["TimeoutStopSec"]) > ServeSettings(Path("x")).shutdown_timeout + 2
+
+
+def test_the_image_takes_less_than_400_megabytes_by_the_sizes_of_its_packages() -> None:
+    script = runpy.run_path(str(DEPLOY / "image_size.py"))
+    sizes = script["sizes"]()
+    assert {"aiohttp", "fastapi", "numpy", "onnxruntime", "opentelemetry-sdk", "pyarrow", "tokenizers"} <= set(sizes)
+    assert not {"torch", "transformers", "scipy"} & set(sizes)
+    assert script["BASE"] + sum(kept for _, kept in sizes.values()) < 400.0
+    for pattern in script["unused_patterns"]():
+        listed = (path for package in sizes for path, _ in script["files"](package))
+        assert any(fnmatch(path, pattern) for path in listed), f"nothing to delete: {pattern}"
+
+
+WITHOUT_UNUSED = """
+import sys
+import numpy, onnxruntime, pyarrow
+for module in (numpy, onnxruntime, pyarrow):
+    assert module.__file__.startswith(sys.argv[1]), module.__file__
+import zooter.serve.open_telemetry, zooter.serve.server
+from pathlib import Path
+from zooter.serve import decision_log
+
+decision_log.write_rows(Path(sys.argv[1]), [{"query": "q", "candidate": "c"}], 1_000_000)
+session = onnxruntime.InferenceSession(sys.argv[2])
+assert session.run(None, {"x": numpy.ones(2, "float32")})[0].tolist() == [2.0, 2.0]
+"""
+
+
+@pytest.mark.slow
+def test_the_server_works_without_the_files_that_the_image_leaves_out(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    script = runpy.run_path(str(DEPLOY / "image_size.py"))
+    patterns = script["unused_patterns"]()
+    for package in ("numpy", "onnxruntime", "pyarrow", "uvloop"):
+        for file in metadata.files(package) or ():
+            path = tmp_path / file
+            if ".." not in file.parts and not any(fnmatch(str(file), pattern) for pattern in patterns):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(file.locate()), path)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "double", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "double.onnx").write_bytes(model.SerializeToString())
+    command = [sys.executable, "-c", WITHOUT_UNUSED, str(tmp_path), str(tmp_path / "double.onnx")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*.yaml")), ids=lambda path: path.name)
+def test_the_files_pass_yamllint(path: Path) -> None:
+    rules = YamlLintConfig(file=str(DEPLOY / ".yamllint.yaml"))
+    assert [str(problem) for problem in linter.run(path.read_text(), rules)] == []
+
+
+def test_compose_fits_its_schema() -> None:
+    options = ["--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml")]
+    done = CliRunner().invoke(check_jsonschema.main, options)
+    assert done.exit_code == 0, done.output

@@ -33,6 +33,15 @@ LONG_BODIES = {
 }
 
 
+@pytest.fixture(scope="module")
+def parser() -> Iterator[BodyParser]:
+    """A parser whose process has started."""
+    parser = BodyParser()
+    asyncio.run(parser.run(chat_request.parse_chat_request, CHAT + b" " * THREAD_BODY + b"}"))
+    yield parser
+    parser.close()
+
+
 @contextmanager
 def short_switches() -> Iterator[None]:
     """Let threads take turns as in the server."""
@@ -71,23 +80,20 @@ async def parse(parser: BodyParser, name: str) -> float:
     return max(gaps)
 
 
-def test_no_body_of_an_allowed_size_stalls_the_event_loop() -> None:
+def test_no_body_of_an_allowed_size_stalls_the_event_loop(parser: BodyParser) -> None:
     async def stalls() -> dict[str, float]:
-        parser = BodyParser()
-        await parser.run(chat_request.parse_chat_request, CHAT + b" " * THREAD_BODY + b"}")  # starts the process
-        seconds = {name: await parse(parser, name) for name in LONG_BODIES}
-        parser.close()
-        return seconds
+        return {name: await parse(parser, name) for name in LONG_BODIES}
 
     with short_switches():
         seconds = asyncio.run(stalls())
     assert max(seconds.values()) < MAX_STALL, seconds  # 2 s for members and 1 s for spaces when parsed on the loop
 
 
-def test_a_long_request_is_the_same_wherever_it_is_parsed_but_for_the_length_of_its_texts() -> None:
-    parser, body = BodyParser(), CHAT.replace(b"hello", "é".encode() * THREAD_BODY) + b',"stream": true}'
+def test_a_long_request_is_the_same_wherever_it_is_parsed_but_for_the_length_of_its_texts(
+    parser: BodyParser,
+) -> None:
+    body = CHAT.replace(b"hello", "é".encode() * THREAD_BODY) + b',"stream": true}'
     there = asyncio.run(parser.run(partial(chat_request.parse_chat_request, endpoint="completions"), body))
-    parser.close()
     here = chat_request.parse_chat_request(body, "completions")
     assert there.texts == tuple(text[:MAX_TEXT] for text in here.texts)
     for name in ChatRequest.__dataclass_fields__:
@@ -100,8 +106,10 @@ def end_process(body: bytes) -> ChatRequest:
     raise AssertionError
 
 
-def test_a_process_that_dies_over_a_body_costs_that_request_alone(caplog: pytest.LogCaptureFixture) -> None:
-    parser, body = BodyParser(), CHAT + b" " * THREAD_BODY + b"}"
+def test_a_process_that_dies_over_a_body_costs_that_request_alone(
+    parser: BodyParser, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = CHAT + b" " * THREAD_BODY + b"}"
 
     async def both() -> ChatRequest:
         with pytest.raises(ApiError, match="could not be parsed") as refusal:
@@ -111,7 +119,6 @@ def test_a_process_that_dies_over_a_body_costs_that_request_alone(caplog: pytest
 
     with caplog.at_level(logging.ERROR):
         assert asyncio.run(both()).texts == ("hello",)
-    parser.close()
     message = "the process that parses long bodies has ended, and is started again"
     assert [record.getMessage() for record in caplog.records] == [message] * 2
 
