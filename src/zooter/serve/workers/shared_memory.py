@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from zooter.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class SharedMemory:
@@ -28,13 +30,24 @@ class SharedMemory:
             size: number of bytes, the same in every worker.
 
         Raises:
-            OSError: there is no room for it.
+            ConfigError: there is no room for it.
         """
         if self.folder is None:
             return mmap.mmap(-1, size)
-        file = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(file, size)
-            return mmap.mmap(file, size)
-        finally:
-            os.close(file)
+            return _map_file(self.folder / name, size)
+        except OSError as error:
+            raise ConfigError(
+                expected=f"{size} bytes for what the workers share in {self.folder}",
+                found=str(error),
+                do="make room, or name another folder in TMPDIR",
+            ) from error
+
+
+def _map_file(path: Path, size: int) -> mmap.mmap:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(file, 0, size)  # a full disk would otherwise end the process when it writes
+        return mmap.mmap(file, size)
+    finally:
+        os.close(file)
