@@ -142,7 +142,7 @@ def test_the_end_of_the_server_lets_every_worker_finish_its_requests(workers: Wo
         assert [answer.result().status_code for answer in answers] == [200] * 8
     assert workers.supervisor.wait(20) == 0
     log = workers.supervisor.stderr.read().decode()  # type: ignore[union-attr]
-    assert len(re.findall(r"ERROR .*worker \d \(\d+\) has ended \(SIGKILL\) and is started again", log)) == 1
+    assert len(re.findall(r"ERROR .*worker \d \(\d+\) has ended \(signal 9\) and is started again", log)) == 1
     assert not [process for process in processes if Path(f"/proc/{process}").exists()]
 
 

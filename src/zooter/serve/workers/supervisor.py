@@ -71,8 +71,13 @@ class _Supervisor:
         """Keep a worker running until the server ends."""
         loop = asyncio.get_running_loop()
         while not self._stop.is_set():
-            if number not in self._ready:
-                await self._start(number)
+            try:
+                if number not in self._ready:
+                    await self._start(number)
+            except OSError as error:  # no room for a process
+                log.error("worker %d cannot be started: %s", number, error)
+                await self._pause(RESTART_SECONDS)
+                continue
             started = loop.time()
             process = self._processes[number]
             await _readable(process.sentinel)
@@ -81,9 +86,13 @@ class _Supervisor:
             multiprocess.mark_process_dead(number, str(self.folder))  # type: ignore[no-untyped-call]
             if not self._stop.is_set():
                 log.error("worker %d (%d) has ended (%s) and is started again", number, process.pid, _reason(process))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, started + RESTART_SECONDS - loop.time())):
-                        await self._stop.wait()
+                await self._pause(started + RESTART_SECONDS - loop.time())
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless the server is to end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._stop.wait()
 
     async def _start(self, number: int) -> None:
         """Start a worker, and return when it is ready or has ended."""
@@ -127,7 +136,7 @@ def _send(process: SpawnProcess, number: signal.Signals) -> None:
 
 def _reason(process: SpawnProcess) -> str:
     code = process.exitcode or 0
-    return f"status {code}" if code >= 0 else signal.Signals(-code).name
+    return f"status {code}" if code >= 0 else f"signal {-code}"
 
 
 async def _readable(file: int) -> None:
