@@ -33,7 +33,7 @@ def hide(values: Floats, tag: Ints, tags: int, rng: np.random.Generator) -> Floa
 
 
 def shares(data: TrainingData, settings: TrainSettings, tags: int, seed: int) -> tuple[float, float, float]:
-    """Compute the gap closed, in %: with all training rewards, with some hidden, and by the best single model of these."""
+    """Compute the gap closed in %: with all training rewards, with some hidden, by the best single model of these."""
     rewards, rng = data.records.rewards, np.random.default_rng(seed)
     columns = np.flatnonzero(rewards.observed.mean(axis=0) > NEARLY_ALL)
     rows = rng.permutation(np.flatnonzero(rewards.observed[:, columns].all(axis=1)))
