@@ -36,3 +36,22 @@ def test_a_candidate_without_rewards_comes_last() -> None:
     table = Rewards(np.array([[NAN, -1.0, -2.0]]), ("a", "b", "c"))
     assert baselines.rank_by_mean_reward(table).tolist() == [1, 2, 0]
     assert np.isnan(adjusted_means.adjusted_means(table.take(np.arange(0)))).all()
+
+
+def test_what_is_left_without_query_effects_is_what_candidates_differ_by() -> None:
+    values = np.array([[1.0, 0.75, NAN], [0.5, NAN, 0.25], [0.25, 0.0, NAN]])  # query + candidate, without a rest
+    left = adjusted_means.without_query_effects(Rewards(values, ("a", "b", "c"))).values
+    np.testing.assert_allclose(left - left[:, [0]], [[0, -0.25, NAN], [0, NAN, -0.25], [0, -0.25, NAN]], atol=1e-8)
+    np.testing.assert_allclose(left[:, 0], np.full(3, values[:, 0].mean()), atol=1e-8)  # all queries are alike
+
+
+@given(arrays(np.float64, (7, 4), elements=st.sampled_from([0.0, 0.5, 1.0, NAN])))
+def test_means_without_query_effects_are_adjusted_means(values: Floats) -> None:
+    table = Rewards(values[~np.isnan(values).all(axis=1)], ("a", "b", "c", "d"))
+    means = adjusted_means.without_query_effects(table).column_means()
+    np.testing.assert_allclose(means, adjusted_means.adjusted_means(table), atol=1e-5)
+
+
+def test_a_complete_table_stays_as_it_is() -> None:
+    table = Rewards(np.array([[1.0, 0.0], [0.5, 0.0]]), ("a", "b"))
+    assert adjusted_means.without_query_effects(table) is table

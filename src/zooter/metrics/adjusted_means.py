@@ -1,6 +1,7 @@
-"""Compare candidates that answered different queries: least-squares means of an additive model."""
+"""Compare candidates that answered different queries, by the additive model r_ij = q_i + c_j in least squares."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zooter.data.types import Floats, Rewards
 
@@ -10,8 +11,7 @@ MAX_SWEEPS, SWEEP_TOLERANCE = 200, 1e-9  # of the alternating fit
 def adjusted_means(rewards: Rewards) -> Floats:
     """Compute each candidate's least-squares mean: what its mean reward would be on all queries.
 
-    The additive model r_ij = q_i + c_j, fitted by alternating means. Plain means favour candidates that answered easy
-    queries only; without missing rewards both are the same.
+    Plain means favour candidates that answered easy queries only; without missing rewards both are the same.
 
     Args:
         rewards: (n, m).
@@ -21,15 +21,37 @@ def adjusted_means(rewards: Rewards) -> Floats:
         by their plain means.
     """
     rows = rewards.observed.any(axis=1)
-    observed, values = rewards.observed[rows], np.nan_to_num(rewards.values[rows])
+    observed = rewards.observed[rows]
     if observed.all() or not observed.any():
         return rewards.column_means()
-    per_query, per_candidate = observed.sum(axis=1), np.maximum(observed.sum(axis=0), 1)
+    query_effects, candidate_effects = _fit_additive(rewards.values[rows], observed)
+    return np.where(observed.any(axis=0), query_effects.mean() + candidate_effects, np.nan)
+
+
+def without_query_effects(rewards: Rewards) -> Rewards:
+    """Subtract from each query's rewards by how much it is easier than the mean query; a complete table stays.
+
+    What candidates that answered different queries have earned is comparable then: a mean over any queries is high
+    because of the candidate, not because they were easy. Differences between candidates on one query stay as they are.
+
+    Args:
+        rewards: (n, m).
+    """
+    if rewards.observed.all():
+        return rewards
+    query_effects, _ = _fit_additive(rewards.values, rewards.observed)
+    return Rewards(rewards.values - (query_effects - query_effects.mean())[:, None], rewards.candidates)
+
+
+def _fit_additive(values: Floats, observed: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Fit r_ij = q_i + c_j by alternating means: (n,) effects of queries and (m,) of candidates."""
+    filled = np.where(observed, values, 0.0)
+    per_query, per_candidate = (np.maximum(observed.sum(axis=axis), 1) for axis in (1, 0))
     effects = np.zeros(values.shape[1])
     for _ in range(MAX_SWEEPS):
-        query_effects = (values - observed * effects).sum(axis=1) / per_query
-        updated = (values - observed * query_effects[:, None]).sum(axis=0) / per_candidate
+        query_effects = (filled - observed * effects).sum(axis=1) / per_query
+        updated = (filled - observed * query_effects[:, None]).sum(axis=0) / per_candidate
         change, effects = float(np.abs(updated - effects).max()), updated
         if change < SWEEP_TOLERANCE:
             break
-    return np.where(observed.any(axis=0), query_effects.mean() + effects, np.nan)
+    return query_effects, effects

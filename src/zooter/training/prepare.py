@@ -13,6 +13,7 @@ from torch import Tensor
 from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
 from zooter.data.types import Floats, Labels, Rewards, Tags
+from zooter.metrics.adjusted_means import without_query_effects
 from zooter.router.linear_head import LinearHead
 from zooter.router.net import Head, RouterHead
 from zooter.training import cross_fitting, head_init
@@ -29,7 +30,7 @@ class InitialFit:
 
     Attributes:
         tags: (n, t) of all queries.
-        rewards: (r, m) of the training rows.
+        rewards: (r, m) of the training rows; without effects of queries where cells are missing.
         tag_sets: (r, t) each, the training rows' sets of tags: the table's, and clusters.
         features: (r, d) of the training rows.
         head: initialised with the tag sets; copied before weights are applied.
@@ -134,6 +135,10 @@ def fit_initial_head(
 ) -> InitialFit:
     """Initialise a head on training queries, and cross-fit the same model on them.
 
+    Where cells are missing, effects of queries are removed from rewards (`without_query_effects`): the head's expected
+    rewards are those of a query of average difficulty then, and a candidate that answered easy queries alone is not
+    expected to do as well on hard ones.
+
     Args:
         tags: (n, t) of all queries; kept for the labels.
         features: (r, d) of the training queries.
@@ -142,6 +147,7 @@ def fit_initial_head(
         recipe: says how wide the head is.
         seed: of the folds.
     """
+    rewards = without_query_effects(rewards)
     head = head_init.init_head(features, rewards, tag_sets, 1.0, recipe.width, recipe.dropout)
     out_of_fold = cross_fitting.cross_fit(head.standardise(features), rewards, tag_sets, seed)
     ridges = head_init.fit_residual_ridges(head, features, rewards)
