@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test test-slow check docs bench zoo clean
+.PHONY: help run test test-slow check docs notebooks bench zoo clean
 help:
 	@echo "make run      ask the embedded candidates, reward, train, evaluate and export a router, all of it here"
 	@echo "make run RECORDS=FILE [ARGS='label.beta=0.1 run_dir=DIR']   the same from a recorded table"
@@ -11,6 +11,7 @@ help:
 	@echo "make test-slow   the tests that take long: notebooks, the wheel, live models, every combination of options"
 	@echo "make check    ruff, ruff format, mypy"
 	@echo "make docs     the documentation site in site/; a warning is an error"
+	@echo "make notebooks   execute notebooks/ and keep their outputs"
 	@echo "make zoo      rebuild the embedded candidates from nothing"
 	@echo "make bench RECORDS=FILE   what prints the README's figures (benchmarks/)"
 
@@ -39,6 +40,9 @@ check: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+notebooks: $(READY)
+	$(BIN)/python notebooks/execute.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py "$(RECORDS)"

@@ -61,7 +61,7 @@ def test_the_query_of_the_first_example_goes_where_it_says(
     run: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    chosen = re.search(rf'zooter route \S+ "{QUERY}" +# (\S+)', readme)
+    chosen = re.search(rf'zooter route \S+ "{re.escape(QUERY)}" +# (\S+)', readme)
     assert chosen is not None
     assert cli.main(["route", str(run[0] / "export"), QUERY]) == 0
     assert json.loads(capsys.readouterr().out)["candidate"] == chosen[1]

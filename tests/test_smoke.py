@@ -179,6 +179,23 @@ def test_bad_input_is_one_message_and_a_failure(home: Path, arguments: list[str]
     assert not (home / "bad" / "report.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mode=drift", "export=nowhere", "queries=nothing.jsonl"], "found nothing there"),
+        (["mode=drift", "export=nowhere", "query=hi"], "give mode=drift a file of them: queries=FILE"),
+        (["exprot=nowhere", "query=hi"], "did you mean export=…?"),
+        (["mode=evaluate", "selectors=[routed]", "records=x.parquet"], "add selectors.routed.export=RUN/export"),
+    ],
+)
+def test_a_refused_mode_is_one_message_and_leaves_no_file(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = run_forked(ROOT / "infer.py", arguments, tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_a_damaged_export_is_one_message_and_leaves_an_earlier_answer(home: Path, trained: str) -> None:
     (home / "kept.jsonl").write_text("earlier\n")
     done = run(home, "infer.py", "export=nowhere", "queries=table.parquet", "out=kept.jsonl")

@@ -25,7 +25,7 @@ from zooter.data import response_table, reward_table
 from zooter.data.pool import Candidate, Pool
 from zooter.data.split import Split
 from zooter.data.types import Floats, Query, Response
-from zooter.errors import ResponderError, StoreError
+from zooter.errors import ConfigError, ResponderError, StoreError
 
 
 def test_the_recorded_table_holds_a_row_per_response(tmp_path: Path) -> None:
@@ -272,3 +272,8 @@ def test_a_run_that_fails_frees_the_cache(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         collector(tmp_path, responder=Broken()).collect(tmp_path / "r.parquet")
     collector(tmp_path).collect(tmp_path / "r.parquet")
+
+
+def test_a_pool_without_candidates_is_refused_with_the_ways_to_give_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected candidates in the pool; found none; add pool_file=FILE\.yaml, or"):
+        collector(tmp_path, pool=Pool(()))

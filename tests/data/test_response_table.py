@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zooter.data import response_table
+from zooter.data import response_table, reward_table
 from zooter.data.pool import Candidate, Pool
 from zooter.errors import RecordsError
 
@@ -40,10 +40,16 @@ def test_samples_are_sorted_and_missing_costs_are_computed_from_prices(tmp_path:
     assert table.qualities().values.tolist() == [[0.25, 0.25]]
 
 
-def test_a_cell_recorded_twice_is_refused_by_its_row(tmp_path: Path) -> None:
-    file = write(tmp_path / "t.jsonl", [row("q", "a"), row("q", "b"), row("q", "a")])
-    with pytest.raises(RecordsError, match="sample 0 of 'a' again at row 3"):
-        response_table.read(file)
+def test_repeated_rows_count_as_further_samples_as_they_do_in_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewards = [("a", 0, 1.0), ("b", 0, 0.5), ("a", 0, 0.0), ("a", 1, 0.5)]
+    file = write(tmp_path / "t.jsonl", [row("q", name, sample=k, reward=reward) for name, k, reward in rewards])
+    table = response_table.read(file)
+    assert [cell.response.sample for cell in table.cells[0]["a"]] == [0, 1, 2]
+    assert [cell.reward for cell in table.cells[0]["a"]] == [1.0, 0.0, 0.5]
+    assert table.rewards().values.tolist() == reward_table.read(file).rewards.values.tolist() == [[0.5, 0.5]]
+    assert "2 rows of" in caplog.text
 
 
 def test_an_empty_text_is_refused_by_its_row(tmp_path: Path) -> None:

@@ -75,9 +75,9 @@ def _unknown_key(parent: DictConfig, key: str, groups: Collection[str]) -> Confi
 
 def _dotted_keys(node: DictConfig, parents: str = "") -> Iterator[str]:
     """Yield the keys of nested settings with their parents before them, without Hydra's own and names of classes."""
-    for key in node:
-        name = f"{parents}{key}"
-        if name == "hydra" or str(key).startswith("_"):
+    for key in map(str, node):
+        name = parents + key
+        if name == "hydra" or key.startswith("_"):
             continue
         yield name
         child = node._get_node(key)  # as it is written: interpolations are not resolved

@@ -1,5 +1,6 @@
 """Read recorded tables for selectors: the responses of each query, by candidate and sample."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from zooter.data.pool import Candidate, Pool
 from zooter.data.schema import RESPONSE_COLUMNS, parse_first_tokens, parse_references, schema
 from zooter.data.types import Floats, Ints, Query, Response, Rewards, query_id
 from zooter.errors import RecordsError
+
+log = logging.getLogger(__name__)
 
 SCHEMA = schema(
     "query", "candidate", "sample", "response", "reward", "truth", "reference", "tags", "query_id", *RESPONSE_COLUMNS
@@ -100,7 +103,7 @@ class ResponseTable:
 
 
 def read(path: Path, pool: Pool | None = None) -> ResponseTable:
-    """Read a recorded table; rows with the same text are the same query.
+    """Read a recorded table; rows with the same text are the same query, and repeated rows are further samples.
 
     The cost of a response is the recorded one or, if that is null, the candidate's price for its tokens.
 
@@ -110,26 +113,31 @@ def read(path: Path, pool: Pool | None = None) -> ResponseTable:
             left out. None takes all candidates of the table in alphabetical order.
 
     Raises:
-        RecordsError: the table cannot be read, a text is blank, a cell is recorded twice, or a candidate is missing.
+        RecordsError: the table cannot be read, a text is blank, or a candidate is missing.
     """
     candidates = {} if pool is None else {candidate.name: candidate for candidate in pool.candidates}
     queries: dict[str, Query] = {}
     samples_by_query: dict[str, dict[str, dict[int, Cell]]] = {}
+    repeated = 0
     recorded_names: set[str] = set()
     for file in arrow_io.data_files(path):
         first_row = 1
         for batch in arrow_io.read_batches(file, SCHEMA):
             for column in ("query", "candidate"):
                 reject_blank_texts(batch[column], column, file, first_row)
-            for row_number, row in enumerate(batch.to_pylist(), start=first_row):
+            for row in batch.to_pylist():
                 name, text, sample = row["candidate"], row["query"], row["sample"] or 0
                 recorded_names.add(name)
                 query = queries.setdefault(text, _query(row))
                 if pool is None or name in candidates:
                     samples = samples_by_query.setdefault(text, {}).setdefault(name, {})
-                    _reject_repeated(sample, samples, name, file, row_number)
-                    samples[sample] = _cell(row, query, candidates.get(name, Candidate(name)))
+                    if sample in samples:
+                        sample = max(samples) + 1
+                        repeated += 1
+                    samples[sample] = _cell(row, query, candidates.get(name, Candidate(name)), sample)
             first_row += len(batch)
+    if repeated:
+        log.warning("%d rows of %s repeat a (query, candidate, sample): they count as further samples", repeated, path)
     _require_rows(path, len(queries), set(candidates), recorded_names)
     pool = pool or Pool.from_names(sorted(recorded_names))
     cells = tuple(
@@ -154,28 +162,19 @@ def _require_rows(path: Path, n_queries: int, names: set[str], recorded_names: s
         raise RecordsError(expected=f"at least one row in {path}", found="none", do="give a table with rows")
 
 
-def _reject_repeated(sample: int, samples: Mapping[int, Cell], name: str, file: Path, row_number: int) -> None:
-    if sample in samples:
-        raise RecordsError(
-            expected=f"every (query, candidate, sample) once in {file}",
-            found=f"sample {sample} of {name!r} again at row {row_number}",
-            do="number the samples 0, 1, 2, … or remove the repeated row",
-        )
-
-
 def _query(row: Mapping[str, Any]) -> Query:
     text = row["query"]
     reference, others = parse_references(row["reference"])
     return Query(row["query_id"] or query_id(text), text, reference, tuple(row["tags"] or ()), others)
 
 
-def _cell(row: Mapping[str, Any], query: Query, candidate: Candidate) -> Cell:
+def _cell(row: Mapping[str, Any], query: Query, candidate: Candidate, sample: int) -> Cell:
     values = {name: row[name] for name in _RESPONSE_FIELDS}
     values["first_tokens"] = parse_first_tokens(row["first_tokens"])
     values["cost"] = row["cost"]
     if values["cost"] is None:
         values["cost"] = candidate.cost(row["input_tokens"], row["output_tokens"])
-    response = Response(query.id, candidate.name, row["sample"] or 0, row["response"] or "", **values)
+    response = Response(query.id, candidate.name, sample, row["response"] or "", **values)
     reward, truth = (float("nan") if row[name] is None else float(row[name]) for name in ("reward", "truth"))
     return Cell(response, reward, truth)
 

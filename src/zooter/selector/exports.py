@@ -37,9 +37,11 @@ def with_exports(selectors: Mapping[str, Selector], export: Path) -> dict[str, S
 
 
 def _with_export(selector: Selector, export: Path) -> Selector:
-    if isinstance(selector, RouteThenVerifySelector):
-        return replace(selector, first=_with_export(selector.first, export))
-    return replace(selector, export=export) if _lacks_export(selector) else selector  # type: ignore[type-var]
+    if isinstance(selector, RouteThenVerifySelector) and _lacks_export(selector.first):
+        return replace(selector, first=replace(selector.first, export=export))
+    if isinstance(selector, RoutedSelector) and _lacks_export(selector):
+        return replace(selector, export=export)
+    return selector
 
 
 def _lacks_export(selector: Selector) -> bool:
