@@ -167,9 +167,25 @@ def test_folds_test_every_query_once(home: Path) -> None:
 
 
 def test_every_objective_trains(home: Path) -> None:
-    for name in ("reverse_kl", "expected_reward", "cross_entropy"):
+    for name in ("reverse_kl", "expected_reward", "cross_entropy", "bradley_terry"):
         report = train(home, name, f"objective={name}", "net.epochs=3")
         assert report["test"]["routed"] > report["test"]["random"], name
+
+
+def test_a_router_is_trained_from_battles_and_reported_in_win_rates(home: Path) -> None:
+    answers, battles = rows(), []
+    for i in range(0, len(answers), 3):  # the three answers to a query; two of them meet
+        first, second = answers[i + i // 9 % 3], answers[i + (1 + i // 9) % 3]
+        gain = float(str(first["reward"])) - float(str(second["reward"]))
+        winner = "tie" if gain == 0 else "model_a" if gain > 0 else "model_b"
+        pair = {"model_a": first["candidate"], "model_b": second["candidate"], "winner": winner}
+        battles.append({"prompt": first["query"], **pair})
+    path = home / "battles.jsonl"
+    path.write_text("".join(json.dumps(battle) + "\n" for battle in battles))
+    test = train(home, "battles", f"records={path}", "format=arena", "objective=bradley_terry", "net.epochs=3")["test"]
+    assert test["win_rate"]["routed"] == pytest.approx(test["routed"] + 0.5)
+    assert test["win_rate"]["random"] == 0.5
+    assert 0.6 < test["win_rate"]["routed"] <= test["win_rate"]["oracle"] < 1
 
 
 def test_finetuning_trains_the_encoder_and_exports_it(home: Path) -> None:

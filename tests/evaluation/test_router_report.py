@@ -174,3 +174,11 @@ def test_the_card_says_what_it_is_how_good_and_how_to_load_it(report: Report) ->
     assert f"closed {test['gap_closed']:.1%}" in card
     assert "load_router(" in card
     assert '{"beta": 0.3}' in card
+
+
+def test_win_rates_are_told_of_battles_alone_and_older_reports_have_none(report: dict[str, Any]) -> None:
+    assert report["test"]["win_rate"] is None
+    del report["test"]["win_rate"]
+    assert "Win rate" not in "".join(router_report.notes(report))
+    report["test"]["win_rate"] = {"routed": 0.625, "best_single": 0.5}
+    assert "(ties half): routed (ours) 62.5%, best single model 50.0%." in "".join(router_report.notes(report))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical, kl_divergence
 
 from zooter.training.losses import (
+    BradleyTerry,
     CrossEntropy,
     ExpectedReward,
     ForwardKL,
@@ -18,7 +19,7 @@ from zooter.training.losses import (
     tag_cross_entropy,
 )
 
-ALL = [ForwardKL(), ReverseKL(), CrossEntropy(), ExpectedReward()]
+ALL = [ForwardKL(), ReverseKL(), CrossEntropy(), ExpectedReward(), BradleyTerry()]
 
 
 def batch(seed: int = 0, b: int = 5, m: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -144,3 +145,45 @@ def test_tags_of_one_query_share_it_equally_and_queries_without_any_do_not_count
     expected = (math.log(3.0) + 1.5 * math.log(2.0)) / 2.0
     assert float(tag_cross_entropy(logits, membership)) == pytest.approx(expected)
     assert float(tag_cross_entropy(logits, torch.zeros(3, 3))) == 0.0
+
+
+@given(st.integers(0, 10_000))
+def test_bradley_terry_is_the_likelihood_of_every_pair_with_ties_as_half_a_win_of_each(seed: int) -> None:
+    logits, labels, rewards, mask = batch(seed)
+    rewards = torch.where(rewards.isnan(), rewards, rewards.round())  # so that there are ties
+    losses = []
+    for z, r, seen in zip(logits, rewards, mask, strict=True):
+        columns = torch.nonzero(seen).ravel().tolist()
+        pairs = [(i, j) for i in columns for j in columns if i < j]
+        terms = []
+        for i, j in pairs:
+            first = float(z[i].exp() / (z[i].exp() + z[j].exp()))
+            share = 0.5 if r[i] == r[j] else float(r[i] > r[j])
+            terms.append(-share * math.log(first) - (1 - share) * math.log(1 - first))
+        losses += [sum(terms) / len(terms)] if terms else []
+    expected = sum(losses) / len(losses) if losses else 0.0
+    assert float(BradleyTerry()(logits, labels, rewards, mask)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_bradley_terry_is_least_at_the_strengths_of_the_minorisation_algorithm() -> None:
+    """Without features the best logits are the maximum-likelihood strengths, by Hunter's algorithm (2004, eq. 3)."""
+    wins = torch.tensor([[0.0, 3.0, 4.5], [2.0, 0.0, 2.0], [1.5, 5.0, 0.0]])  # i over j; one tie of the first and last
+    strengths = torch.ones(3)
+    for _ in range(500):
+        met = (wins + wins.T) / (strengths[:, None] + strengths[None, :])
+        strengths = wins.sum(dim=1) / met.sum(dim=1)
+        strengths = strengths / strengths.sum()
+    battles = [(i, j, 0.5) for i in range(3) for j in range(3) for _ in range(int(wins[i, j]))] + [(0, 2, 0.0)]
+    rewards = torch.full((len(battles), 3), math.nan)
+    for row, (i, j, reward) in enumerate(battles):
+        rewards[row, i], rewards[row, j] = reward, -reward
+    logits = strengths.log().requires_grad_()
+    loss = BradleyTerry()(logits.expand(len(battles), 3), rewards, rewards, ~rewards.isnan())
+    (slope,) = torch.autograd.grad(loss, logits)
+    assert slope.tolist() == pytest.approx([0.0] * 3, abs=1e-6)
+    assert logits.tolist() != pytest.approx([0.0] * 3, abs=0.1)
+
+
+def test_bradley_terry_of_queries_with_one_reward_is_zero() -> None:
+    mask = torch.tensor([[True, False], [False, True]])
+    assert float(BradleyTerry()(torch.randn(2, 2), mask * 1.0, mask * 1.0, mask)) == 0.0

@@ -215,11 +215,8 @@ def _bars(analysis: "Analysis") -> Table:
 def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]], shown: int) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for i, heading in enumerate(headings):
-        is_name = i > 0 and heading == "best in the tag"
-        table.add_column(
-            heading, justify="left" if i == 0 or is_name else "right", no_wrap=is_name,
-            overflow="ellipsis" if is_name else "fold",
-        )  # fmt: skip
+        is_text = i == 0 or heading == "best in the tag"  # which wraps on a narrow terminal; numbers never do
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for row in rows[:shown]:
         table.add_row(*map(escape, row))
     if len(rows) > shown:

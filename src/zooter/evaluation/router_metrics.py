@@ -24,6 +24,7 @@ from zooter.evaluation.reward_entropy import RANKING, summarise_entropy
 from zooter.evaluation.validation import validation_rewards
 from zooter.metrics import baselines, routing
 from zooter.metrics.per_tag import finite_or_none, per_tag_report, rank_candidates
+from zooter.metrics.preferences import win_rates
 from zooter.training.labels import TagPrior
 from zooter.training.tag_means import align_tags, tag_reward_means
 
@@ -232,6 +233,7 @@ def summarise(outcome: RouterOutcome, groups: Mapping[str, str] | None = None) -
             for j, (name, reward) in enumerate(zip(outcome.test.candidates, outcome.test.column_means(), strict=True))
         },
         "missing_cells": int((~outcome.test.observed).sum()),
+        "win_rate": win_rates(outcome.test, outcome.rewards),
         "calibration": _summarise_calibration(outcome),
         "entropy": summarise_entropy(outcome.labels, outcome.rewards),
     }

@@ -202,6 +202,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     return [
         f"- Share of the best-single→oracle gap closed: {format_percent(test['gap_closed'])}, 95 % interval "
         f"{format_interval(test['gap_closed_ci'], percent=True)} (paired bootstrap over queries).",
+        *_win_rates(test),
         f"- Chosen by: what a method learns from, on training queries; the oracle, on the test query itself. All are "
         f"measured by the {test['measured_by']}. Best per tag has the tags of test queries.",
         f"- kNN averages the rewards of {neighbours} neighbours, chosen on training queries.",
@@ -238,6 +239,15 @@ def groups_section(groups: Mapping[str, Any], titles: Mapping[str, str] | None =
         return []
     headings = tuple(escape_markdown(heading) for heading in tag_groups.group_headings(groups))
     return ["## Groups of tags", "", *markdown_table(headings, tag_groups.group_rows(groups, titles)), ""]
+
+
+def _win_rates(test: Mapping[str, Any]) -> list[str]:
+    """Name each method's win rate where rewards are of battles; older reports have none."""
+    rates = test.get("win_rate") or {}
+    shown = ", ".join(f"{TITLES.get(name, name)} {rate:.1%}" for name, rate in rates.items())
+    return (
+        [f"- Rewards are of battles. Win rate, how often the winner is chosen (ties half): {shown}."] if rates else []
+    )
 
 
 def describe_difference(ci: list[float | None]) -> str:

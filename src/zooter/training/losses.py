@@ -91,6 +91,28 @@ class ExpectedReward:
         return -(z * rewards.masked_fill(~mask, 0.0)).sum(dim=-1).mean()
 
 
+@component
+class BradleyTerry:
+    """Compute the negative log-likelihood of pairwise preferences, with P(i is preferred to j) = σ(l_i − l_j).
+
+    l are the logits, and i is preferred to j where r_i > r_j: the loss of that pair is −log σ(l_i − l_j). A tie counts
+    as half a win of each, −½·log σ(l_i − l_j) − ½·log σ(l_j − l_i). It is averaged over the pairs of a query, and then
+    over the queries with a pair. Labels are not used. Source: Bradley and Terry, "Rank analysis of incomplete block
+    designs: I", Biometrika 39 (1952), with strengths exp(l) that depend on the query.
+    """
+
+    def __call__(self, logits: Tensor, labels: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean over the queries with two rewards or more, 0 without any; arguments as in `Objective`."""
+        values = rewards.masked_fill(~mask, 0.0)
+        wins = (1 + torch.sign(values.unsqueeze(2) - values.unsqueeze(1))) / 2  # (b, m, m): 1, ½ or 0
+        log_p = F.logsigmoid(logits.unsqueeze(2) - logits.unsqueeze(1))
+        is_self = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        is_pair = mask.unsqueeze(2) & mask.unsqueeze(1) & ~is_self
+        pairs = is_pair.sum(dim=(1, 2)) / 2  # each stands in both orders, and their losses add up to its own
+        loss = -(wins * log_p).masked_fill(~is_pair, 0.0).sum(dim=(1, 2)) / pairs.clamp_min(1.0)
+        return loss.sum() / (pairs > 0).sum().clamp_min(1)
+
+
 def tag_cross_entropy(logits: Tensor, membership: Tensor) -> Tensor:
     """Compute the cross-entropy of tags, −Σ_t share_t·log p_t with p the softmax of the logits.
 

@@ -56,6 +56,15 @@ def test_the_competitions_csv_is_read_too(tmp_path: Path) -> None:
     assert [row["response"] for row in rows] == ["hi", "no"]
 
 
+def test_winners_and_losers_may_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("query,winner,loser,tie\nHi,alpha,beta,false\nHello,beta,alpha,\nHey,alpha,beta,true\n")
+    assert cells(read_rows(path)) == [
+        ("Hi", "alpha", 0.5), ("Hi", "beta", -0.5), ("Hello", "beta", 0.5), ("Hello", "alpha", -0.5),
+        ("Hey", "alpha", 0.0), ("Hey", "beta", 0.0),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -20,6 +20,8 @@ _REWARDS = {"model_a": (0.5, -0.5), "model_b": (-0.5, 0.5), **dict.fromkeys(TIES
 class Arena:
     """Read battles: the winner's reward is ½, the loser's −½, and both are 0 after a tie.
 
+    A battle names model_a, model_b and who won; or `winner` and `loser`, with `tie` true where neither did.
+
     A mean of these rewards is half of (wins − losses) / battles, so it favours candidates that met weak opponents.
     """
 
@@ -27,6 +29,8 @@ class Arena:
 
     def recognises(self, preview: Preview) -> bool:
         """Tell whether rows have two models and who won."""
+        if preview.has("winner", "loser"):
+            return True
         return preview.has("model_a", "model_b") and (preview.has("winner") or preview.has("winner_model_a"))
 
     def read(self, path: Path, note: Note) -> Iterator[pa.RecordBatch]:
@@ -37,13 +41,11 @@ class Arena:
 
 
 def _rows(item: Item) -> Iterator[dict[str, Any]]:
-    names = item.text("model_a"), item.text("model_b")
-    rewards = _REWARDS.get(_winner(item))
-    if rewards is None:
-        raise item.error(f"one of {list(_REWARDS)} as 'winner'", item.get("winner"))
-    query = role_text(parse_json(item.get("conversation_a")), "user") or _joined(item.get("prompt"))
+    names, rewards = _outcome(item)
+    text = item.get("prompt") or item.get("query")
+    query = role_text(parse_json(item.get("conversation_a")), "user") or _joined(text)
     if not query.strip():
-        raise item.error("the user's text in 'conversation_a' or 'prompt'", item.get("conversation_a"))
+        raise item.error("the user's text in 'conversation_a', 'prompt' or 'query'", item.get("conversation_a"))
     tags = sorted(_categories(parse_json(item.get("category_tag")))) + ["code"] * (item.get("is_code") is True)
     for name, reward, side in zip(names, rewards, "ab", strict=True):
         response = role_text(parse_json(item.get(f"conversation_{side}")), "assistant")
@@ -51,6 +53,17 @@ def _rows(item: Item) -> Iterator[dict[str, Any]]:
             "query": query, "candidate": name, "reward": reward, "tags": tags or None,
             "response": response or _joined(item.get(f"response_{side}")) or None,
         })  # fmt: skip
+
+
+def _outcome(item: Item) -> tuple[tuple[str, str], tuple[float, float]]:
+    """Read both models and their rewards."""
+    if item.get("loser") is not None:
+        is_tie = bool(item.number_or_none("tie"))
+        return (item.text("winner"), item.text("loser")), (0.0, 0.0) if is_tie else (0.5, -0.5)
+    rewards = _REWARDS.get(_winner(item))
+    if rewards is None:
+        raise item.error(f"one of {list(_REWARDS)} as 'winner'", item.get("winner"))
+    return (item.text("model_a"), item.text("model_b")), rewards
 
 
 def _winner(item: Item) -> str:

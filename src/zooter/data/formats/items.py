@@ -16,6 +16,7 @@ from zooter.errors import RecordsError
 
 # What Arrow raises for a value that does not fit a type; lone surrogates cannot be encoded.
 _UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError)
+_TRUTHS = {"true": 1.0, "false": 0.0}  # as CSV files have them
 _KINDS = {"large_string": "a text", "int64": "a whole number", "double": "a number"}
 
 
@@ -129,6 +130,8 @@ class Item:
         """
         if value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan", "null", "none")):
             return None
+        if isinstance(value, str) and value.strip().lower() in _TRUTHS:
+            return _TRUTHS[value.strip().lower()]
         try:
             number = float(value)
         except (TypeError, ValueError) as error:

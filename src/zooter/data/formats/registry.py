@@ -86,8 +86,9 @@ def recognise(path: Path, options: Mapping[str, Any] | None = None) -> Format:
 
 def _refuse_other_formats(path: Path, source: Format) -> None:
     """Refuse a folder in which the format would leave out a file that another format reads."""
-    is_read = _IS_READ.get(source.name, lambda file: True)
-    for file in (file for file in list_files(path) if not is_read(file)):
+    is_read = _IS_READ.get(source.name)
+    left_out = [] if is_read is None else [file for file in list_files(path) if not is_read(file)]
+    for file in left_out:
         try:
             other = _recognise(_preview(file), {}).name
         except RecordsError:  # no evaluations
