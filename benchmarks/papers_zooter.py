@@ -32,7 +32,7 @@ def train(folder: Path, cache: Path, *changes: str) -> dict[str, Any]:
         sys.executable, "train.py", *changes, f"run_dir={folder}", f"cache_dir={cache}", f"groups={{{groups}}}",
         "logger=none", "export.onnx=false", *LABELS,
     ]  # fmt: skip
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return report["test"]  # type: ignore[no-any-return]
 
