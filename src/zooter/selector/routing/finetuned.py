@@ -21,7 +21,8 @@ from zooter.data.component import Fraction, component
 from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats, Query
 from zooter.errors import ConfigError
-from zooter.router.encoder import Embedder, Encoder, mean_pool
+from zooter.router.encoder import Embedder, Encoder
+from zooter.router.pooling import pool_states
 from zooter.selector.shared_encoder import CachedEmbedder
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -46,7 +47,8 @@ class FinetunedNet:
     def forward(self, ids: Sequence[list[int]]) -> Tensor:
         """Compute the outputs (b, k) of b tokenised texts."""
         tokens, mask = (part.to(self.linear.weight.device) for part in self.encoder.pad(ids))
-        output: Tensor = self.linear(mean_pool(self.backbone, tokens, mask, self.encoder.layers))
+        pooled = pool_states(self.backbone, tokens, mask, self.encoder.layers, self.encoder.pooling)
+        output: Tensor = self.linear(pooled)
         return output
 
     @torch.inference_mode()
