@@ -119,7 +119,7 @@ def _against_one(replay: Replay, pair: Sequence[str]) -> list[str]:
         *table(head, rows),
         f"Claim: more accurate than self-consistency of either model at every budget. {verdict(outcomes)} Claim: about"
         " a third of the samples is saved (of 32, on average over six data sets: 34.8 % with the authors' closed pair,"
-        f" 15.8 % with the open one). **Here {np.mean(saved):.0%}** on average over these budgets, out of at most 50 %.",
+        f" 15.8 % with the open one). **Here {np.mean(saved):.0%}** on average over these budgets; 50 % at most.",
         "",
     ]
 

@@ -32,7 +32,7 @@ def train(folder: Path, cache: Path, *changes: str) -> dict[str, Any]:
         sys.executable, "train.py", *changes, f"run_dir={folder}", f"cache_dir={cache}", f"groups={{{groups}}}",
         "logger=none", "export.onnx=false", *LABELS,
     ]  # fmt: skip
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return report["test"]  # type: ignore[no-any-return]
 
@@ -105,9 +105,9 @@ def _betas(soft: Mapping[str, Any], hard: Mapping[str, Any], net: Mapping[str, A
         "",
         *table(["labels", *soft["groups"], "all", "uplift", "accuracy"], rows),
         f"Claim: tags help, and β = 0.3 is the best. {_best(best)} Accuracy at β = 0.3 less that at β = 1, where tags"
-        f" have no weight: {100 * (means[0.3] - means[1.0]):+.1f} points; less hard labels {100 * (means[0.3] - hard['routed']):+.1f};"
-        f" the best here is β = {best:g}, {100 * (means[best] - means[0.3]):+.1f} points from it. The paper chose β on"
-        " its test benchmarks.",
+        f" have no weight: {100 * (means[0.3] - means[1.0]):+.1f} points; less that of hard labels:"
+        f" {100 * (means[0.3] - hard['routed']):+.1f}; less that of the best β:"
+        f" {100 * (means[0.3] - means[best]):+.1f}. The paper chose β on its test benchmarks.",
         "",
     ]
 

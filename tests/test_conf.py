@@ -119,6 +119,12 @@ def test_the_paper_preset_has_the_published_settings() -> None:
     assert len(config.build(found).pool.candidates) == 6
 
 
+def test_groups_of_tags_and_rows_to_read_are_set_on_the_command_line() -> None:
+    values = composed("train", ["groups={law: MMLU, art: MMLU}", "reader=hub", "reader.where={lang: [en, de]}", *GIVEN])
+    assert values["groups"] == {"law": "MMLU", "art": "MMLU"}
+    assert values["reader"]["where"] == {"lang": ["en", "de"]}
+
+
 def test_debates_of_modelswitch_make_fifteen_calls() -> None:
     mad = composed("train", ["+selector=mad_modelswitch", *GIVEN])["selector"]
     chateval = composed("train", ["+selector=chateval_modelswitch", *GIVEN])["selector"]

@@ -86,7 +86,7 @@ class EvaluateSettings:
     truth: SkipValidation[Rewarder | None] = None
     cells: FillPolicy = field(default_factory=FillPolicy)
     call_prices: Mapping[str, float] | None = None
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] | None = None
     split: Split = field(default_factory=Split)
     curves: bool = True
     in_flight: PositiveInt = 256
@@ -132,7 +132,7 @@ def run(settings: EvaluateSettings, written_settings: Mapping[str, Any]) -> dict
     )
     part = settings.split.parts(table.texts)[0]
     training, validation, test = (table.take(rows) for rows in (part.train, part.val, part.test))
-    tag_groups.check_groups(settings.groups, {tag for query in table.queries for tag in query.tags})
+    tag_groups.check_groups(settings.groups or {}, {tag for query in table.queries for tag in query.tags})
     measured_by = harness.measured_by(table)
     test, unmeasured, unmeasured_queries = harness.drop_unmeasurable(test, measured_by)
     lost, dropped = lost + unmeasured, dropped + unmeasured_queries
@@ -155,7 +155,7 @@ def run(settings: EvaluateSettings, written_settings: Mapping[str, Any]) -> dict
     report = _measure(settings.curves, selectors, replay, validation, results)
     report |= {
         "queries": len(test.queries),
-        "groups": tag_groups.summarise_groups(report["tags"], settings.groups, list(results), test.pool.names),
+        "groups": tag_groups.summarise_groups(report["tags"], settings.groups or {}, list(results), test.pool.names),
         "missing_cells": dict(zip(("missing", "cells"), harness.count_missing_cells(test), strict=True)),
         "trained_on": len(training.queries),
         "measured_by": measured_by,

@@ -34,7 +34,7 @@ def check_run(settings: TrainSettings, table: RewardTable, parts: Sequence[Part]
         RecordsError: a reward is too large, too few queries have a truth, or the table lacks what a selector needs.
     """
     _check_trainer(settings)
-    tag_groups.check_groups(settings.groups, table.tags.names)
+    tag_groups.check_groups(settings.groups or {}, table.tags.names)
     _check_rewards(table)
     _check_truth(table, parts)
     if settings.selectors and settings.records is not None:

@@ -89,7 +89,7 @@ class TrainSettings:
     export: ExportFormats | None = field(default_factory=ExportFormats)
     logger: Callable[..., Logger] | None = None
     prices: Mapping[str, float] | None = None
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] | None = None
     folds: Annotated[int, Field(ge=2)] | None = None
     selectors: Mapping[str, SkipValidation[Selector]] = field(default_factory=dict)
     compare_beta: Sequence[float] = ()

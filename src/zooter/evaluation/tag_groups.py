@@ -32,7 +32,7 @@ def check_groups(groups: Mapping[str, str], tags: Collection[str]) -> None:
         raise ConfigError(
             expected="tags of the table in groups={tag: group, …}",
             found=f"{unknown[:5]}, which no query has",
-            do=f"did you mean {close[0]!r}?" if close else "correct them, or set groups={}",
+            do=f"did you mean {close[0]!r}?" if close else "correct them, or leave groups out",
         )
 
 

@@ -1,6 +1,7 @@
 """Local candidates, compared with transformers called by hand, one query at a time."""
 
 import asyncio
+import importlib.util
 import json
 import math
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from support.tiny import causal_folder
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from zooter.collect.responder import huggingface
-from zooter.collect.responder.huggingface import HuggingFaceResponder
+from zooter.collect.responder.huggingface import HuggingFaceResponder, LocalModel
 from zooter.collect.responder.local.sampler import gumbel, label_tokens
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.data.pool import Candidate
@@ -257,3 +258,26 @@ def test_candidates_stay_loaded_between_calls_up_to_keep_bytes(
 
     assert asyncio.run(run(2 * size)) == ["one", "two", "two"]
     assert asyncio.run(run(2 * size - 1)) == ["one", "two", "one", "two", "two"]
+
+
+def test_weights_of_four_bits_are_smaller_and_another_cell(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    folder = causal_folder(tmp_path, hidden=64)  # bitsandbytes quantises blocks of 64
+    plain, small = HuggingFaceResponder(device="cpu"), HuggingFaceResponder(device="cpu", four_bit=True)
+    target = Candidate(name="tiny", model=str(folder))
+    assert plain.identity(target) != small.identity(target)
+    model = LocalModel.load(target, small)
+    assert model.bytes < LocalModel.load(target, plain).bytes
+    [response] = model.respond([Request(Query("1", "hello"), target)])
+    assert response.error is None
+
+
+def test_without_the_library_four_bits_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"bitsandbytes and accelerate.*zooter\[4bit\]"):
+        LocalModel.load(Candidate(name="tiny", model=str(folder)), HuggingFaceResponder(device="cpu", four_bit=True))
+
+
+def test_the_identity_of_full_weights_is_that_of_older_versions(folder: Path) -> None:
+    identity = HuggingFaceResponder().identity(Candidate(name="tiny", model=str(folder)))
+    assert set(identity) == {"responder", "model", "template", "dtype", "sampling"}

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.table import recorded
 
 from zooter.data.response_table import ResponseTable
@@ -150,3 +152,11 @@ def test_bad_settings_are_refused(settings: dict[str, Any]) -> None:
 def test_an_empty_order_is_refused() -> None:
     with pytest.raises(ConfigError, match="1 or more different candidates"):
         Replay(table([{"a": "xxxx"}])).run(ConsistencySelector(extract=TEXT))
+
+
+@given(st.integers(1, 4).flatmap(lambda k: st.tuples(*[st.text("xyz", min_size=k, max_size=k)] * 2)))
+def test_with_two_candidates_and_plain_counts_stopping_early_changes_no_answer(letters: tuple[str, str]) -> None:
+    first, second = letters
+    pooled = first + second
+    commonest = max(dict.fromkeys(pooled), key=pooled.count)  # of several the one that comes first
+    assert answer_text(select({"a": first, "b": second}, normaliser=None)) == commonest

@@ -3,7 +3,6 @@
 import importlib.util
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ class HubReader:
     query: str = "{question}"
     reference: str | None = None
     tags: Sequence[str] = ()
-    where: Mapping[str, Any] = field(default_factory=dict)
+    where: Mapping[str, Any] | None = None
     skip_blank: bool = False
     sample: PositiveInt | None = None
     seed: int = 0
@@ -155,7 +154,7 @@ class HubReader:
         """Return whether a row has the values of `where`; a column that does not exist raises KeyError."""
         return all(
             row[column] in value if isinstance(value, list | tuple) else row[column] == value
-            for column, value in self.where.items()
+            for column, value in (self.where or {}).items()
         )
 
     def _load_table(self, path: str, datasets: Any) -> Any:

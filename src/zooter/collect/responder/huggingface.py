@@ -1,5 +1,6 @@
 """Run candidates locally: causal language models by hub id or folder, through transformers."""
 
+import importlib.util
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ class HuggingFaceResponder:
         batch_tokens: padded tokens at a time, at most, of query and response together.
         device: "cpu", "cuda", "auto", or "spread" over all devices (needs accelerate).
         dtype: of the weights: "auto" takes that of the files.
+        four_bit: quantise weights to 4 bits with bitsandbytes (pip install 'zooter[4bit]'), as Margin Sampling's code
+            does.
         keep_bytes: bytes of weights that stay loaded between calls inside `connections`, as selectors alternate
             between candidates. Outside it, one candidate is loaded at a time.
         trust_remote_code: run Python code that comes with a model. Only for models whose code you have read.
@@ -46,6 +49,7 @@ class HuggingFaceResponder:
     batch_tokens: PositiveInt = 65_536
     device: str = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    four_bit: bool = False
     keep_bytes: NonNegativeFloat = 4e9
     trust_remote_code: bool = False
     model_cache: "ModelCache[LocalModel]" = field(default_factory=ModelCache, init=False, repr=False, compare=False)
@@ -57,6 +61,7 @@ class HuggingFaceResponder:
             "model": candidate_fingerprint(candidate),
             "template": candidate.template,
             "dtype": self.dtype,
+            **({"quantization": "4bit"} if self.four_bit else {}),
             "sampling": self.sampling.to_dict(),
         }
 
@@ -91,6 +96,23 @@ class HuggingFaceResponder:
             self.model_cache.users -= 1
             if not self.model_cache.users:
                 self.model_cache.models.clear()
+
+
+def four_bit_settings() -> Any:
+    """Return the settings of transformers for weights of 4 bits, with float16 arithmetic; bitsandbytes' other defaults.
+
+    Raises:
+        ConfigError: a library that this needs is missing.
+    """
+    missing = [name for name in ("bitsandbytes", "accelerate") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            expected=f"{' and '.join(missing)}, for responder.four_bit=true", found="not installed",
+            do="pip install 'zooter[4bit]', or set responder.four_bit=false",
+        )  # fmt: skip
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float16)
 
 
 @dataclass(frozen=True)
@@ -130,10 +152,14 @@ class LocalModel:
         disable_progress_bar()
         name = candidate.model or candidate.name
         source = {"revision": candidate.revision, "trust_remote_code": settings.trust_remote_code}
-        spread = {"device_map": "auto"} if settings.device == "spread" else {}
+        available = "cuda" if torch.cuda.is_available() else "cpu"
+        device = available if settings.device == "auto" else settings.device
+        placed: dict[str, Any] = {"device_map": "auto"} if settings.device == "spread" else {}
+        if settings.four_bit:
+            placed = {"device_map": placed.get("device_map", {"": device}), "quantization_config": four_bit_settings()}
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left", **source)
-            model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=settings.dtype, **source, **spread)
+            model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=settings.dtype, **source, **placed)
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise ConfigError(
                 expected=f"a causal language model that transformers can load for {candidate.name!r}",
@@ -141,9 +167,8 @@ class LocalModel:
                 do="correct the candidate's `model` or `revision`",
             ) from error
         model.eval()
-        if not spread:
-            available = "cuda" if torch.cuda.is_available() else "cpu"
-            model = model.to(available if settings.device == "auto" else settings.device)
+        if not placed:
+            model = model.to(device)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         end_tokens = model.generation_config.eos_token_id or tokenizer.eos_token_id

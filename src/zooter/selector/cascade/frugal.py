@@ -29,6 +29,7 @@ from zooter.router.encoder import Embedder, Encoder
 from zooter.selector.budget import EscalationThreshold, StreamState
 from zooter.selector.cascade.chain_search import Chain, pareto_frontier, search_chains
 from zooter.selector.protocol import Ask, Needs, Selection, first_response
+from zooter.selector.routing.finetuned import FinetunedClassifier, Finetuning
 from zooter.selector.routing.predicted import not_fitted_error
 from zooter.selector.routing.text_classifier import TextClassifier
 from zooter.selector.two_tier import TwoTier
@@ -44,7 +45,7 @@ class AnswerScorer:
         fee: US dollars per answer.
     """
 
-    classifier: TextClassifier
+    classifier: TextClassifier | FinetunedClassifier
     name: str
     fee: float = 0.0
 
@@ -72,7 +73,9 @@ class FrugalSelector:
         queries: length of the stream; set by `with_budget`.
         good: reward from which an answer is right; None takes rewards, all in [0, 1], for probabilities of being right.
         quantiles: thresholds that are tried at each place of a chain.
-        encoder: frozen, of the scorers.
+        encoder: of the scorers.
+        net: "frozen" for a linear layer on the encoder's features, or "finetune" to train the encoder too.
+        finetune: how, with net=finetune.
         cache: folder for the embeddings of the rows that the scorers are fitted on; None stores none.
         scorers: candidate → scorer; from `fit`.
         chains: those with more reward than every cheaper one, the cheapest first; from `fit`.
@@ -91,6 +94,8 @@ class FrugalSelector:
     quantiles: Annotated[int, Field(ge=2)] = 10
     encoder: SkipValidation[Embedder] = field(default_factory=Encoder)
     cache: PathField | None = None
+    net: Literal["frozen", "finetune"] = "frozen"
+    finetune: Finetuning = field(default_factory=Finetuning)
     scorers: SkipValidation[Mapping[str, AnswerScorer]] = field(default_factory=dict)
     chains: TupleField[Chain] = ()
     tiers: SkipValidation[TwoTier | None] = None
@@ -170,7 +175,12 @@ class FrugalSelector:
             )  # fmt: skip
         is_right = rewards if self.good is None else (rewards >= self.good).astype(float)
         texts = query_answer_texts([query for query, _ in answers], [cell.response for _, cell in answers])
-        return AnswerScorer(TextClassifier.fit(self.encoder, texts, is_right, self.cache), f"scorer of {name}")
+        classifier = (
+            self.finetune.classifier(self.encoder, texts, is_right)
+            if self.net == "finetune"
+            else TextClassifier.fit(self.encoder, texts, is_right, self.cache)
+        )
+        return AnswerScorer(classifier, f"scorer of {name}")
 
     def operating_points(self, validation: ResponseTable) -> list["FrugalSelector"]:
         """Return one copy per chain, or per escalation rate, the cheapest first.

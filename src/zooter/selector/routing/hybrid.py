@@ -22,6 +22,7 @@ from zooter.data.types import Floats, Query
 from zooter.router.encoder import Embedder, Encoder
 from zooter.selector.budget import EscalationThreshold, StreamState
 from zooter.selector.protocol import Ask, Needs, Selection
+from zooter.selector.routing.finetuned import FinetunedClassifier, Finetuning
 from zooter.selector.routing.predicted import not_fitted_error
 from zooter.selector.routing.text_classifier import TextClassifier
 from zooter.selector.two_tier import TwoTier
@@ -40,7 +41,7 @@ class HybridEstimator:
         fee: US dollars per query.
     """
 
-    router: TextClassifier
+    router: TextClassifier | FinetunedClassifier
     name: str = "hybrid router"
     fee: float = 0.0
 
@@ -62,7 +63,9 @@ class HybridSelector:
             fraction below that of the large candidate alone; 0 and 0.01 in the paper.
         budget: US dollars per query on average; set by `with_budget`.
         queries: length of the stream; set by `with_budget`.
-        encoder: frozen, of the router.
+        encoder: of the router.
+        net: "frozen" for a linear layer on the encoder's features, or "finetune" to train the encoder too.
+        finetune: how, with net=finetune.
         cache: folder for the embeddings of the rows that it is fitted on; None stores none.
         tiers: the two candidates; from `fit`.
         router: from `fit`.
@@ -78,6 +81,8 @@ class HybridSelector:
     queries: int | None = None
     encoder: SkipValidation[Embedder] = field(default_factory=Encoder)
     cache: PathField | None = None
+    net: Literal["frozen", "finetune"] = "frozen"
+    finetune: Finetuning = field(default_factory=Finetuning)
     tiers: SkipValidation[TwoTier | None] = None
     router: SkipValidation[HybridEstimator | None] = None
     state: StreamState = field(default_factory=StreamState, init=False, repr=False, compare=False)
@@ -105,7 +110,11 @@ class HybridSelector:
         tiers = TwoTier.choose(training, self.small, self.large)
         rows, rewards = paired_rewards(training, *tiers.names)
         texts, targets = [training.texts[i] for i in rows], soft_labels(rewards, self.label)
-        router = TextClassifier.fit(self.encoder, texts, targets, self.cache)
+        router = (
+            self.finetune.classifier(self.encoder, texts, targets)
+            if self.net == "finetune"
+            else TextClassifier.fit(self.encoder, texts, targets, self.cache)
+        )
         threshold = self.threshold
         if not threshold.online_threshold and threshold.fixed is None:
             rows, rewards = paired_rewards(validation, *tiers.names)

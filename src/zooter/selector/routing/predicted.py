@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from zooter.router.net import Head, encoder_and_text_features
 from zooter.selector.budget import EscalationThreshold, StreamState
 from zooter.selector.ordering import price_weight_grid, rank_by_utility
 from zooter.selector.protocol import Ask, Needs, Selection, first_response
+from zooter.selector.routing.finetuned import FinetunedPredictor, Finetuning
 from zooter.selector.two_tier import TwoTier
 from zooter.training.closed_form import fit_ridge
 from zooter.training.head_init import init_head
@@ -89,7 +90,9 @@ class PredictedSelector:
         threshold: escalation rule under a budget.
         budget: US dollars per query on average; set by `with_budget`.
         queries: length of the stream; set by `with_budget`.
-        encoder: frozen, of the predictor.
+        encoder: of the predictor.
+        net: "frozen" for a linear layer on the encoder's features, or "finetune" to train the encoder too.
+        finetune: how, with net=finetune.
         cache: folder for the embeddings of the rows that it is fitted on; None stores none.
         tiers: the two candidates under a budget; from `fit`.
         predictor: from `fit`.
@@ -104,8 +107,10 @@ class PredictedSelector:
     queries: int | None = None
     encoder: SkipValidation[Embedder] = field(default_factory=Encoder)
     cache: PathField | None = None
+    net: Literal["frozen", "finetune"] = "frozen"
+    finetune: Finetuning = field(default_factory=Finetuning)
     tiers: SkipValidation[TwoTier | None] = None
-    predictor: SkipValidation[RewardPredictor | None] = None
+    predictor: SkipValidation[RewardPredictor | FinetunedPredictor | None] = None
     state: StreamState = field(default_factory=StreamState, init=False, repr=False, compare=False)
     needs: ClassVar[Needs] = Needs()
 
@@ -136,7 +141,12 @@ class PredictedSelector:
             validation: rows with rewards.
         """
         tiers = TwoTier.choose(training, self.small, self.large) if len(training.pool.names) > 1 else None
-        return replace(self, tiers=tiers, predictor=RewardPredictor.fit(self.encoder, training, validation, self.cache))
+        predictor = (
+            self.finetune.predictor(self.encoder, training)
+            if self.net == "finetune"
+            else RewardPredictor.fit(self.encoder, training, validation, self.cache)
+        )
+        return replace(self, tiers=tiers, predictor=predictor)
 
     def operating_points(self, validation: ResponseTable) -> list["PredictedSelector"]:
         """Return one copy per price weight, from the cheapest choices to the dearest.
