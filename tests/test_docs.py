@@ -18,9 +18,11 @@ from support.documented import (
     DOCS,
     NEEDS,
     PAGES,
+    VARIABLES,
     answer,
     blocks,
     commands,
+    run_command,
     with_shortened_run,
     write_folder,
 )  # fmt: skip
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.slow
 LINES = sorted({line for page in PAGES for line in commands(page)})
 MARKED = [line for line in LINES if NEEDS.search(line)]
 SERVERS = [line for line in LINES if re.match(r"zooter serve|python infer\.py mode=serve", line)]
-RUN = [line for line in LINES if re.match("zooter|python", line) and line not in MARKED + SERVERS]
+RUN = [line for line in LINES if re.match("zooter|python", VARIABLES.sub("", line)) and line not in MARKED + SERVERS]
 OTHERS = [line for line in LINES if line not in MARKED + SERVERS + RUN]
 ERRORS = [(block.strip(), shown.strip()) for block, shown in blocks(DOCS / "troubleshooting.md", "bash") if shown]
 EXAMPLES = [(page, block) for page in PAGES for block, _ in blocks(page, "python")]
@@ -79,12 +81,11 @@ def test_a_command_runs(command: str, folder: Path, url: str) -> None:
     out = re.search(r"\bout=(\S+)", command)
     if out is not None:
         (folder / out[1]).unlink(missing_ok=True)
-    script, words = with_shortened_run(command, folder, url)
-    done = run_forked(script, words, folder)
+    done = run_command(command, folder, url)
     assert done.returncode == 0, done.stderr[-2000:]
     run_dir = re.search(r"\brun_dir=(\S+)", command)
     if run_dir is not None and "plan=true" not in command and "until=" not in command:
-        summary = "sweep.html" if "-m" in words or words[0] == "sweep" else "report.html"
+        summary = "sweep.html" if re.search(r" -m |zooter sweep", command) else "report.html"
         assert (folder / run_dir[1] / summary).stat().st_mtime > (folder / "zooter_entry.py").stat().st_mtime
     if out is not None:
         assert (folder / out[1]).stat().st_size > 0

@@ -1,9 +1,12 @@
 """Find the commands and Python examples of the documentation, and make a folder in which they run offline."""
 
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ PAGES = (
 )  # fmt: skip
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"\s+# needs (.+)$", re.MULTILINE)  # what no test has: the hub, a GPU, a key
+VARIABLES = re.compile(r"^(?:[A-Z_]+=\S+ )+")  # of the environment, before a command
 ENTRY = "import sys\nfrom zooter.commands.cli import main\nsys.exit(main())\n"  # what the program `zooter` does
 
 
@@ -76,6 +80,20 @@ def write_folder(folder: Path, url: str) -> None:
 NAMES = ("model-a", "model-b", "model-c")
 
 
+def run_command(command: str, folder: Path, url: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of a page; with variables of the environment before it, in a process of its own."""
+    script, words = with_shortened_run(command, folder, url)
+    match = VARIABLES.match(command)
+    if match is None:
+        return run_forked(script, words, folder)
+    variables = dict(word.split("=", 1) for word in match[0].split())
+    variables["PYTHONPATH"] = os.pathsep.join([variables.get("PYTHONPATH", ""), *sys.path])
+    return subprocess.run(
+        [sys.executable, str(script), *words], cwd=folder, env={**os.environ, **variables}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+
+
 def run(folder: Path, arguments: list[str]) -> None:
     """Run `zooter` in a folder."""
     done = run_forked(folder / "zooter_entry.py", arguments, folder)
@@ -120,7 +138,7 @@ def with_shortened_run(command: str, folder: Path, url: str) -> tuple[Path, list
         folder: of `write_folder`.
         url: as there.
     """
-    program, *words = shlex.split(command)
+    program, *words = shlex.split(VARIABLES.sub("", command))
     script = ROOT / words.pop(0) if program == "python" else folder / "zooter_entry.py"
     if script.name == "train.py" or words[0] in ("train", "sweep"):
         words += [*tiny_encoder(folder), "export.onnx=false"]
