@@ -140,7 +140,7 @@ def write_export(
     drift_reference = export.stratified_reference(head.embeddings_of(features).numpy(), method.seed)
     card = router_report.model_card(report)
     with _errors_of_export(folder):
-        export.write(folder, trained.net, method.encoder, table.pool, facts, reference, drift_reference, card)
+        export.write(folder, trained.net, data.encoder, table.pool, facts, reference, drift_reference, card)
 
 
 @rank_zero_only

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from zooter.data.types import Floats, Ints, RouterOutput
 from zooter.errors import ExportError
 from zooter.router import encoder, manifest, onnx_graph, onnx_int8, pooling
 from zooter.router.encoder import Encoder
+from zooter.router.ngram_encoder import NgramEncoder
 from zooter.router.onnx_router import OnnxRouter
 from zooter.router.torch_router import TorchRouter
 
@@ -105,9 +106,8 @@ def add_onnx(
     router = TorchRouter.from_export(folder, "cpu")
     shutil.rmtree(folder / manifest.ONNX, ignore_errors=True)
     (folder / manifest.ONNX).mkdir()
-    router.encoder.serving_tokenizer().save(str(folder / manifest.TOKENIZER))
-    calibration = router.encoder.tokenize(texts[:CALIBRATION_TEXTS])
-    for precision, model in _encoder_graphs(router.encoder, calibration, cache).items():
+    graphs = _write_inputs(folder, router, texts, cache)
+    for precision, model in graphs.items():
         ir.save(onnx_graph.attach_head(model, router.head), folder / manifest.WEIGHTS[precision])
     parity: dict[str, Any] = {"pool": router.pool.digest(), "tags": list(router.tag_names)}
     manifest.write_json(folder / manifest.PARITY, {**parity, "default": "float32"})
@@ -118,9 +118,11 @@ def add_onnx(
     differences = {
         precision: _compare_with_torch(folder, precision, [texts[i] for i in subset], expected.probs[subset])
         for precision, subset in rows.items()
+        if precision in graphs
     }
     _check_float32(differences["float32"])
-    default = "int8" if differences["int8"]["changed_choices"] <= MAX_CHANGED_CHOICES else "float32"
+    int8 = differences.get("int8", {"changed_choices": 1.0})
+    default = "int8" if int8["changed_choices"] <= MAX_CHANGED_CHOICES else "float32"
     manifest.write_json(folder / manifest.PARITY, {**parity, "default": default, **differences})
     facts["onnx"] = {"default": default, **differences}
 
@@ -143,6 +145,16 @@ def output_differences(expected: Floats, actual: Floats) -> dict[str, float]:
         "largest_probability_difference": float(np.abs(expected - actual).max()),
         "changed_choices": float((expected.argmax(axis=1) != actual.argmax(axis=1)).mean()),
     }
+
+
+def _write_inputs(
+    folder: Path, router: TorchRouter, texts: Sequence[str], cache: Path | None
+) -> Mapping[str, ir.Model]:
+    """Write what makes a graph's inputs of texts, and return the graph that the head is appended to, by precision."""
+    if isinstance(router.encoder, NgramEncoder):  # computed by NumPy, from the file that the torch form reads
+        return {"float32": onnx_graph.given_embeddings(router.encoder.dimensions)}
+    router.encoder.serving_tokenizer().save(str(folder / manifest.TOKENIZER))
+    return _encoder_graphs(router.encoder, router.encoder.tokenize(texts[:CALIBRATION_TEXTS]), cache)
 
 
 def _encoder_graphs(
