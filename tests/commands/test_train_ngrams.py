@@ -31,7 +31,8 @@ TEXTS = [str(row["query"]) for row in rows(60)]
 
 def composed(home: Path, *overrides: str) -> dict[str, Any]:
     given = [f"records={home / 'table.parquet'}", f"run_dir={home / 'run'}", f"cache_dir={home / 'cache'}",
-             "encoder=ngrams", "trainer=cpu", "logger=none", "net.epochs=2"]  # fmt: skip
+             "encoder=ngrams", f"encoder.vectors={home / 'encoder'}", "trainer=cpu", "logger=none",
+             "net.epochs=2"]  # fmt: skip
     with initialize_config_dir(str(CONF), version_base="1.3"):
         values = OmegaConf.to_container(compose("train", [*given, *overrides]), resolve=True)
     assert isinstance(values, dict)
@@ -43,6 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train on one split; the export is in `run`."""
     folder = tmp_path_factory.mktemp("ngrams")
     table(folder / "table.parquet")
+    encoder_folder(folder / "encoder")
     values = composed(folder)
     report = train.run(config.build(values), values)
     assert report is not None
@@ -71,10 +73,10 @@ def test_both_forms_route_alike_and_each_topic_to_its_candidate(export: Path) ->
 def test_the_encoder_learns_from_training_queries_alone(home: Path, export: Path) -> None:
     queries = reward_table.read(home / "table.parquet").queries
     part = Split().parts(queries)[0]
-    learned = NgramEncoder().fit([queries[i] for i in part.train])
+    learned = NgramEncoder(vectors=str(home / "encoder")).fit([queries[i] for i in part.train])
     exported = NgramEncoder.read(export / "encoder")
     assert exported.fingerprint == learned.fingerprint
-    assert exported.fingerprint != NgramEncoder().fit(queries).fingerprint
+    assert exported.fingerprint != NgramEncoder(vectors=str(home / "encoder")).fit(queries).fingerprint
 
 
 def test_another_part_gets_an_encoder_of_its_own(home: Path) -> None:
@@ -83,7 +85,7 @@ def test_another_part_gets_an_encoder_of_its_own(home: Path) -> None:
     method = config.build(composed(home)).method
     data = method.embed(records, first, None)
     for part, each in ((first, data), (second, method.embed_again(data, second))):
-        learned = NgramEncoder().fit([records.queries[i] for i in part.train])
+        learned = NgramEncoder(vectors=str(home / "encoder")).fit([records.queries[i] for i in part.train])
         np.testing.assert_array_equal(each.embeddings, learned.embed(records.queries))
 
 
@@ -98,7 +100,7 @@ def test_each_fold_fits_an_encoder_of_its_own(home: Path, tmp_path: Path, monkey
     parts = [*split.parts(queries, 2), split.without_test(queries)]
     assert fitted == [tuple(queries[i] for i in part.train) for part in parts]
     exported = NgramEncoder.read(tmp_path / "export" / "encoder")
-    assert exported.fingerprint == NgramEncoder().fit(fitted[-1]).fingerprint
+    assert exported.fingerprint == NgramEncoder(vectors=str(home / "encoder")).fit(fitted[-1]).fingerprint
 
 
 def test_an_export_is_small_and_serves_without_torch_and_without_a_tokenizer(export: Path) -> None:
@@ -147,8 +149,7 @@ def test_what_it_cannot_do_is_refused_with_a_reason(home: Path, export: Path) ->
 @pytest.mark.slow
 def test_a_transformer_and_ngrams_share_no_checkpoint(home: Path, tmp_path: Path) -> None:
     checkpoint = home / "run" / "checkpoints" / "last.ckpt"
-    folder = encoder_folder(tmp_path / "encoder")
-    values = composed(home, "encoder=minilm", f"encoder.model={folder}", "encoder.layers=[1,2]",
-                      f"run_dir={tmp_path / 'run'}", f"ckpt_path={checkpoint}")  # fmt: skip
+    values = composed(home, "~encoder.vectors", "encoder=minilm", f"encoder.model={home / 'encoder'}",
+                      "encoder.layers=[1,2]", f"run_dir={tmp_path / 'run'}", f"ckpt_path={checkpoint}")  # fmt: skip
     with pytest.raises(ConfigError, match="encoder was ngrams of 4000 characters"):
         train.run(config.build(values), values)

@@ -3,10 +3,11 @@
 N-grams are numbered by hashes (Weinberger et al. 2009, arXiv 0902.2206), so that no list of strings is searched: 1- and
 2-grams of words, 2- to 4-grams of characters, all in lower case. Of these `NgramVocabulary` keeps the frequent ones:
 
-    weight(t) = (1 + ln tf(t)) · idf(t)        divided by the norm of all words' weights, or of all characters'
-    embedding = weights @ components           latent semantic analysis (Deerwester et al. 1990)
+    weight(t) = (1 + ln tf(t)) · idf(t)        divided by the norm over words and pairs, or over characters
+    embedding = weights @ [topics, vectors]
 
-`zooter.router.ngram_encoder` fits both to training queries. A text takes a tenth of a millisecond.
+`topics` are singular vectors (latent semantic analysis, Deerwester et al. 1990), `vectors` of words come from the token
+embeddings of a pretrained model. `zooter.router.ngram_encoder` fits all of it to training queries.
 """
 
 import hashlib
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 from zooter.router.text_features import MAX_CHARACTERS
 
 NGRAMS = "ngrams"  # what a manifest has in the place of a model's name
-HASH_BITS = 19  # buckets of words, and as many of characters: ten for each n-gram that is kept
+BUCKETS = 2**19  # of each kind of n-gram: many for each that is kept
+WORDS, PAIRS, CHARACTERS = (slice(kind * BUCKETS, (kind + 1) * BUCKETS) for kind in range(3))  # places of the kinds
 CHARACTER_NGRAMS = (2, 3, 4)
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2⁶⁴
 _MIX = np.uint64(0xD6E8FEB86659FD93)
-_SHIFT = np.uint64(64 - HASH_BITS)
+_SHIFT = np.uint64(65 - BUCKETS.bit_length())
 _WORD_CHARACTERS = np.array([chr(code).isalnum() or chr(code) == "_" for code in range(128)] + [True])
 
 
@@ -48,19 +50,20 @@ def hash_ngrams(text: str) -> NDArray[np.int64]:
         text: of `MAX_CHARACTERS` characters at most.
 
     Returns:
-        (k,) numbers: words' below 2^HASH_BITS, characters' from there below 2^(HASH_BITS + 1).
+        (k,) numbers in the ranges `WORDS`, `PAIRS` and `CHARACTERS`, one kind after the other.
     """
     lower = text.lower()[:MAX_CHARACTERS]  # some characters are two in lower case
     codes = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
     word_hashes = _hash_words(codes)
     pairs = (word_hashes[:-1] ^ (word_hashes[1:] >> np.uint64(7))) * np.uint64(_BASE)
-    words = (np.concatenate([word_hashes, pairs]) * _MIX) >> _SHIFT
-    by_size, rolling = [], codes
+    hashes, rolling = [word_hashes, pairs], codes
     for size in range(2, CHARACTER_NGRAMS[-1] + 1):
         rolling = rolling[:-1] * np.uint64(_BASE) + codes[size - 1 :]  # a polynomial of the last `size` characters
-        by_size.append(rolling * np.uint64(2 * size + 1))
-    characters = ((np.concatenate(by_size) * _MIX) >> _SHIFT) + np.uint64(2**HASH_BITS)
-    return np.concatenate([words, characters]).astype(np.int64)
+        hashes.append(rolling * np.uint64(2 * size + 1))
+    buckets = ((np.concatenate(hashes) * _MIX) >> _SHIFT).astype(np.int64)
+    buckets[len(word_hashes) :] += PAIRS.start
+    buckets[len(word_hashes) + len(pairs) :] += CHARACTERS.start - PAIRS.start
+    return buckets
 
 
 def _hash_words(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -79,7 +82,7 @@ class NgramVocabulary:
     """The n-grams that are kept, and their weights.
 
     Attributes:
-        buckets: (f,) of `hash_ngrams`, ascending: words first, then characters.
+        buckets: (f,) of `hash_ngrams`, ascending: words first, then their pairs, then characters.
         idf: (f,) inverse document frequencies.
         max_characters: of a text that are read.
     """
@@ -91,20 +94,25 @@ class NgramVocabulary:
     @cached_property
     def _columns(self) -> NDArray[np.int32]:
         """Bucket → its place among `buckets`; −1 where it is not kept."""
-        columns = np.full(2 ** (HASH_BITS + 1), -1, dtype=np.int32)
+        columns = np.full(CHARACTERS.stop, -1, dtype=np.int32)
         columns[self.buckets] = np.arange(len(self.buckets), dtype=np.int32)
         return columns
 
     @cached_property
-    def _words(self) -> int:
+    def words(self) -> int:
+        """Number of kept words, which come first."""
+        return int(np.searchsorted(self.buckets, PAIRS.start))
+
+    @cached_property
+    def words_and_pairs(self) -> int:
         """Number of kept words and pairs of words."""
-        return int(np.searchsorted(self.buckets, 2**HASH_BITS))
+        return int(np.searchsorted(self.buckets, CHARACTERS.start))
 
     def tfidf(self, text: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Weigh the kept n-grams of a text.
 
         Returns:
-            (k,) their places among `buckets`, ascending, and their weights; words' have norm 1, and characters' too.
+            (k,) their places among `buckets`, ascending, and weights: norm 1 over words and pairs, and over characters.
         """
         columns = self._columns[hash_ngrams(text[: self.max_characters])]
         columns = np.sort(columns[columns >= 0])
@@ -112,31 +120,54 @@ class NgramVocabulary:
         counts = np.diff(first, append=len(columns))
         columns = columns[first]
         weights = (1.0 + np.log(counts)).astype(np.float32) * self.idf[columns]
-        middle = int(np.searchsorted(columns, self._words))
+        middle = int(np.searchsorted(columns, self.words_and_pairs))
         for part in (weights[:middle], weights[middle:]):
             part /= max(float(np.sqrt(part @ part)), 1e-12)
         return columns, weights
 
 
 @dataclass(frozen=True, eq=False)
-class NgramEmbedding:
-    """A vocabulary and a projection of its weights.
+class Projection:
+    """A linear map of the first k weights of a vocabulary to e numbers, in 8 bits.
 
     Attributes:
-        vocabulary: of f n-grams.
-        components: (f, e) in steps; rounded to 8 bits, which changes embeddings by less than a hundredth of them.
-        steps: (f,) size of a step of each n-gram.
+        components: (k, e) in steps; rounding changes a projection by less than a hundredth of it.
+        steps: (k,) size of a step of each n-gram.
     """
 
-    vocabulary: NgramVocabulary
     components: NDArray[np.int8]
     steps: NDArray[np.float32]
 
     @classmethod
-    def from_components(cls, vocabulary: NgramVocabulary, components: NDArray[np.float32]) -> "NgramEmbedding":
-        """Round a projection (f, e) to 8 bits."""
-        steps = np.maximum(np.abs(components).max(axis=1, initial=0.0), 1e-12) / 127.0
-        return cls(vocabulary, np.round(components / steps[:, None]).astype(np.int8), steps.astype(np.float32))
+    def from_matrix(cls, matrix: NDArray[np.float32]) -> "Projection":
+        """Round a matrix (k, e) to 8 bits, each row with its own step."""
+        steps = np.maximum(np.abs(matrix).max(axis=1, initial=0.0), 1e-12) / 127.0
+        return cls(np.round(matrix / steps[:, None]).astype(np.int8), steps.astype(np.float32))
+
+    def apply(self, columns: NDArray[np.int32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Project the weights of a text, as `NgramVocabulary.tfidf` returns them: (e,)."""
+        end = int(np.searchsorted(columns, len(self.steps)))
+        columns, weights = columns[:end], weights[:end]
+        projected: NDArray[np.float32] = (weights * self.steps[columns]) @ self.components[columns].astype(np.float32)
+        return projected
+
+
+@dataclass(frozen=True, eq=False)
+class NgramEmbedding:
+    """A vocabulary and projections of its weights, which are concatenated.
+
+    Attributes:
+        vocabulary: of f n-grams.
+        projections: of all f of them, or of the words alone.
+    """
+
+    vocabulary: NgramVocabulary
+    projections: tuple[Projection, ...]
+
+    @property
+    def width(self) -> int:
+        """Return e, the numbers of an embedding."""
+        return sum(projection.components.shape[1] for projection in self.projections)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Compute embeddings, of each text on its own.
@@ -147,18 +178,18 @@ class NgramEmbedding:
         Returns:
             (n, e).
         """
-        embeddings = np.empty((len(texts), self.components.shape[1]), dtype=np.float32)
+        embeddings = np.empty((len(texts), self.width), dtype=np.float32)
         for i, text in enumerate(texts):
             columns, weights = self.vocabulary.tfidf(text)
-            embeddings[i] = (weights * self.steps[columns]) @ self.components[columns].astype(np.float32)
+            embeddings[i] = np.concatenate([projection.apply(columns, weights) for projection in self.projections])
         return embeddings
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash everything that can change an embedding: 32 hexadecimal digits."""
-        digest = hashlib.sha256(str(self.vocabulary.max_characters).encode())
-        for array in self._arrays().values():
-            digest.update(np.ascontiguousarray(array).tobytes())
+        digest = hashlib.sha256()
+        for name, array in self._arrays().items():
+            digest.update(f"{name} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:32]
 
     def save(self, path: Path) -> None:
@@ -170,11 +201,15 @@ class NgramEmbedding:
         """Read a file that `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
             vocabulary = NgramVocabulary(file["buckets"].astype(np.int64), file["idf"], int(file["max_characters"]))
-            return cls(vocabulary, file["components"], file["steps"])
+            count = sum(name.startswith("steps") for name in file.files)
+            return cls(vocabulary, tuple(Projection(file[f"components{k}"], file[f"steps{k}"]) for k in range(count)))
 
     def _arrays(self) -> dict[str, NDArray[np.generic]]:
         vocabulary = self.vocabulary
         return {
-            "buckets": vocabulary.buckets.astype(np.int32), "idf": vocabulary.idf, "steps": self.steps,
-            "components": self.components, "max_characters": np.array(vocabulary.max_characters),
-        }  # fmt: skip
+            "buckets": vocabulary.buckets.astype(np.int32),
+            "idf": vocabulary.idf,
+            "max_characters": np.array(vocabulary.max_characters),
+            **{f"components{k}": projection.components for k, projection in enumerate(self.projections)},
+            **{f"steps{k}": projection.steps for k, projection in enumerate(self.projections)},
+        }

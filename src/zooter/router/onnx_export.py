@@ -152,7 +152,7 @@ def _write_inputs(
 ) -> Mapping[str, ir.Model]:
     """Write what makes a graph's inputs of texts, and return the graph that the head is appended to, by precision."""
     if isinstance(router.encoder, NgramEncoder):  # computed by NumPy, from the file that the torch form reads
-        return {"float32": onnx_graph.given_embeddings(router.encoder.dimensions)}
+        return {"float32": onnx_graph.given_embeddings(router.encoder.width)}
     router.encoder.serving_tokenizer().save(str(folder / manifest.TOKENIZER))
     return _encoder_graphs(router.encoder, router.encoder.tokenize(texts[:CALIBRATION_TEXTS]), cache)
 
