@@ -97,6 +97,9 @@ def _onnx(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if parity:
             changed, difference = _percent(parity["changed_choices"]), parity["largest_logit_difference"]
             yield f"ONNX {precision}", f"{changed} of {parity['queries']:,} choices differ from torch's,"
+            if precision == "int8" and "reward_difference" in parity:
+                low, high = parity["reward_difference_ci"]
+                yield "", f"which changes their reward by {parity['reward_difference']:+.4f} ({low:+.4f}…{high:+.4f}),"
             default = "; this is what serves" if facts["onnx"]["default"] == precision else ""
             yield "", f"logits by {difference:.2g} at most{default}"
 
