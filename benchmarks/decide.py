@@ -1,15 +1,17 @@
-"""Measure how long one decision takes: `python benchmarks/decide.py EXPORT [--long]`.
+"""Measure how long one decision takes: `python benchmarks/decide.py EXPORT … [--long]`.
 
 The export's int8 and float32 ONNX forms (tokenizer, surface features and head included) beside the same net in torch,
 and two encoders that routers of others use, with random weights, as speed does not depend on them: xlm-roberta-base
-(the size of RouteLLM's BERT router) and mdeberta-v3-base (ZOOTER's paper). The machine's float32 matrix product is
-measured in the same run; the forms take turns, so that other load affects all of them alike; on a busy machine the
-CPU's time is more reliable than the clock. `--long` adds 128 and 512 tokens, batches of 8 and 32, and two cores.
+(the size of RouteLLM's BERT router) and mdeberta-v3-base (ZOOTER's paper). Of an export with `encoder=ngrams` there is
+one form. Ratios are to the first form of the first export. The machine's float32 matrix product is measured in the same
+run; the forms take turns, so that other load affects all of them alike; on a busy machine the CPU's time is more
+reliable than the clock. `--long` adds 128 and 512 tokens, batches of 8 and 32, and two cores.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import DebertaV2Config, DebertaV2Model, XLMRobertaConfig, XLMRobertaModel
 
+from zooter.router.ngram_encoder import NgramEncoder
 from zooter.router.onnx_router import OnnxRouter
 from zooter.router.torch_router import TorchRouter as Torch
 
@@ -63,6 +66,9 @@ def _forward(model: torch.nn.Module, batch: int, length: int) -> None:
 def export_forms(export: Path, threads: int) -> dict[str, Callable[[int, int], None]]:
     """Load the export's forms, from texts to choices, as functions of batch size and length."""
     net = Torch.from_export(export, "cpu")
+    if isinstance(net.encoder, NgramEncoder):
+        router = OnnxRouter.from_export(export, threads)
+        return {"n-grams": lambda batch, length: router.route(_texts(batch, length)) and None}
     backbone = net.encoder.backbone()  # loaded once, not at each call as `Torch.route` does
     forms: dict[str, Callable[[int, int], None]] = {}
     for precision in ("int8", "float32"):
@@ -80,6 +86,7 @@ def _torch(net: Torch, backbone: torch.nn.Module, texts: list[str]) -> None:
     net.route_embedded(texts, pool_states(backbone, tokens, mask, net.encoder.layers, net.encoder.pooling).numpy())
 
 
+@cache
 def _texts(batch: int, length: int) -> list[str]:
     return [text(length, seed) for seed in range(batch)]
 
@@ -116,11 +123,11 @@ def show(
 ) -> None:
     rate = product_rate()
     functions = measure(functions, batch, length)
-    first, worked_first = np.median(functions["ONNX int8"], axis=1)
+    first, worked_first = np.median(next(iter(functions.values())), axis=1)
     table = Table(title=f"{length} tokens, batch of {batch}, {cores} core{'s' * (cores > 1)}; float32 product "
                         f"{rate:.0f} GFLOP/s")  # fmt: skip
     table.add_column("form")
-    for heading in ("p50, ms", "p95", "p99", "queries/s", "× int8", "CPU, ms", "× int8", "of 4 × product"):
+    for heading in ("p50, ms", "p95", "p99", "queries/s", "× first", "CPU, ms", "× first", "of 4 × product"):
         table.add_column(heading, justify="right")
     for name, (seconds, cpu_started) in functions.items():
         cpu = float(np.median(cpu_started))
@@ -128,8 +135,8 @@ def show(
         tokens_read = min(length, MAX_LENGTH) * batch
         reached = FLOPS_PER_TOKEN * tokens_read / p50 / 1e9 / (4 * rate) if "int8" in name else None
         table.add_row(
-            name, *(f"{1e3 * value:.2f}" for value in (p50, p95, p99)), f"{batch / p50:.0f}", f"{p50 / first:.1f}",
-            f"{1e3 * cpu:.2f}", f"{cpu / worked_first:.1f}",
+            name, *(f"{1e3 * value:.3g}" for value in (p50, p95, p99)), f"{batch / p50:.0f}", f"{p50 / first:.1f}",
+            f"{1e3 * cpu:.3g}", f"{cpu / worked_first:.1f}",
             "" if reached is None else f"{reached:.0%}",
         )  # fmt: skip
     console.print(table)
@@ -137,7 +144,7 @@ def show(
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("export", type=Path)
+    parser.add_argument("export", type=Path, nargs="+")
     parser.add_argument("--long", action="store_true", help="128 and 512 tokens, batches, two cores")
     arguments = parser.parse_args()
     console = Console()
@@ -146,7 +153,9 @@ def main() -> None:
         cases += [(1, 1, 128), (1, 1, 512), (1, 8, 32), (1, 32, 32), (2, 1, 32), (2, 8, 32), (2, 32, 32)]
     for cores in sorted({case[0] for case in cases}):
         torch.set_num_threads(cores)
-        functions = {**export_forms(arguments.export, cores), **reference_encoders()}
+        functions = reference_encoders()
+        for export in reversed(arguments.export):
+            functions = {**export_forms(export, cores), **functions}
         for batch, length in [case[1:] for case in cases if case[0] == cores]:
             show(console, functions, batch, length, cores)
 

@@ -31,7 +31,6 @@ from zooter.data.split import Part, Split
 from zooter.data.types import Floats
 from zooter.metrics import baselines, routing
 from zooter.router.encoder import Encoder
-from zooter.router.net import encoder_and_text_features
 from zooter.router.text_features import TEXT_FEATURES
 from zooter.training import head_init
 from zooter.training.datamodule import RouterDataModule
@@ -237,11 +236,7 @@ def load_data(table: Path, folder: Path, salt: str = "0") -> tuple[TrainingData,
     cache = Path(os.environ.get("ZOOTER_CACHE", "cache"))
     settings = default_settings(table, folder, cache, salt)
     inputs = reward_table.read(table, {})
-    embeddings = settings.encoder.embed(inputs.queries, cache)
-    columns = encoder_and_text_features(embeddings, inputs.queries)
-    return TrainingData(
-        inputs, embeddings, columns, settings.net.make_inputs(settings.encoder, inputs.queries, columns)
-    ), settings
+    return settings.method.embed(inputs, settings.split.parts(inputs.queries)[0], cache), settings
 
 
 def limit_output() -> None:

@@ -2,6 +2,7 @@
 
 Each table is divided into the same folds for all methods; intervals are paired bootstraps over queries (95 %). `start`
 is the default's closed-form start without gradient steps, which takes a tenth of the time; ask for it by `--only`.
+`default, n-grams` has `encoder=ngrams` in the place of MiniLM.
 
 `--queries N` measures N random queries of each table, `--tables TEXT …` the tables with TEXT in their names; `--cache
 FOLDER` keeps embeddings between runs, `--keep FOLDER` results. Files that are no recorded tables are left out.
@@ -11,12 +12,14 @@ import argparse
 import os
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from quality import Method, all_methods, limit_output, load_data, measure
 from rich.console import Console
 from rich.table import Table
+from rivals import Fold
 
 from zooter.commands.train_settings import TrainSettings
 from zooter.data.arrow_io import data_files
@@ -25,16 +28,23 @@ from zooter.data.split import Part
 from zooter.data.types import Floats, Ints
 from zooter.errors import RecordsError
 from zooter.metrics import routing
+from zooter.router.ngram_encoder import NgramEncoder
 from zooter.training.method import TrainingData
 from zooter.training.prepare import resolve_weights
 
-METHODS = ("default", "kNN regression", "paired-evidence kNN", "best per tag (told)", "best single")
+METHODS = ("default", "default, n-grams", "kNN regression", "paired-evidence kNN", "best per tag (told)", "best single")
 
 
-def start(data: TrainingData, part: Part, fold: object, settings: TrainSettings) -> Floats:
+def start(data: TrainingData, part: Part, fold: Fold, settings: TrainSettings) -> Floats:
     """Predict (n, m) test rewards by the default's head as it is before gradient steps."""
     head, _, _ = resolve_weights(settings.method.fit_part(data, part), settings.label, settings.seed)
     return np.asarray(head.expected_rewards(data.features[part.test]).detach().double().numpy())
+
+
+def with_ngrams(data: TrainingData, part: Part, fold: Fold, settings: TrainSettings, method: Method) -> Floats:
+    """Predict (n, m) test rewards or logits by a method of the default, with n-grams in MiniLM's place."""
+    settings = replace(settings, encoder=NgramEncoder())
+    return method(settings.method.embed(data.records, part, None), part, fold, settings)
 
 
 def take(data: TrainingData, settings: TrainSettings, rows: Ints) -> TrainingData:
@@ -52,8 +62,8 @@ def take(data: TrainingData, settings: TrainSettings, rows: Ints) -> TrainingDat
         samples=Samples(row_number, samples.candidate[kept], samples.sample[kept], samples.reward[kept]),
     )
     features = data.features[rows]
-    inputs = settings.net.make_inputs(settings.encoder, records.queries, features)
-    return TrainingData(records, data.embeddings[rows], features, inputs)
+    inputs = settings.net.make_inputs(data.encoder, records.queries, features)
+    return TrainingData(records, data.encoder, data.embeddings[rows], features, inputs)
 
 
 def measure_table(file: Path, methods: dict[str, Method], arguments: argparse.Namespace) -> dict[str, Floats]:
@@ -106,6 +116,7 @@ def main() -> None:
         os.environ["ZOOTER_CACHE"] = str(arguments.cache)
     limit_output()
     every = all_methods(finetune=False) | {"start": start}
+    every |= {f"{name}, n-grams": partial(with_ngrams, method=every[name]) for name in ("default", "start")}
     methods = {name: every[name] for name in dict.fromkeys([*arguments.only, "best single"])}
     view = Table(title=f"{arguments.folder.name}: {arguments.folds} folds")
     for heading in ("table, queries", "method", "reward", "− best single", "95 %", "gap closed, %", "95 %"):

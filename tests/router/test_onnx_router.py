@@ -16,7 +16,8 @@ from support.made_up import CANDIDATES, rows
 from zooter.commands.cli import main
 from zooter.errors import ConfigError, ExportError, RecordsError
 from zooter.router import manifest
-from zooter.router.onnx_router import BATCH_TOKENS, OnnxRouter
+from zooter.router.model_inputs import BATCH_TOKENS
+from zooter.router.onnx_router import OnnxRouter
 from zooter.router.torch_router import TorchRouter
 
 AWKWARD = ["\x00", "👩‍👩‍👧‍👦🏳️‍🌈", "مرحبا يا عالم", "a\ud83d b", "\u202eabc", "x" * 100_000, "word " * 20_000, "\u200b"]
@@ -92,10 +93,11 @@ def test_threads_share_one_router(router: OnnxRouter) -> None:
             np.testing.assert_array_equal(probs, single)
 
 
-def test_int8_is_the_default_where_it_makes_the_same_choices(export: Path) -> None:
+def test_int8_is_the_default_where_its_choices_are_worth_no_less(export: Path) -> None:
     parity = json.loads((export / "onnx" / "parity.json").read_text())
     assert parity["float32"]["largest_probability_difference"] < 1e-5
-    assert (parity["int8"]["changed_choices"] <= 0.01) == (parity["default"] == "int8")
+    assert parity["int8"]["rewarded_queries"] == parity["int8"]["queries"]
+    assert (parity["int8"]["reward_difference_ci"][1] >= 0.0) == (parity["default"] == "int8")
     assert OnnxRouter.from_export(export).precision == parity["default"]
     assert OnnxRouter.from_export(export).facts["onnx"]["default"] == parity["default"]
 

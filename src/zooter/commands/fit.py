@@ -20,6 +20,7 @@ from zooter.router.encoder import Encoder
 from zooter.router.loading import load_router
 from zooter.router.onnx_export import ExportFormats
 from zooter.router.protocol import Router
+from zooter.router.text_encoder import TextEncoder
 from zooter.training.labels import TagSmoothing
 from zooter.training.losses import ForwardKL, Objective
 from zooter.training.recipe import FrozenRecipe, Recipe
@@ -74,7 +75,7 @@ def fit(
     folds: int | None = None,
     label: TagSmoothing | None = None,
     tagger: Tagger | None = None,
-    encoder: Encoder | None = None,
+    encoder: TextEncoder | None = None,
     net: Recipe | None = None,
     objective: Objective | None = None,
     split: Split | None = None,

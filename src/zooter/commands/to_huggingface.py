@@ -15,7 +15,7 @@ from zooter.data import reward_table
 from zooter.data.component import PathField, component
 from zooter.data.split import Split
 from zooter.data.types import Floats, Rewards
-from zooter.errors import RecordsError
+from zooter.errors import ExportError, RecordsError
 from zooter.metrics.baselines import rank_by_mean_reward
 from zooter.metrics.routing import best_candidates, gap_closed
 from zooter.router import hf_student, manifest, onnx_export
@@ -67,6 +67,11 @@ def run(settings: ToHuggingFaceSettings) -> dict[str, Any]:
         RecordsError: the table cannot be used, or lacks a candidate of the router.
     """
     router = TorchRouter.from_export(settings.export, "cpu")
+    encoder = router.encoder
+    if not isinstance(encoder, Encoder):
+        raise ExportError(
+            expected=f"a BERT encoder in {settings.export}", found="n-grams", do="serve the ONNX form instead"
+        )
     names, table = router.pool.names, reward_table.read(settings.records)
     missing = sorted(set(names) - set(table.pool.names))
     if missing:
@@ -74,10 +79,10 @@ def run(settings: ToHuggingFaceSettings) -> dict[str, Any]:
             expected=f"the router's candidates in {settings.records}", found=f"no {missing}", do="give their table"
         )
     part = settings.split.parts(table.queries)[0]
-    probs = router.route_embedded(table.queries, router.encoder.embed(table.queries, settings.cache_dir))[0].probs
+    probs = router.route_embedded(table.queries, encoder.embed(table.queries, settings.cache_dir))[0].probs
     seen = np.concatenate([part.train, part.val])
     val = np.arange(len(part.train), len(seen))
-    encoder = replace(router.encoder, prefix="")  # the pipelines that load a student put nothing before a text
+    encoder = replace(encoder, prefix="")  # the pipelines that load a student put nothing before a text
     model = settings.student.fit(encoder, [table.queries[i] for i in seen], probs[seen], names, val)
     student_probs = hf_student.predict_proba(model, encoder, [table.queries[i] for i in part.test])
     rewards = Rewards(table.rewards.values[:, [table.pool.names.index(name) for name in names]], names)

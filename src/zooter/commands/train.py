@@ -95,7 +95,7 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
     parts = settings.split.parts(table.queries, settings.folds)
     check_run(settings, table, parts)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
-    data = method.embed(table, settings.cache_dir)
+    data = method.embed(table, parts[0], settings.cache_dir)
     if settings.until is not None:
         method.write_labels(run_dir / "labels.parquet", data, parts[0], settings.until == "label")
         return None
@@ -106,10 +106,12 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
         keep_logged_metrics(logger)
     outcomes = []
     for k, part in enumerate(parts):
+        data = method.embed_again(data, part) if k else data
         trained, outcome = train_and_measure(settings, data, part, logger, f"fold{k}/" if settings.folds else "")
         outcomes.append(outcome)
     if settings.folds:
         part = settings.split.without_test(table.queries)
+        data = method.embed_again(data, part)
         trained = method.train_part(data, part, run_dir / "checkpoints", logger=logger)
 
     report = build_report(settings, config, table, trained, router_metrics.concatenate_outcomes(outcomes))

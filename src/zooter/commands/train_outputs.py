@@ -29,6 +29,9 @@ from zooter.training import head_init
 from zooter.training.distill import compute_features, predict_probabilities
 from zooter.training.method import TrainedRouter, TrainingData, TrainingMethod
 
+# Queries on which an export's forms are compared: enough to value the choices that int8 changes.
+COMPARED_QUERIES = 1_200
+
 
 @rank_zero_only
 def keep_logged_metrics(logger: Logger | None) -> None:
@@ -140,7 +143,7 @@ def write_export(
     drift_reference = export.stratified_reference(head.embeddings_of(features).numpy(), method.seed)
     card = router_report.model_card(report)
     with _errors_of_export(folder):
-        export.write(folder, trained.net, method.encoder, table.pool, facts, reference, drift_reference, card)
+        export.write(folder, trained.net, data.encoder, table.pool, facts, reference, drift_reference, card)
 
 
 @rank_zero_only
@@ -159,21 +162,23 @@ def write_forms(
     trained: TrainedRouter,
     cache_dir: Path,
 ) -> None:
-    """Add the other forms to an export, compared with torch on queries that training never saw.
+    """Add the other forms to an export, compared with torch on validation queries and on some that training saw.
+
+    No test query is among them, for they choose the precision. Forms differ by rounding, which no training favours.
 
     Args:
         folder: the export.
         add_forms: adds them to an export (`ExportFormats.write`).
         data: all rows.
-        part: the rows that the router was trained on; with folds, all is learned from, and validation rows compare.
+        part: the rows that the router was trained on.
         trained: the router.
         cache_dir: keeps the graphs of an encoder that other runs have too.
     """
-    unseen = part.test if len(part.test) else part.val
-    expected = RouterOutput(predict_probabilities(trained.net, data.inputs, unseen), data.records.pool.names)
+    rows = np.concatenate([part.val, np.random.default_rng(0).permutation(part.train)])[:COMPARED_QUERIES]
+    expected = RouterOutput(predict_probabilities(trained.net, data.inputs, rows), data.records.pool.names)
     cache = cache_dir if trained.net.backbone is None else None  # no other run has an encoder trained here
     with _errors_of_export(folder):
-        add_forms(folder, [data.records.queries[i] for i in unseen], expected, cache)
+        add_forms(folder, [data.records.queries[i] for i in rows], expected, cache, data.records.rewards.take(rows))
 
 
 @rank_zero_only

@@ -24,13 +24,13 @@ from zooter.data.locks import exclusive
 from zooter.data.pool import Pool
 from zooter.data.split import Split
 from zooter.errors import ConfigError
-from zooter.router.encoder import Encoder
 from zooter.router.onnx_export import ExportFormats
+from zooter.router.text_encoder import TextEncoder
 from zooter.selector.protocol import Selector
 from zooter.training.labels import TagSmoothing
 from zooter.training.losses import Objective
 from zooter.training.method import TrainingMethod
-from zooter.training.recipe import Recipe
+from zooter.training.recipe import Recipe, check_encoder
 from zooter.training.tagger.protocol import Tagger
 from zooter.training.zooter_recipe import check_label
 
@@ -69,7 +69,7 @@ class TrainSettings:
     run_dir: PathField
     cache_dir: PathField
     split: Split
-    encoder: Encoder
+    encoder: TextEncoder
     tagger: SkipValidation[Tagger]
     label: TagSmoothing
     net: SkipValidation[Recipe]
@@ -98,6 +98,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         check_label(self.net, self.label)
+        check_encoder(self.net, self.encoder)
         if self.ckpt_path is not None and self.folds is not None:
             raise ConfigError(
                 expected="ckpt_path with one split", found=f"folds={self.folds}", do="set folds=null to resume"

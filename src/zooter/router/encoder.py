@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +74,32 @@ class Encoder:
     prefix: str = ""
     batch_tokens: PositiveInt = 8_192
     device: str = "auto"
+
+    learns = False
+
+    def fit(self, texts: Sequence[str]) -> "Encoder":
+        """Return itself: it is pretrained, and learns nothing from training queries."""
+        return self
+
+    @property
+    def summary(self) -> str:
+        """Describe what embeddings depend on, in one line."""
+        layers, fingerprint = self.layers, self.fingerprint[:8]
+        return f"{Path(self.model).name} of {self.max_length} tokens, layers {layers} ({fingerprint})"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Return what an export's manifest says of the encoder; JSON."""
+        return {
+            "model": self.model, "max_length": self.max_length, "layers": list(self.layers),
+            "pooling": self.pooling, "prefix": self.prefix,
+        }  # fmt: skip
+
+    def write(self, folder: Path) -> None:
+        """Copy weights and tokenizer into a folder."""
+        for pattern in SAFE_PATTERNS:
+            for path in self.folder.glob(pattern):
+                shutil.copyfile(path, folder / path.name)
 
     @cached_property
     def folder(self) -> Path:

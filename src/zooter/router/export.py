@@ -2,7 +2,6 @@
 
 import json
 import platform
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +15,12 @@ from sklearn.preprocessing import normalize
 from transformers import PreTrainedModel
 
 from zooter.data.files import atomic_dir
-from zooter.data.model_files import SAFE_PATTERNS
 from zooter.data.pool import Pool
 from zooter.data.types import Floats, Ints, Tags
 from zooter.router import manifest
-from zooter.router.encoder import Encoder
 from zooter.router.manifest import CARD, ENCODER, HEAD, POOL, REFERENCE, REFERENCE_EMBEDDINGS
 from zooter.router.net import Net
+from zooter.router.text_encoder import TextEncoder
 
 REFERENCE_QUERIES = 1_000  # training queries of which an export keeps statistics for drift tests
 # Kinds of queries, of which as many are kept each: a kind that is rare in training is no drift either.
@@ -66,7 +64,7 @@ def stratified_reference(embeddings: NDArray[np.float32], seed: int) -> DriftRef
 def write(
     folder: Path,
     net: Net,
-    encoder: Encoder,
+    encoder: TextEncoder,
     pool: Pool,
     facts: dict[str, Any],
     reference: dict[str, Any],
@@ -90,11 +88,7 @@ def write(
         _write_drift_reference(draft / REFERENCE_EMBEDDINGS, drift_reference)
         manifest.write_json(draft / REFERENCE, reference)
         (draft / CARD).write_text(card, encoding="utf-8")
-        config = {
-            "model": encoder.model, "max_length": encoder.max_length, "layers": list(encoder.layers),
-            "pooling": encoder.pooling, "prefix": encoder.prefix,
-        }  # fmt: skip
-        manifest.write(draft, {**facts, "encoder": config, "versions": versions(), "pool": pool.digest()})
+        manifest.write(draft, {**facts, "encoder": encoder.config, "versions": versions(), "pool": pool.digest()})
 
 
 def reference_statistics(
@@ -138,11 +132,9 @@ def _write_drift_reference(path: Path, reference: DriftReference) -> None:
     save_file({name: values.contiguous() for name, values in tensors.items()}, path)
 
 
-def _write_model(draft: Path, net: Net, encoder: Encoder, pool: Pool) -> None:
+def _write_model(draft: Path, net: Net, encoder: TextEncoder, pool: Pool) -> None:
     (draft / ENCODER).mkdir(parents=True)
-    for pattern in SAFE_PATTERNS:
-        for path in encoder.folder.glob(pattern):
-            shutil.copyfile(path, draft / ENCODER / path.name)
+    encoder.write(draft / ENCODER)
     if isinstance(net.backbone, PreTrainedModel):
         for path in (draft / ENCODER).glob("*.safetensors*"):
             path.unlink()

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from zooter.router import manifest
 from zooter.router.choices import describe_choices
+from zooter.router.ngrams import NGRAMS
 
 FORMAT_NAMES = {
     manifest.ENCODER: "torch", manifest.ONNX: "ONNX", manifest.HUGGINGFACE: "Hugging Face",
@@ -81,7 +82,11 @@ def _training(facts: dict[str, Any], reference: dict[str, Any]) -> Iterator[tupl
     yield "reference", f"characters of a query {low}…{high}, median {median};"
     yield "", f"entropy of probabilities {entropy['p5']:.2f}…{entropy['p95']:.2f} bits"
     yield "tags", ", ".join(facts.get("tags", [])) or "–"
-    yield "encoder", f"{facts['encoder']['model']}, {facts['encoder']['max_length']} tokens of each query are read"
+    encoder = facts["encoder"]
+    length, unit = encoder.get("max_length"), "tokens"
+    if encoder["model"] == NGRAMS:
+        length, unit = encoder["max_characters"], "characters"
+    yield "encoder", f"{encoder['model']}, {length} {unit} of each query are read"
     yield "head", facts.get("head", "–")
     yield "labels", ", ".join(f"{key} {value}" for key, value in facts.get("label", {}).items())
 
@@ -92,6 +97,9 @@ def _onnx(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if parity:
             changed, difference = _percent(parity["changed_choices"]), parity["largest_logit_difference"]
             yield f"ONNX {precision}", f"{changed} of {parity['queries']:,} choices differ from torch's,"
+            if precision == "int8" and "reward_difference" in parity:
+                low, high = parity["reward_difference_ci"]
+                yield "", f"which changes their reward by {parity['reward_difference']:+.4f} ({low:+.4f}…{high:+.4f}),"
             default = "; this is what serves" if facts["onnx"]["default"] == precision else ""
             yield "", f"logits by {difference:.2g} at most{default}"
 

@@ -18,6 +18,7 @@ REFERENCE = "reference.json"
 REFERENCE_EMBEDDINGS = "reference.safetensors"
 HEAD = "head.safetensors"
 ENCODER = "encoder"
+NGRAMS = f"{ENCODER}/ngrams.npz"  # of an encoder of n-grams; serving reads it too
 ONNX = "onnx"  # serving reads this folder, the pool and the reference
 WEIGHTS = {"float32": f"{ONNX}/float32.onnx", "int8": f"{ONNX}/int8.onnx"}
 TOKENIZER = f"{ONNX}/tokenizer.json"

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ import onnx_ir as ir
 from zooter.data.cache import content_key
 from zooter.data.component import component
 from zooter.data.files import atomic_dir, sha256
-from zooter.data.types import Floats, Ints, RouterOutput
+from zooter.data.types import Floats, Ints, Rewards, RouterOutput
 from zooter.errors import ExportError
 from zooter.router import encoder, manifest, onnx_graph, onnx_int8, pooling
 from zooter.router.encoder import Encoder
+from zooter.router.ngram_encoder import NgramEncoder
 from zooter.router.onnx_router import OnnxRouter
+from zooter.router.precision import default_precision, reward_difference
 from zooter.router.torch_router import TorchRouter
 
 log = logging.getLogger(__name__)
 
 MAX_DIFFERENCE = 0.01  # largest difference of float32 probabilities that rounding explains
-MAX_CHANGED_CHOICES = 0.01  # share of choices that int8 may change and still be the default precision
 
 FLOAT32_TEXTS = 100  # texts on which float32 is compared
 CALIBRATION_TEXTS = 24  # texts on which int8 measures how large activations get
@@ -46,21 +47,27 @@ class ExportFormats:
     each_job: bool = False
 
     def write(
-        self, folder: Path, texts: Sequence[str], expected: RouterOutput | None = None, cache: Path | None = None
+        self,
+        folder: Path,
+        texts: Sequence[str],
+        expected: RouterOutput | None = None,
+        cache: Path | None = None,
+        rewards: Rewards | None = None,
     ) -> None:
         """Add these forms to an export, whole or not at all.
 
         Args:
             folder: the export.
-            texts: n queries that the router was not trained on, on which the forms are compared.
+            texts: n queries on which the forms are compared.
             expected: torch's output for them, (n, m); None computes it.
             cache: folder that keeps the encoder's graphs for exports with the same encoder; None keeps none.
+            rewards: (n, m) of the texts, which value the choices that int8 changes; None has them counted.
 
         Raises:
             ExportError: the export is incomplete, the encoder cannot be exported to ONNX, or its output differs.
         """
         if self.onnx:
-            update_export(folder, lambda draft, facts: add_onnx(draft, facts, texts, expected, cache))
+            update_export(folder, lambda draft, facts: add_onnx(draft, facts, texts, expected, cache, rewards))
 
 
 def update_export(folder: Path, add: Callable[[Path, dict[str, Any]], None]) -> None:
@@ -86,11 +93,12 @@ def add_onnx(
     texts: Sequence[str],
     expected: RouterOutput | None = None,
     cache: Path | None = None,
+    rewards: Rewards | None = None,
 ) -> None:
     """Write the ONNX form into a copy of an export, compare it with torch, and record the result in `facts["onnx"]`.
 
-    int8 is compared on all texts, to count the choices that it changes. float32 is compared on `FLOAT32_TEXTS` of them:
-    its graph is either the same but for rounding, or wrong on any text.
+    int8 is compared on all texts, to value or count the choices that it changes. float32 is compared on `FLOAT32_TEXTS`
+    of them: its graph is either the same but for rounding, or wrong on any text.
 
     Args:
         folder: the copy.
@@ -98,6 +106,7 @@ def add_onnx(
         texts: n queries on which the forms are compared.
         expected: torch's output for them, (n, m); None computes it.
         cache: folder that keeps the encoder's graphs; None keeps none.
+        rewards: (n, m) of the texts; None counts changed choices instead (`zooter.router.precision`).
 
     Raises:
         ExportError: the encoder cannot be exported to ONNX, or its output differs.
@@ -105,9 +114,8 @@ def add_onnx(
     router = TorchRouter.from_export(folder, "cpu")
     shutil.rmtree(folder / manifest.ONNX, ignore_errors=True)
     (folder / manifest.ONNX).mkdir()
-    router.encoder.serving_tokenizer().save(str(folder / manifest.TOKENIZER))
-    calibration = router.encoder.tokenize(texts[:CALIBRATION_TEXTS])
-    for precision, model in _encoder_graphs(router.encoder, calibration, cache).items():
+    graphs = _write_inputs(folder, router, texts, cache)
+    for precision, model in graphs.items():
         ir.save(onnx_graph.attach_head(model, router.head), folder / manifest.WEIGHTS[precision])
     parity: dict[str, Any] = {"pool": router.pool.digest(), "tags": list(router.tag_names)}
     manifest.write_json(folder / manifest.PARITY, {**parity, "default": "float32"})
@@ -116,11 +124,14 @@ def add_onnx(
     sample = np.linspace(0, len(texts) - 1, min(FLOAT32_TEXTS, len(texts))).astype(int)
     rows: dict[str, Ints] = {"float32": sample, "int8": np.arange(len(texts))}
     differences = {
-        precision: _compare_with_torch(folder, precision, [texts[i] for i in subset], expected.probs[subset])
+        precision: _compare_with_torch(
+            folder, precision, [texts[i] for i in subset], expected.probs[subset], rewards and rewards.take(subset)
+        )
         for precision, subset in rows.items()
+        if precision in graphs
     }
     _check_float32(differences["float32"])
-    default = "int8" if differences["int8"]["changed_choices"] <= MAX_CHANGED_CHOICES else "float32"
+    default = default_precision(differences.get("int8"))
     manifest.write_json(folder / manifest.PARITY, {**parity, "default": default, **differences})
     facts["onnx"] = {"default": default, **differences}
 
@@ -143,6 +154,16 @@ def output_differences(expected: Floats, actual: Floats) -> dict[str, float]:
         "largest_probability_difference": float(np.abs(expected - actual).max()),
         "changed_choices": float((expected.argmax(axis=1) != actual.argmax(axis=1)).mean()),
     }
+
+
+def _write_inputs(
+    folder: Path, router: TorchRouter, texts: Sequence[str], cache: Path | None
+) -> Mapping[str, ir.Model]:
+    """Write what makes a graph's inputs of texts, and return the graph that the head is appended to, by precision."""
+    if isinstance(router.encoder, NgramEncoder):  # computed by NumPy, from the file that the torch form reads
+        return {"float32": onnx_graph.given_embeddings(router.encoder.width)}
+    router.encoder.serving_tokenizer().save(str(folder / manifest.TOKENIZER))
+    return _encoder_graphs(router.encoder, router.encoder.tokenize(texts[:CALIBRATION_TEXTS]), cache)
 
 
 def _encoder_graphs(
@@ -179,12 +200,15 @@ def _write_encoder_graphs(text_encoder: Encoder, calibration: Sequence[Sequence[
         manifest.write(draft, {})
 
 
-def _compare_with_torch(folder: Path, precision: str, texts: Sequence[str], expected: Floats) -> dict[str, float]:
+def _compare_with_torch(
+    folder: Path, precision: str, texts: Sequence[str], expected: Floats, rewards: Rewards | None
+) -> dict[str, Any]:
     probs = OnnxRouter.from_export(folder, os.cpu_count() or 1, precision).route(texts).probs
-    return {"queries": len(texts), **output_differences(expected, probs)}
+    valued = {} if rewards is None else reward_difference(expected, probs, rewards)
+    return {"queries": len(texts), **output_differences(expected, probs), **valued}
 
 
-def _check_float32(differences: dict[str, float]) -> None:
+def _check_float32(differences: dict[str, Any]) -> None:
     largest = differences["largest_probability_difference"]
     if not largest <= MAX_DIFFERENCE:  # also where it is NaN
         raise ExportError(

@@ -23,6 +23,7 @@ from zooter.router.text_features import TEXT_FEATURES
 
 INPUTS = ["input_ids", "attention_mask"]
 MAX_BYTES = 2**31 - 2**24  # of weights: a graph is one protobuf message, of 2 GiB at most
+OPSET, IR_VERSION = 20, 10  # as torch writes them
 
 
 class PooledEncoder(nn.Module):
@@ -77,6 +78,17 @@ def trace_encoder(encoder: Encoder) -> ir.Model:
     return program.model
 
 
+def given_embeddings(width: int) -> ir.Model:
+    """Make a graph without an encoder: its one input, `embeddings` (n, e), is what `attach_head` appends a head to.
+
+    Args:
+        width: e.
+    """
+    shape = ir.Shape(["texts", width])
+    embeddings = ir.Value(name="embeddings", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
+    return ir.Model(ir.Graph([embeddings], [embeddings], nodes=[], opset_imports={"": OPSET}), ir_version=IR_VERSION)
+
+
 def attach_head(model: ir.Model, head: RouterHead) -> ir.Model:
     """Append a head to an encoder's graph, by the formula of `zooter.router.net` or `zooter.router.linear_head`.
 
@@ -85,7 +97,7 @@ def attach_head(model: ir.Model, head: RouterHead) -> ir.Model:
     text features `surface` (n, `TEXT_FEATURES`).
 
     Args:
-        model: from `trace_encoder`; changed in place.
+        model: from `trace_encoder` or `given_embeddings`; changed in place.
         head: its features are the encoder's embeddings, then any text features.
 
     Returns:

@@ -5,28 +5,27 @@ Start-up time and memory matter here: nothing heavier than NumPy, ONNX Runtime a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from zooter.data.pool import Candidate, Pool
 from zooter.data.types import Floats, RouterOutput
 from zooter.errors import ConfigError, ExportError
 from zooter.router import manifest
+from zooter.router.model_inputs import ModelInputs, NgramEmbeddings, TokenIds
+from zooter.router.ngrams import NGRAMS, NgramEmbedding
 from zooter.router.protocol import Router
 from zooter.router.text_features import text_features
-from zooter.router.token_batches import encode_beginnings, length_batches, reject_blank
+from zooter.router.token_batches import reject_blank
 
 PRECISIONS = ("auto", "int8", "float32")
 OUTPUTS = ["logits", "rewards", "tags"]
 # One operator for a sum and a layer norm: three times slower than both on a CPU.
 SLOW_OPTIMIZER = "SkipLayerNormFusion"
-LONG_TEXT = 4_096  # characters from which a tokenizer's threads are worth their start
-BATCH_TOKENS = 2_048  # padded; larger batches gain no time on a CPU and cost memory
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class OnnxRouter(Router):
         tag_names: (t,) names of the tags whose probabilities `route_with_tags` returns.
         precision: of the weights in use, "int8" or "float32".
         session: of ONNX Runtime, on the CPU.
-        tokenizer: cuts texts at the encoder's length and does not pad.
+        inputs: makes the session's inputs of texts.
     """
 
     pool: Pool
@@ -49,7 +48,7 @@ class OnnxRouter(Router):
     tag_names: tuple[str, ...]
     precision: str
     session: Any
-    tokenizer: Tokenizer
+    inputs: ModelInputs
 
     @classmethod
     def from_export(cls, folder: str | Path, threads: int = 1, precision: str = "auto") -> "OnnxRouter":
@@ -58,11 +57,11 @@ class OnnxRouter(Router):
         Args:
             folder: the export.
             threads: CPU threads of one call of `route`; concurrent calls add up.
-            precision: "int8", "float32", or "auto": int8 where the export measured that it makes the same choices.
+            precision: "int8", "float32", or "auto": the one that the export chose.
 
         Raises:
             ExportError: the export is incomplete or changed, or has no ONNX form.
-            ConfigError: `threads` or `precision` is out of range.
+            ConfigError: `threads` or `precision` is out of range, or the export lacks this precision.
         """
         if threads < 1 or precision not in PRECISIONS:
             raise ConfigError(
@@ -72,7 +71,8 @@ class OnnxRouter(Router):
             )
         folder = Path(folder)
         _require_onnx(folder)
-        facts = manifest.verify(folder, (manifest.POOL, manifest.REFERENCE, manifest.PARITY, manifest.TOKENIZER))
+        parts = (manifest.POOL, manifest.REFERENCE, manifest.PARITY, manifest.TOKENIZER, manifest.NGRAMS)
+        facts = manifest.verify(folder, parts)
         parity = manifest.read_json(folder / manifest.PARITY, folder)
         rows = manifest.read_json(folder / manifest.POOL, folder)["candidates"]
         pool = Pool(tuple(Candidate(row["name"], row["price"]) for row in rows))
@@ -84,9 +84,8 @@ class OnnxRouter(Router):
             )
         precision = parity["default"] if precision == "auto" else precision
         manifest.verify(folder, [manifest.WEIGHTS[precision]])
-        tokenizer = Tokenizer.from_file(str(folder / manifest.TOKENIZER))
-        session = _start_session(folder / manifest.WEIGHTS[precision], threads)
-        return cls(pool, facts, folder, tuple(parity["tags"]), precision, session, tokenizer)
+        session = _start_session(_weights(folder, precision), threads)
+        return cls(pool, facts, folder, tuple(parity["tags"]), precision, session, _load_inputs(folder, facts))
 
     def route(self, texts: Sequence[str]) -> RouterOutput:
         """Predict candidates for texts; see `Router.route`."""
@@ -98,30 +97,33 @@ class OnnxRouter(Router):
         m, t = len(self.pool.names), len(self.tag_names)
         logits, rewards, tags = (np.empty((len(texts), width)) for width in (m, m, t))
         surface = text_features(texts)
-        truncation: Any = self.tokenizer.truncation
-        prefix = self.facts["encoder"].get("prefix", "")  # exports of earlier versions have none
-        prefixed = [prefix + text for text in texts]
-        ids = [encoding.ids for encoding in encode_beginnings(prefixed, truncation["max_length"], self._encode)]
-        for rows in length_batches([len(row) for row in ids], BATCH_TOKENS):
-            logits[rows], rewards[rows], tags[rows] = self._run([ids[i] for i in rows], surface[rows])
+        for rows, feed in self.inputs.batches(texts):
+            feed = {**feed, "surface": surface[rows]} if self._reads_surface else feed
+            logits[rows], rewards[rows], tags[rows] = self.session.run(OUTPUTS, feed)
         return RouterOutput(_softmax(logits), self.pool.names, rewards), tags
 
-    def _encode(self, texts: list[str]) -> list[Any]:
-        """Tokenize texts; long ones without Python's lock, which short ones hold for less than a millisecond."""
-        if max(map(len, texts)) > LONG_TEXT:
-            return list(self.tokenizer.encode_batch(texts))
-        return [self.tokenizer.encode(text) for text in texts]
+    @cached_property
+    def _reads_surface(self) -> bool:
+        """Whether the head reads text features; a linear one does not."""
+        return any(value.name == "surface" for value in self.session.get_inputs())
 
-    def _run(self, ids: list[list[int]], surface: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Compute logits (b, m), rewards (b, m) and tag probabilities (b, t) of one batch."""
-        tokens = np.zeros((len(ids), max(1, *map(len, ids))), dtype=np.int64)  # masked tokens can have any value
-        mask = np.zeros_like(tokens)
-        for i, row in enumerate(ids):
-            tokens[i, : len(row)], mask[i, : len(row)] = row, 1
-        feed = {"input_ids": tokens, "attention_mask": mask, "surface": surface}
-        names = [value.name for value in self.session.get_inputs()]  # a linear head reads no text features
-        outputs: list[NDArray[np.float32]] = self.session.run(OUTPUTS, {name: feed[name] for name in names})
-        return outputs
+
+def _load_inputs(folder: Path, facts: dict[str, Any]) -> ModelInputs:
+    if facts["encoder"]["model"] == NGRAMS:
+        return NgramEmbeddings(NgramEmbedding.load(folder / manifest.NGRAMS))
+    prefix = facts["encoder"].get("prefix", "")  # exports of earlier versions have none
+    return TokenIds.load(folder / manifest.TOKENIZER, prefix)
+
+
+def _weights(folder: Path, precision: str) -> Path:
+    path = folder / manifest.WEIGHTS[precision]
+    if not path.is_file():
+        raise ConfigError(
+            expected=f"a precision that {folder} has",
+            found=f"precision={precision!r}",
+            do="take precision=auto: an encoder of n-grams has float32 alone",
+        )
+    return path
 
 
 def _start_session(path: Path, threads: int) -> Any:

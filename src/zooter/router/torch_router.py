@@ -16,10 +16,10 @@ from zooter.data.pool import Candidate, Pool
 from zooter.data.types import Floats, RouterOutput
 from zooter.errors import ExportError
 from zooter.router import manifest
-from zooter.router.encoder import Encoder
 from zooter.router.manifest import ENCODER, HEAD, POOL
 from zooter.router.net import Head, RouterHead, head_from_shape
 from zooter.router.protocol import Router
+from zooter.router.text_encoder import TextEncoder, read_encoder
 from zooter.router.token_batches import reject_blank
 
 
@@ -37,7 +37,7 @@ class TorchRouter(Router):
     """
 
     pool: Pool
-    encoder: Encoder
+    encoder: TextEncoder
     head: RouterHead
     facts: dict[str, Any]
     folder: Path
@@ -59,11 +59,7 @@ class TorchRouter(Router):
         rows = manifest.read_json(folder / POOL, folder)["candidates"]
         pool = Pool(tuple(Candidate(row["name"], row["price"]) for row in rows))
         head = _load_head(folder, pool)
-        config = facts["encoder"]
-        encoder = Encoder(
-            str(folder / ENCODER), None, config["max_length"], tuple(config["layers"]),
-            config.get("pooling", "mean"), config.get("prefix", ""), device=device,
-        )  # fmt: skip
+        encoder = read_encoder(folder / ENCODER, facts["encoder"], device)
         return cls(pool, encoder, head, facts, folder, _tag_names(head, facts))
 
     def route(self, texts: Sequence[str]) -> RouterOutput:

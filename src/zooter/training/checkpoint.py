@@ -16,7 +16,7 @@ from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
 from zooter.data.types import Tags
 from zooter.errors import ConfigError
-from zooter.router.encoder import Encoder
+from zooter.router.text_encoder import TextEncoder
 from zooter.training.recipe import Recipe
 
 Identity = Mapping[str, str | int | float | bool | None]
@@ -57,7 +57,7 @@ def describe_training(
     table: RewardTable,
     tags: Tags,
     part: Part,
-    encoder: Encoder,
+    encoder: TextEncoder,
     components: Mapping[str, Any],
     recipe: Recipe,
     trainer: Callable[..., Any],
@@ -76,7 +76,6 @@ def describe_training(
         seed: of everything random.
     """
     keywords = getattr(trainer, "keywords", {})
-    folder = Path(encoder.model).name
     rows = _digest(part.train.tobytes(), part.val.tobytes())
     data = _digest(
         "\0".join(table.queries).encode("utf-8", "surrogatepass"), "\0".join(table.pool.names).encode(),
@@ -86,7 +85,7 @@ def describe_training(
     return {
         "data": f"{len(table.queries)} queries, {len(table.pool.names)} candidates, {len(tags.names)} tags ({data})",
         "split": f"{len(part.train)} training and {len(part.val)} validation queries ({rows})",
-        "encoder": f"{folder} of {encoder.max_length} tokens, layers {encoder.layers} ({encoder.fingerprint[:8]})",
+        "encoder": encoder.summary,
         **{key: value for name, part_of in components.items() for key, value in _describe(name, part_of)},
         **dict(_describe("net", recipe, recipe.free)),
         **{f"trainer.{name}": _simple(keywords[name]) for name in TRAINER_MATHS if name in keywords},

@@ -16,8 +16,8 @@ from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
 from zooter.data.types import Floats, Ints, Tags
 from zooter.router.choices import describe_evidence
-from zooter.router.encoder import Encoder
 from zooter.router.net import Head, Net, encoder_and_text_features
+from zooter.router.text_encoder import TextEncoder
 from zooter.training import head_init, label_table
 from zooter.training.advantages import GateEvidence
 from zooter.training.checkpoint import describe_training
@@ -35,16 +35,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What all parts of a run share.
+    """The queries of a run as a net reads them; all parts share it unless the encoder learns from training queries.
 
     Attributes:
         records: the table of n queries.
+        encoder: fitted, of the embeddings.
         embeddings: (n, e) of the queries.
         features: (n, d), embeddings and text features.
         inputs: what the net reads of them.
     """
 
     records: RewardTable
+    encoder: TextEncoder
     embeddings: NDArray[np.float32]
     features: Tensor
     inputs: Inputs
@@ -99,7 +101,7 @@ class TrainingMethod:
     """How a router is trained on a table: everything that its weights depend on beside the data.
 
     Attributes:
-        encoder: of the queries' embeddings.
+        encoder: of the queries' embeddings; one that learns is fitted to each part's training queries.
         tagger: gives each query its tags.
         label: how rewards become labels.
         net: which weights are trained, and how.
@@ -108,7 +110,7 @@ class TrainingMethod:
         seed: of everything random.
     """
 
-    encoder: Encoder
+    encoder: TextEncoder
     tagger: Tagger
     label: TagSmoothing
     net: Recipe
@@ -116,16 +118,29 @@ class TrainingMethod:
     trainer: Callable[..., pl.Trainer]
     seed: int = 0
 
-    def embed(self, table: RewardTable, cache_dir: Path) -> TrainingData:
+    def embed(self, table: RewardTable, part: Part, cache_dir: Path | None) -> TrainingData:
         """Embed the n queries of a table, and prepare the net's inputs.
 
         Args:
             table: n queries with rewards.
-            cache_dir: keeps embeddings for other runs.
+            part: whose training queries the encoder is fitted to, where it learns.
+            cache_dir: keeps embeddings for other runs; None keeps none.
         """
-        embeddings = self.encoder.embed(table.queries, cache_dir)
+        encoder = self.encoder.fit([table.queries[i] for i in part.train])
+        embeddings = encoder.embed(table.queries, cache_dir)
         features = encoder_and_text_features(embeddings, table.queries)
-        return TrainingData(table, embeddings, features, self.net.make_inputs(self.encoder, table.queries, features))
+        return TrainingData(
+            table, encoder, embeddings, features, self.net.make_inputs(encoder, table.queries, features)
+        )
+
+    def embed_again(self, data: TrainingData, part: Part) -> TrainingData:
+        """Embed the queries for another part, with an encoder fitted to it; the same data where encoders learn nothing.
+
+        Args:
+            data: of another part.
+            part: to train on.
+        """
+        return self.embed(data.records, part, None) if self.encoder.learns else data
 
     def fit_part(self, data: TrainingData, part: Part) -> InitialFit | TaggedRows:
         """Fit what does not depend on β to the training rows of one part, once for all values of it."""
@@ -155,7 +170,7 @@ class TrainingMethod:
         """
         table = data.records
         setup = prepare(initial_fit or self.fit_part(data, part), table, self.label, self.seed)
-        net = self.net.make_net(self.encoder, setup.head)
+        net = self.net.make_net(data.encoder, setup.head)
         tag_sets = setup.tag_sets if self.net.tag_weight else ()
         batches = RouterDataModule(
             part, data.inputs, setup.labels, table.rewards, self.net.batch_size, self.seed, tag_sets
@@ -173,7 +188,7 @@ class TrainingMethod:
             net, batches, self.objective, self.net, self.trainer,
             folder=folder / prefix, seed=self.seed, logger=logger, ckpt_path=ckpt_path, prefix=prefix,
             identity=describe_training(
-                table, setup.tags, part, self.encoder,
+                table, setup.tags, part, data.encoder,
                 {"label": self.label, "tagger": self.tagger, "objective": self.objective},
                 self.net, self.trainer, self.seed,
             ),

@@ -18,8 +18,10 @@ from transformers import get_constant_schedule_with_warmup, get_linear_schedule_
 
 from zooter.data.component import Fraction, component
 from zooter.data.types import Ints
+from zooter.errors import ConfigError
 from zooter.router.encoder import Encoder
 from zooter.router.net import Head, Net
+from zooter.router.text_encoder import TextEncoder
 from zooter.router.text_features import TEXT_FEATURES
 
 
@@ -85,6 +87,11 @@ class Recipe(Protocol):
         ...
 
     @property
+    def trains_encoder(self) -> bool:
+        """Whether the encoder's weights are trained too."""
+        ...
+
+    @property
     def keep_last(self) -> bool:
         """Whether the last epoch's weights are kept, in place of those with the best validation loss."""
         ...
@@ -94,7 +101,7 @@ class Recipe(Protocol):
         """Names of fields that a resumed training may change: what was trained so far does not depend on them."""
         ...
 
-    def make_inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> Inputs:
+    def make_inputs(self, encoder: TextEncoder, texts: Sequence[str], features: Tensor) -> Inputs:
         """Prepare the net's inputs.
 
         Args:
@@ -104,7 +111,7 @@ class Recipe(Protocol):
         """
         ...
 
-    def make_net(self, encoder: Encoder, head: Any) -> Net:
+    def make_net(self, encoder: TextEncoder, head: Any) -> Net:
         """Build the net from a head of the kind that `initialises_head` says."""
         ...
 
@@ -179,14 +186,15 @@ class FrozenRecipe:
     threads: int | None = 1
     tag_weight = 0.0
     initialises_head = True
+    trains_encoder = False
     keep_last = False
     free = ("epochs", "patience", "threads")
 
-    def make_inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> FeatureInputs:
+    def make_inputs(self, encoder: TextEncoder, texts: Sequence[str], features: Tensor) -> FeatureInputs:
         """Take the features as they are."""
         return FeatureInputs(features)
 
-    def make_net(self, encoder: Encoder, head: Head) -> Net:
+    def make_net(self, encoder: TextEncoder, head: Head) -> Net:
         """Build a net of the head alone, of which only the correction is trained."""
         head.requires_grad_(False)  # no gradients through the tag classifiers, which takes time
         head.correction.requires_grad_(True)
@@ -231,15 +239,18 @@ class FinetuneRecipe:
     clusters: bool = True
     threads: int | None = None
     initialises_head = True
+    trains_encoder = True
     keep_last = False
     free = ("patience", "threads")  # the rates depend on the number of epochs
 
-    def make_inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> TokenInputs:
+    def make_inputs(self, encoder: TextEncoder, texts: Sequence[str], features: Tensor) -> TokenInputs:
         """Tokenise the texts; of the features only the text features are kept."""
+        assert isinstance(encoder, Encoder)
         return TokenInputs(features[:, -TEXT_FEATURES:], encoder, encoder.tokenize(texts))
 
-    def make_net(self, encoder: Encoder, head: Head) -> Net:
+    def make_net(self, encoder: TextEncoder, head: Head) -> Net:
         """Build a net of a copy of the encoder's weights and the head."""
+        assert isinstance(encoder, Encoder)
         return Net(head, encoder.backbone(), encoder.layers, encoder.pooling)
 
     def make_optimizer(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
@@ -255,6 +266,24 @@ class FinetuneRecipe:
         optimizer = AdamW(groups, weight_decay=self.weight_decay)
         warmup_steps = round(self.warmup * steps)
         return optimizer, get_linear_schedule_with_warmup(optimizer, warmup_steps, steps)
+
+
+def check_encoder(recipe: Recipe, encoder: TextEncoder) -> None:
+    """Refuse an encoder without weights for a net that trains them.
+
+    Args:
+        recipe: of the net.
+        encoder: of the queries.
+
+    Raises:
+        ConfigError: the recipe trains the encoder, and the encoder is no transformer.
+    """
+    if recipe.trains_encoder and not isinstance(encoder, Encoder):
+        raise ConfigError(
+            expected=f"a transformer as the encoder with {type(recipe).__name__}, which trains its weights",
+            found="encoder=ngrams, which has none to train",
+            do="set net=frozen, or encoder=minilm",
+        )
 
 
 def _parameters_by_layer(backbone: nn.Module) -> dict[int, list[nn.Parameter]]:

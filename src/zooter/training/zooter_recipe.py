@@ -13,6 +13,7 @@ from zooter.errors import ConfigError
 from zooter.router.encoder import Encoder
 from zooter.router.linear_head import LinearHead
 from zooter.router.net import Net
+from zooter.router.text_encoder import TextEncoder
 from zooter.training.labels import TagSmoothing
 from zooter.training.recipe import Recipe, TokenInputs
 
@@ -47,6 +48,7 @@ class ZooterRecipe:
     threads: int | None = None
     tag_weight = 0.0
     initialises_head = False
+    trains_encoder = True
     keep_last = True
     width, dropout, clusters = 0, 0.0, False  # of a head that is initialised, which this one is not
     free = ("threads",)
@@ -56,12 +58,14 @@ class ZooterRecipe:
         """All epochs: training does not stop early."""
         return self.epochs
 
-    def make_inputs(self, encoder: Encoder, texts: Sequence[str], features: Tensor) -> TokenInputs:
+    def make_inputs(self, encoder: TextEncoder, texts: Sequence[str], features: Tensor) -> TokenInputs:
         """Tokenise the texts; of the features none is used."""
+        assert isinstance(encoder, Encoder)
         return TokenInputs(None, encoder, encoder.tokenize(texts))
 
-    def make_net(self, encoder: Encoder, head: LinearHead) -> Net:
+    def make_net(self, encoder: TextEncoder, head: LinearHead) -> Net:
         """Build a net of a copy of the encoder's weights and the head."""
+        assert isinstance(encoder, Encoder)
         return Net(head, encoder.backbone(), encoder.layers, encoder.pooling)
 
     def make_optimizer(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
