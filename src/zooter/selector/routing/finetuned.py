@@ -152,7 +152,7 @@ class Finetuning:
             if not given.any():
                 continue
             optimizer.zero_grad()
-            loss(net.forward([ids[row] for row in rows])[given], targets[rows][given]).backward()
+            loss(net.forward([ids[row] for row in rows])[given], targets[rows][given]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
 
