@@ -7,13 +7,17 @@ import gzip
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from support import upstreams
+from support import fake_router, upstreams
 from support.upstreams import Behaviour, chunk, hang, http_response, respond_with, running_server, sse_event
+
+from zooter.errors import ConfigError
+from zooter.serve.settings import ServeSettings
 
 COMPLAINT = json.dumps({"error": {"message": "no"}}).encode()
 BOMB = gzip.compress(b" " * 50_000_000)
@@ -253,6 +257,39 @@ def test_without_a_decision_in_time_the_default_candidate_answers(
         answer = front.chat(text)
         assert front.metric("decision_defaults_total", reason=reason) == 1
     assert (answer.headers["x-zooter-candidate"], answer.headers["x-zooter-why"]) == ("tiny", "default")
+
+
+def test_without_a_decision_in_time_the_backup_export_decides(tmp_path: Path) -> None:
+    fake_router.write(tmp_path / "backup", encoder="ngrams")
+
+    def load(settings: ServeSettings) -> fake_router.FakeRouter:
+        """Load a router that answers at once from the backup's folder, and one that may be late from the other."""
+        router = fake_router.load(settings)
+        return replace(router, delays={} if settings.export == tmp_path / "backup" else {"late": 3.0})
+
+    with running_server(tmp_path, load=load, default="tiny", deadline=0.2, backup=tmp_path / "backup") as front:
+        answer = front.chat("late, for large")
+        assert front.metric("backup_decisions_total", reason="deadline") == 1
+        in_time = front.chat("one for large")
+    assert (answer.headers["x-zooter-candidate"], answer.headers["x-zooter-why"]) == ("large", "backup")
+    assert (in_time.headers["x-zooter-candidate"], in_time.headers["x-zooter-why"]) == ("large", "best")
+
+
+def test_where_the_backup_fails_too_the_default_candidate_answers(tmp_path: Path) -> None:
+    fake_router.write(tmp_path / "backup", encoder="ngrams")
+    with running_server(tmp_path, default="tiny", backup=tmp_path / "backup") as front:
+        answer = front.chat("a broken one for large")
+        assert front.metric("decision_defaults_total", reason="failed") == 1
+    assert (answer.headers["x-zooter-candidate"], answer.headers["x-zooter-why"]) == ("tiny", "default")
+
+
+def test_a_backup_with_a_transformer_is_refused(tmp_path: Path) -> None:
+    fake_router.write(tmp_path / "backup")
+    with (
+        pytest.raises(ConfigError, match="without a transformer"),
+        running_server(tmp_path, backup=tmp_path / "backup"),
+    ):
+        pass
 
 
 def test_a_failing_text_does_not_fail_concurrent_requests(tmp_path: Path) -> None:

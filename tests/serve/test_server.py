@@ -82,7 +82,9 @@ def test_selectors_are_configured_as_for_an_evaluation(tmp_path: Path) -> None:
     margin["threshold"] |= {"online_threshold": False, "fixed": [0.5]}
     config = tmp_path / "serve.yaml"
     config.write_text(yaml.safe_dump({"selectors": {"margin": margin}, "port": 8081, "host": "127.0.0.1"}))
-    options = argparse.Namespace(export=tmp_path, config=config, pool_file=None, host="::1", port=None, workers=None)
+    options = argparse.Namespace(
+        export=tmp_path, config=config, backup=None, pool_file=None, host="::1", port=None, workers=None
+    )
     settings = cli.serve_settings(options)
     assert (settings.export, settings.port, settings.host) == (tmp_path, 8081, "::1")
     assert settings.selectors["margin"].threshold.fixed == (0.5,)

@@ -20,12 +20,13 @@ PROBS = {"small": (0.6, 0.3, 0.1), "large": (0.3, 0.6, 0.1), "tiny": (0.2, 0.2, 
 
 @dataclass
 class FakeRouter:
-    """Chooses the candidate that a text names; "slow" takes half a second, "slowest" three, "broken" fails."""
+    """Chooses the candidate that a text names; a word of `delays` takes its seconds, "broken" fails."""
 
     folder: Path
     pool: Pool = field(default_factory=lambda: Pool.from_names(NAMES, {"small": 0.2, "large": 2.0, "tiny": 0.1}))
     tag_names: tuple[str, ...] = ("code", "chat")
     facts: dict[str, Any] = field(default_factory=dict)
+    delays: dict[str, float] = field(default_factory=lambda: {"slowest": 3.0, "slow": 0.5})
 
     def route(self, texts: Sequence[str]) -> RouterOutput:
         """Return the choices alone."""
@@ -33,8 +34,9 @@ class FakeRouter:
 
     def route_with_tags(self, texts: Sequence[str]) -> tuple[RouterOutput, Floats]:
         """Return probabilities of the last-named candidate's row of PROBS; "small" unless one is named."""
-        if any("slow" in text for text in texts):
-            time.sleep(3.0 if any("slowest" in text for text in texts) else 0.5)
+        time.sleep(
+            max([seconds for word, seconds in self.delays.items() if any(word in t for t in texts)], default=0.0)
+        )
         if any("broken" in text for text in texts):
             raise ExportError(expected="a text", found="a broken one", do="mend it")
         rows = [PROBS[max(PROBS, key=lambda name: (text.rfind(name), name == "small"))] for text in texts]
@@ -44,20 +46,20 @@ class FakeRouter:
         )
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, encoder: str = "minilm") -> None:
     """Write a complete fake export."""
     folder.mkdir(exist_ok=True)
-    (folder / "fake.json").write_text(json.dumps({"whole": True}))
+    (folder / "fake.json").write_text(json.dumps({"whole": True, "encoder": encoder}))
     reference = {"choices": {"small": 0.5, "large": 0.3, "tiny": 0.2}, "probable_tags": [0.4, 0.6]}
     (folder / "reference.json").write_text(json.dumps(reference))
 
 
 def load(settings: ServeSettings) -> FakeRouter:
-    """Load the fake router of a folder with `fake.json`, which says whether the export is complete."""
+    """Load the fake router of a folder with `fake.json`, which says whether it is complete, and its encoder."""
     try:
         content = json.loads((settings.export / "fake.json").read_text())
     except (OSError, ValueError) as error:
         raise ExportError(expected="a whole export", found="half of one", do="copy it again") from error
     if not content["whole"]:
         raise ExportError(expected="a whole export", found="a broken one", do="copy it again")
-    return FakeRouter(settings.export)
+    return FakeRouter(settings.export, facts={"encoder": {"model": content.get("encoder", "minilm")}})

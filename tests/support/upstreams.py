@@ -194,7 +194,11 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    folder: Path, behaviours: dict[str, Behaviour | None] | None = None, timeout: float = 0.5, **overrides: Any
+    folder: Path,
+    behaviours: dict[str, Behaviour | None] | None = None,
+    timeout: float = 0.5,
+    load: RouterLoader = fake_router.load,
+    **overrides: Any,
 ) -> Iterator[RunningServer]:
     """Run zooter's server with a fake router and servers for "small", "large" and "tiny" (None: nothing listens)."""
     scripted: dict[str, Behaviour | None] = {**dict.fromkeys(fake_router.NAMES, respond_normally), **(behaviours or {})}
@@ -222,7 +226,7 @@ def running_server(
                 **overrides,
             }
         )
-        front = stack.enter_context(run_server(settings, fake_router.load))
+        front = stack.enter_context(run_server(settings, load))
         front.upstreams.update(up)
         yield front
 

@@ -110,6 +110,9 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument(
         "--pool", dest="pool_file", type=Path, metavar="FILE.yaml", help="how candidates are reached, as in conf/pool"
     )
+    serve.add_argument(
+        "--backup", type=Path, metavar="DIR", help="an export of encoder=ngrams that decides where the first is late"
+    )
     serve.add_argument("--host", help="where to listen; other than loopback needs keys (127.0.0.1)")
     serve.add_argument("--port", type=int, help="where to listen (8080)")
     serve.add_argument("--workers", type=int, help="processes that answer on the port (1)")
@@ -132,7 +135,7 @@ def serve_settings(options: argparse.Namespace) -> "ServeSettings":
     from zooter.commands import config
 
     values: dict[str, Any] = _read_yaml(options.config) if options.config else {}
-    overrides = {name: getattr(options, name) for name in ("export", "pool_file", "host", "port", "workers")}
+    overrides = {name: getattr(options, name) for name in ("export", "backup", "pool_file", "host", "port", "workers")}
     values |= {name: value for name, value in overrides.items() if value is not None}
     return config.build({config.TARGET: "zooter.serve.settings.ServeSettings", **values})
 

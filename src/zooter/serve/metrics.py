@@ -67,6 +67,7 @@ class Metrics:
         self.requests = counter("requests", "Requests answered", "route", "status")
         self.choices = counter("choices", "Candidates chosen by the router or for a conversation", "candidate", "why")
         self.decision_seconds = histogram("decision_seconds", "From a parsed request to its decision", _FAST_BUCKETS)
+        self.backup_decisions = counter("backup_decisions", "Decisions by the export without a transformer", "reason")
         self.decision_defaults = counter("decision_defaults", "Decisions that fell to the default candidate", "reason")
         self.first_byte_seconds = histogram(
             "upstream_first_byte_seconds", "Until an answer began", _SLOW_BUCKETS, "candidate"
@@ -133,6 +134,15 @@ class Metrics:
         self.decision_defaults.labels(reason).inc()
         if reason != "no text":
             self._count_decision(lost=True)
+
+    def record_backup(self, reason: str) -> None:
+        """Record a decision by the export without a transformer.
+
+        Args:
+            reason: word of a `NoDecisionError`.
+        """
+        self.backup_decisions.labels(reason).inc()
+        self._count_decision(lost=False)
 
     def record_decision(self, probs: Floats, tags: Floats) -> None:
         """Record the router's output for one text.

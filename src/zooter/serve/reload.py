@@ -89,7 +89,8 @@ class Reloader:
     def _signature(self) -> Signature:
         pool_files = [self.settings.pool_file] if self.settings.pool_file else []
         try:
-            paths = [*self.settings.export.rglob("*"), *pool_files]
+            exports = [folder for folder in (self.settings.export, self.settings.backup) if folder]
+            paths = [*(path for folder in exports for path in folder.rglob("*")), *pool_files]
         except OSError:
             paths = pool_files  # the folder cannot be read at the moment
         return tuple(sorted(state for path in paths if (state := _file_state(path)) is not None))

@@ -14,6 +14,7 @@ from zooter.data.api_key import read_api_key
 from zooter.data.pool import Candidate, Pool, pool_from_settings
 from zooter.data.pool_file import read_candidates
 from zooter.errors import ConfigError, ExportError, ZooterError
+from zooter.router.ngrams import NGRAMS
 from zooter.router.protocol import Router
 from zooter.selector.protocol import Selector
 from zooter.serve import selector_client, selector_loading
@@ -44,6 +45,7 @@ class Service:
         reference: contents of the export's `reference.json`: its mix of choices and tags in training.
         selectors: name → selector.
         eligible: candidates that a request may be routed to: those with a url, or all if none has one.
+        backup: router without a transformer, for when `router` gives no decision in time; None for none.
     """
 
     router: Router
@@ -54,6 +56,7 @@ class Service:
     reference: Mapping[str, Any]
     selectors: Mapping[str, Selector]
     eligible: tuple[str, ...]
+    backup: Router | None
 
     @property
     def eligible_upstreams(self) -> dict[str, UpstreamClient]:
@@ -72,6 +75,7 @@ class LoadedExport:
         default: as of `Service`.
         keys: candidate → key of its server (None if it needs none), for candidates with a url.
         selectors: as of `Service`.
+        backup: as of `Service`.
     """
 
     router: Router
@@ -80,6 +84,7 @@ class LoadedExport:
     default: str
     keys: Mapping[str, str | None]
     selectors: Mapping[str, Selector]
+    backup: Router | None
 
 
 def load_export(settings: ServeSettings, load: RouterLoader) -> LoadedExport:
@@ -105,7 +110,27 @@ def load_export(settings: ServeSettings, load: RouterLoader) -> LoadedExport:
     default = _default_candidate(settings.default, pool, keys, reference)
     reachable = selector_client.reachable_pool(pool, keys)
     selectors = selector_loading.load_selectors(settings.selectors, router, reachable, router.folder)
-    return LoadedExport(router, pool, reference, default, keys, selectors)
+    return LoadedExport(router, pool, reference, default, keys, selectors, _load_backup(settings, load, pool))
+
+
+def _load_backup(settings: ServeSettings, load: RouterLoader, pool: Pool) -> Router | None:
+    if settings.backup is None:
+        return None
+    router = _load_router(replace(settings, export=settings.backup, precision="auto"), load)
+    if router.facts["encoder"]["model"] != NGRAMS:  # a transformer would hold up the event loop, which calls it
+        raise ConfigError(
+            expected=f"as backup an export without a transformer in {settings.backup}",
+            found=f"encoder {router.facts['encoder']['model']}",
+            do="train it with encoder=ngrams",
+        )
+    if router.pool.names != pool.names:
+        raise ConfigError(
+            expected=f"as backup an export of {list(pool.names)}, in this order",
+            found=f"{list(router.pool.names)} in {settings.backup}",
+            do="train both on the same table",
+        )
+    router.route([WARM_UP_TEXT])
+    return router
 
 
 def _load_router(settings: ServeSettings, load: RouterLoader) -> Router:
@@ -156,6 +181,7 @@ def make_service(
         export.reference,
         export.selectors,
         tuple(upstreams) or export.pool.names,
+        export.backup,
     )
 
 

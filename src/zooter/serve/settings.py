@@ -35,6 +35,8 @@ class ServeSettings:
 
     Attributes:
         export: folder of the export.
+        backup: folder of an export of the same candidates without a transformer (`encoder=ngrams`), which decides where
+            the first one fails or is not in time. None: the default candidate answers then.
         pool_file: YAML file with the candidates' addresses (`candidates: {NAME: {url: …, key_env: …}}`, as in
             conf/pool). None: the server only decides.
         host: address to listen on.
@@ -44,7 +46,8 @@ class ServeSettings:
             flight; conversations, keys' limits and metrics are shared.
         threads: threads that run the router, one batch at a time each.
         watch: interval at which the export's folder is checked for a new export. None: only on SIGHUP.
-        default: candidate that answers when there is no decision. None: the one chosen most often in training.
+        default: candidate that answers when there is no decision, not by the backup either. None: the one chosen most
+            often in training.
         selectors: name → selector, as in conf/selector; clients ask for model "zooter:NAME". A selector that routes
             and names no export uses the served one.
         query_from: user text that is routed: the "last" message, the "first", or "all" of them.
@@ -100,6 +103,7 @@ class ServeSettings:
     """
 
     export: PathField
+    backup: PathField | None = None
     pool_file: PathField | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, lt=2**16)] = 8080
