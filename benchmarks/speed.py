@@ -49,6 +49,7 @@ def recorded_commands(table: Path, folder: Path) -> dict[str, list[str]]:
     train = ["train.py", "experiment=recorded", f"records={table}"]
     return {
         "first run": [*train, f"run_dir={folder}/first"],
+        "first run, encoder=ngrams": [*train, f"run_dir={folder}/ngrams", "encoder=ngrams"],
         "another β": [*train, f"run_dir={folder}/second", "label.beta=0.1"],
         "sweep of 11 β": ["train.py", "-m", *train[1:], f"run_dir={folder}/sweep", f"label.beta={BETAS}"],
         "folds=5": [*train, f"run_dir={folder}/folds", "folds=5"],

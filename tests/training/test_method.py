@@ -56,7 +56,7 @@ class Fitted:
     def train(self, encoder: Encoder, folder: Path, net: Recipe) -> tuple[TrainedRouter, list[str]]:
         """Train; returns the router and the candidates that it chooses on test queries."""
         method = method_of(encoder, net)
-        data = method.embed(self.table, folder / "cache")
+        data = method.embed(self.table, self.part, folder / "cache")
         router = method.train_part(data, self.part, folder, initial_fit=self.initial_fit)
         chosen = router.logits(data, self.part.test).argmax(axis=1)
         return router, [self.table.pool.names[j] for j in chosen]
@@ -70,7 +70,7 @@ def method_of(encoder: Encoder, net: Recipe) -> TrainingMethod:
 def fitted(shares: dict[str, tuple[float, ...]], encoder: Encoder, folder: Path) -> Fitted:
     table = made_up(shares)
     method, part = method_of(encoder, FROZEN), Split().parts(table.queries)[0]
-    initial_fit = method.fit_part(method.embed(table, folder), part)
+    initial_fit = method.fit_part(method.embed(table, part, folder), part)
     assert isinstance(initial_fit, InitialFit)
     return Fitted(table, part, initial_fit)
 
