@@ -24,9 +24,9 @@ ZOOTER = [
     ("Appendix B: 24 hours of rewards and 2 of training on eight A100", None, "not possible here: no such machine"),
 ]  # fmt: skip
 MARGIN = [
-    ("Best in class in 25 of 27 setups (9 tasks × 3 pairs); its main table",
+    ("Best in class in 25 of 27 setups (9 tasks × 3 pairs of models); its main table",
      "margin is best in class in 25 of 27 setups",
-     "with one pair, on the zoo's skills; the paper's own " + NO_MODELS + " (`experiment=margin_paper plan=true`)"),
+     "with one pair, on the zoo's skills; the paper's values " + NO_MODELS + " (`experiment=margin_paper plan=true`)"),
     ("All tasks in one stream: margin is still the best", "margin is better than all of them at all prices", ""),
     ("Twice the training data: margin is still competitive", "margin is still competitive", ""),
     ("Figure: another price of the large model changes little", "the price of the large model changes little", ""),
@@ -76,7 +76,7 @@ def section(lines: Sequence[str]) -> list[str]:
         "",
         "What the parts below measured on the zoo, in their words; the command above reprints it.",
         "",
-        *table(["paper", "claim, figure or table", "here"], rows),
+        *(line.replace("---:", "---") for line in table(["paper", "claim, figure or table", "here"], rows)),
     ]
 
 
@@ -86,7 +86,7 @@ def _verdict(text: str, phrase: str | None) -> str:
         return ""
     start = text.find(f"Claim: {phrase}")
     if start < 0:
-        return "not measured: its part is missing in this page"
+        return "not measured yet: its part of this page is missing"
     claim = re.split(r"\n| Claim: ", text[start:].removeprefix("Claim: "), maxsplit=1)[0]
     bold = re.search(r"\*\*.*?\*\*[^.]*\.?", claim)
     if bold is not None:
