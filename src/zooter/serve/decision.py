@@ -67,7 +67,9 @@ class DecisionPolicy:
         key, previous = self._conversation(chat, client, service)
         stays = chat.returns_tool_results  # another candidate does not know the calls that it made
         margin = math.inf if stays else self.settings.switch_margin
-        fault = tags = None
+        fault: str | None = None
+        probs: Floats | None
+        tags: Floats | None = None
         try:
             if not texts:
                 raise NoDecisionError("no text")
