@@ -1,9 +1,10 @@
-"""Measure added latency, throughput, memory: `python benchmarks/serve.py EXPORT [REQUESTS [PRECISION]] [--workers N]`.
+"""Measure added latency, throughput, memory: `python benchmarks/serve.py EXPORT [REQUESTS [PRECISION]] [OPTIONS]`.
 
 In front of one upstream that answers after 50 ms, whole or as ten server-sent events 5 ms apart. Upstream, server and
 load are processes of their own on the same machine, so that all of it shares its cores. REQUESTS is how many the memory
-is watched over (100,000; 0 for none), PRECISION that of the router's network (auto). With `--workers N` processor time
-and memory are those of all the server's processes.
+is watched over (100,000; 0 for none), PRECISION that of the router's network (auto). `--workers N`, `--backup DIR` and
+`--deadline SECONDS` are settings of the server; with several workers, processor time and memory are those of all its
+processes.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import uvloop
 import yaml
@@ -176,13 +178,20 @@ def memory(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
-def defaults() -> int:
-    """Read how many decisions were not made in time so far."""
+def late_decisions() -> tuple[int, int]:
+    """Read how many decisions the backup has made so far, and how many fell to the default candidate."""
     with urllib.request.urlopen(f"http://localhost:{SERVER}/metrics") as answer:
         lines = answer.read().decode().splitlines()
-    return sum(
-        int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("zooter_decision_defaults_total")
+    backup, default = (
+        sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(f"zooter_{name}_total"))
+        for name in ("backup_decisions", "decision_defaults")
     )
+    return backup, default
+
+
+def late_shares(before: tuple[int, int], requests: float) -> list[str]:
+    """Format the shares of late decisions among requests since then: to the backup, to the default candidate."""
+    return [f"{(now - then) / requests:.1%}" for now, then in zip(late_decisions(), before, strict=True)]
 
 
 def warm_up(access_log: Path, workers: int) -> None:
@@ -195,13 +204,13 @@ def warm_up(access_log: Path, workers: int) -> None:
 
 def latency_table(pid: int, console: Console) -> None:
     """Compare latency through the server with the upstream's own, in turns; medians of the rounds."""
-    columns = "answer|at once|direct p50|p50 ms|added p50|added p99|requests/s|CPU ms|to default|lost"
+    columns = "answer|at once|direct p50|p50 ms|added p50|added p99|requests/s|CPU ms|to backup|to default|lost"
     table = Table(*columns.split("|"), title="Latency added")
     for stream in (False, True):
         for clients in CONCURRENCY:
             requests = min(max(100, 20 * clients), 1_500)
             direct50, p50, more50, more99, rates, cpu_ms = [], [], [], [], [], []
-            defaults_before, failed = defaults(), 0
+            late_before, failed = late_decisions(), 0
             for _ in range(ROUNDS):
                 direct, through = Load(UPSTREAM, stream), Load(SERVER, stream)
                 uvloop.run(direct.closed(clients, requests))
@@ -215,20 +224,20 @@ def latency_table(pid: int, console: Console) -> None:
                 more99.append(through.percentile(0.99) - direct.percentile(0.99))
                 failed += through.failed
             medians = [f"{median(values):.1f}" for values in (direct50, p50, more50, more99, rates, cpu_ms)]
-            share = f"{(defaults() - defaults_before) / (ROUNDS * requests):.1%}"
-            table.add_row("events" if stream else "whole", str(clients), *medians, share, str(failed))
+            shares = late_shares(late_before, ROUNDS * requests)
+            table.add_row("events" if stream else "whole", str(clients), *medians, *shares, str(failed))
     console.print(table)
 
 
 def throughput_table(pid: int, console: Console) -> None:
     """Measure latencies at rates that are offered whether or not the server keeps up."""
-    table = Table("offered/s", "p50 ms", "p99 ms", "CPU, cores", "to default", "lost", title="Sustained, whole answers")
+    columns = "offered/s|p50 ms|p99 ms|CPU, cores|to backup|to default|lost"
+    table = Table(*columns.split("|"), title="Sustained, whole answers")
     best = 0
     for rate in RATES:
-        load, defaults_before, busy, start = Load(SERVER, False), defaults(), cpu(pid), time.perf_counter()
+        load, late_before, busy, start = Load(SERVER, False), late_decisions(), cpu(pid), time.perf_counter()
         uvloop.run(load.open(rate, SECONDS))
         cores = (cpu(pid) - busy) / (time.perf_counter() - start)
-        share = (defaults() - defaults_before) / (rate * SECONDS)
         steady = load.failed == 0 and load.percentile(0.99) < MAX_P99 * 1e3
         best = max(best, rate if steady else 0)
         table.add_row(
@@ -236,7 +245,7 @@ def throughput_table(pid: int, console: Console) -> None:
             f"{load.percentile(0.5):.1f}",
             f"{load.percentile(0.99):.1f}",
             f"{cores:.2f}",
-            f"{share:.1%}",
+            *late_shares(late_before, rate * SECONDS),
             str(load.failed),
         )
         if not steady:
@@ -259,7 +268,7 @@ def memory_table(pid: int, requests: int, console: Console) -> None:
     console.print(table)
 
 
-def main(export: Path, requests: int, precision: str, workers: int) -> None:
+def main(export: Path, requests: int, **settings: Any) -> None:
     console = Console(width=120)
     names = [row["name"] for row in json.loads((export / "pool.json").read_text())["candidates"]]
     with tempfile.TemporaryDirectory() as folder:
@@ -267,15 +276,14 @@ def main(export: Path, requests: int, precision: str, workers: int) -> None:
         pool.write_text(
             yaml.safe_dump({"candidates": {name: {"url": f"http://127.0.0.1:{UPSTREAM}/v1"} for name in names}})
         )
-        settings = {"access_log": f"{folder}/access.jsonl", "precision": precision, "workers": workers}
-        config.write_text(yaml.safe_dump(settings))
+        config.write_text(yaml.safe_dump({"access_log": f"{folder}/access.jsonl", **settings}))
         serve = "import sys; from zooter.commands.cli import main; sys.exit(main(sys.argv[1:]))"
         options = ["--pool", str(pool), "--config", str(config), "--port", str(SERVER)]
         with (
             process(__file__, "--upstream", port=UPSTREAM),
             process("-c", serve, "serve", str(export), *options, port=SERVER) as pid,
         ):
-            warm_up(Path(folder) / "access.jsonl", workers)
+            warm_up(Path(folder) / "access.jsonl", settings["workers"])
             latency_table(pid, console)
             throughput_table(pid, console)
             if requests:
@@ -296,4 +304,6 @@ if __name__ == "__main__":
     parser.add_argument("requests", type=int, nargs="?", default=100_000)
     parser.add_argument("precision", nargs="?", default="auto")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--backup")
+    parser.add_argument("--deadline", type=float, default=1.0)
     main(**vars(parser.parse_args()))
