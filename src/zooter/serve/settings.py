@@ -35,10 +35,10 @@ class ServeSettings:
 
     Attributes:
         export: folder of the export.
-        backup: folder of an export of the same candidates without a transformer (`encoder=ngrams`), which decides where
-            the first one fails or is not in time. None: the default candidate answers then.
         pool_file: YAML file with the candidates' addresses (`candidates: {NAME: {url: …, key_env: …}}`, as in
             conf/pool). None: the server only decides.
+        backup: folder of an export of the same candidates without a transformer (`encoder=ngrams`), which decides where
+            the first one fails or is not in time. None: the default candidate answers then.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         precision: precision of the router's network: "auto", "int8" or "float32".
@@ -103,8 +103,8 @@ class ServeSettings:
     """
 
     export: PathField
-    backup: PathField | None = None
     pool_file: PathField | None = None
+    backup: PathField | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, lt=2**16)] = 8080
     precision: Literal["auto", "int8", "float32"] = "auto"
