@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from zooter.collect.progress import progress_bar
 from zooter.data.component import TupleField, component
 from zooter.data.model_files import SAFE_PATTERNS, folder_fingerprint, hub_folder
-from zooter.data.store import KEY, Store
+from zooter.data.shards import KEY
+from zooter.data.store import Store
 from zooter.errors import ConfigError
 from zooter.router.pooling import Pooling, pool_states
 from zooter.router.token_batches import encode_beginnings, length_batches
