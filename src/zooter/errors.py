@@ -13,6 +13,15 @@ Each message states what was expected, what was found and what to do about it. A
 of Python's own exceptions instead.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+
+def _restore(cls: "type[ZooterError]", args: tuple[Any, ...], state: dict[str, Any]) -> "ZooterError":
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class ZooterError(Exception):
     """Base class of all exceptions that a user can act on.
@@ -31,6 +40,9 @@ class ZooterError(Exception):
     def __init__(self, *, expected: str, found: str, do: str) -> None:
         self.expected, self.found, self.do = expected, found, do
         super().__init__(f"expected {expected}; found {found}; {do}")
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _restore, (type(self), self.args, self.__dict__)  # errors come back from other processes
 
 
 class ConfigError(ZooterError):

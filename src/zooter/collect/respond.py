@@ -146,7 +146,7 @@ def respond(
     if missing:
         log.info("asking for %d of %d responses", missing, sum(len(plan.keys) for plan in plans.values()))
         start = time.monotonic()
-        job = Job("asking", RespondWork(pool, responder, cells, policy), missing, policy.max_failures)
+        job = Job("asking", "respond", RespondWork(pool, responder, cells, policy), missing, policy.max_failures)
         outcomes = engine.run(job, _tables(queries, plans, engine.job_cells))
         log.info("asking: %s, in %.1f s", outcomes.spending.describe(), time.monotonic() - start)
         cells.responses.compact()

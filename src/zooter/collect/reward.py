@@ -70,7 +70,7 @@ class RewardStage:
             keys = reward_keys(identity, *unzip(answered))
             missing = self._missing(pa.array(keys, pa.string()), group)
             if len(missing):
-                job = Job(f"{self.title} {name}", RewardWork(self.rewarder, self.cells), len(missing))
+                job = Job(f"{self.title} {name}", "reward", RewardWork(self.rewarder, self.cells), len(missing))
                 spent = spent.plus(self.engine.run(job, self._tables(answered, keys, missing)).spending)
             values = self.cells.load_rewards(keys, group)
             rewards[name] = np.full(len(pairs), np.nan)

@@ -45,7 +45,18 @@ def component(cls: type[C]) -> type[C]:
             raise _field_error(type(self), error) from None
 
     checked.__init__ = init  # type: ignore[method-assign]
+    # Only the settings go to another process: not what was loaded, or belongs to an event loop of this one.
+    checked.__reduce__ = _reduce  # type: ignore[assignment, method-assign]
     return cast(type[C], checked)
+
+
+def _reduce(self: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Describe a component to pickle by the fields that it was made of."""
+    return _remake, (type(self), {f.name: getattr(self, f.name) for f in fields(self) if f.init})
+
+
+def _remake(cls: type[C], values: dict[str, Any]) -> C:
+    return cls(**values)
 
 
 def unknown_fields(owner: str, unknown: Collection[str], names: Collection[str]) -> FieldError:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
@@ -34,12 +34,14 @@ class Job:
 
     Attributes:
         title: of the progress bar.
+        stage: whose pool of actors does it.
         work: computes cells.
         total: number of cells in all tables.
         max_failures: share of a candidate's first attempts that may fail, in the whole cluster; more stop the run.
     """
 
     title: str
+    stage: Literal["respond", "reward", "tag", "embed"]
     work: Work
     total: int
     max_failures: float = 1.0

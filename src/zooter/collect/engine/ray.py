@@ -1,0 +1,177 @@
+"""Run the stages on a Ray cluster: one Ray Data job for each table of missing cells.
+
+A job reads shards of cells, maps them over a pool of actors, and each actor writes its shard into the cell store, part
+after part. The store is the checkpoint: Ray repeats the shards of an actor or a node that died, and a repeated shard
+asks only for cells that none of its parts holds. What comes back to the driver is one row per shard.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import field
+from typing import Any
+
+import pyarrow as pa
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from zooter.collect import progress
+from zooter.collect.engine.cluster_state import ClusterState
+from zooter.collect.engine.outcomes import Outcomes
+from zooter.collect.engine.protocol import Job
+from zooter.collect.engine.ray_worker import ShardWorker
+from zooter.data.component import PathField, component
+from zooter.errors import ConfigError, ZooterError
+
+POLL_SECONDS = 1.0  # between two looks at the cluster's counts
+
+
+@component
+class ActorPool:
+    """The actors of one stage.
+
+    Attributes:
+        least: actors that are started at once.
+        most: actors that Ray may start while shards are waiting.
+        num_cpus: CPUs that each actor holds; a fraction shares one.
+        num_gpus: GPUs that each actor holds; a fraction shares one.
+    """
+
+    least: PositiveInt = 1
+    most: PositiveInt = 8
+    num_cpus: NonNegativeFloat = 1.0
+    num_gpus: NonNegativeFloat = 0.0
+
+    def __post_init__(self) -> None:
+        if self.least > self.most:
+            raise ConfigError(
+                expected="a pool with least ≤ most", found=f"least={self.least}, most={self.most}", do="correct one"
+            )
+
+
+@component
+class RayEngine:
+    """Map a stage's work over actors of a Ray cluster.
+
+    API keys are read from the environment of the nodes: components hold the names of the variables only.
+
+    Attributes:
+        address: of a running cluster, or "auto"; None takes RAY_ADDRESS, or else starts Ray here.
+        num_cpus: CPUs of a Ray that is started here; None takes all.
+        object_store_bytes: its memory for objects; None leaves it to Ray.
+        shard_cells: cells of a shard: what an actor gets at a time.
+        job_cells: cells of one Ray Data job, all of one candidate: what the driver holds in memory.
+        pools: stage ("respond", "reward", "tag", "embed") → its actors.
+        progress: file that gets the cluster's counts as JSON lines; None writes none.
+    """
+
+    address: str | None = None
+    num_cpus: PositiveInt | None = None
+    object_store_bytes: NonNegativeInt | None = None
+    shard_cells: PositiveInt = 10_000
+    job_cells: PositiveInt = 1_000_000
+    pools: Mapping[str, ActorPool] = field(default_factory=dict)
+    progress: PathField | None = None
+
+    def run(self, job: Job, tables: Iterable[pa.Table]) -> Outcomes:
+        """Run one Ray Data job for each table.
+
+        Raises:
+            ConfigError: Ray is not installed.
+            ZooterError: as the work does, on whichever node.
+        """
+        ray = self._connect()
+        node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )  # the driver's node: without the driver there is nothing to count
+        state = ray.remote(ClusterState).options(num_cpus=0, scheduling_strategy=node).remote(job.max_failures)
+        with self._watch(ray, state, job):
+            for table in tables:
+                self._run_table(ray, state, job, table)
+        return ray.get(state.get_outcomes.remote())
+
+    def _connect(self) -> Any:
+        """Import Ray, and connect to the cluster unless this process already is."""
+        try:
+            import ray
+            import ray.data
+            import ray.util.scheduling_strategies
+        except ImportError as error:
+            raise ConfigError(
+                expected="Ray, for engine=ray", found=str(error), do="pip install 'zooter[ray]', or set engine=local"
+            ) from error
+        if not ray.is_initialized():
+            here = {"num_cpus": self.num_cpus, "object_store_memory": self.object_store_bytes}
+            given = {name: value for name, value in here.items() if value is not None}
+            ray.init(address=self.address, include_dashboard=False if given else None, log_to_driver=False, **given)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False  # the cluster's own counts are shown
+        context.print_on_execution_start = False
+        return ray
+
+    def _run_table(self, ray: Any, state: Any, job: Job, table: pa.Table) -> None:
+        """Map the work over the shards of one table, and wait for all of them."""
+        pool = self.pools.get(job.stage, ActorPool())
+        shards = [table.slice(start, self.shard_cells) for start in range(0, len(table), self.shard_cells)]
+        results = ray.data.from_arrow(shards).map_batches(
+            ShardWorker,
+            fn_constructor_args=(job.work, state),
+            batch_size=None,  # a block, that is, a shard
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            compute=ray.data.ActorPoolStrategy(
+                min_size=min(pool.least, len(shards)), max_size=min(pool.most, len(shards))
+            ),
+            num_cpus=pool.num_cpus,
+            num_gpus=pool.num_gpus,
+        )
+        try:
+            for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+                pass
+        except Exception as error:  # noqa: BLE001 - Ray wraps the work's own errors in several of its classes
+            raise _work_error(error) or error from None
+
+    @contextmanager
+    def _watch(self, ray: Any, state: Any, job: Job) -> Iterator[None]:
+        """Show the cluster's counts, and write them as JSON lines, while the context is open."""
+        start, shown, ended = time.monotonic(), Outcomes(), threading.Event()
+
+        def show(advance: progress.Advance) -> None:
+            nonlocal shown
+            latest, in_flight = ray.get(state.get_counts.remote())
+            advance(
+                latest.cells - shown.cells,
+                latest.spending.dollars - shown.spending.dollars,
+                latest.failed - shown.failed,
+            )
+            shown = latest
+            if self.progress is not None:
+                line = progress.describe(job.title, job.total, latest, in_flight, time.monotonic() - start)
+                self.progress.parent.mkdir(parents=True, exist_ok=True)
+                with self.progress.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+
+        def poll(advance: progress.Advance) -> None:
+            while not ended.wait(POLL_SECONDS):
+                show(advance)
+
+        with progress.progress_bar(job.title, job.total) as advance:
+            thread = threading.Thread(target=poll, args=(advance,), daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                thread.join(10 * POLL_SECONDS)
+            show(advance)
+
+
+def _work_error(error: BaseException | None) -> ZooterError | None:
+    """Find the error of the work in what Ray has wrapped around it."""
+    while error is not None:
+        for candidate in (error, getattr(error, "cause", None)):
+            if isinstance(candidate, ZooterError):
+                return candidate
+        error = error.__cause__ or error.__context__
+    return None
