@@ -24,7 +24,7 @@ from zooter.collect.run import Collector
 from zooter.data.cache import ResponseCache
 from zooter.data.content_keys import response_keys
 from zooter.data.pool import Candidate, Pool
-from zooter.data.types import Query, Response
+from zooter.data.types import Response
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = ("zoo-page", "zoo-sage")
@@ -96,10 +96,16 @@ def collector(folder: Path, queries: int, responder: Responder, names: Sequence[
 
 def drive(folder: Path, address: str, queries: int, shard_cells: int, live: bool) -> None:
     """Run on a cluster, as the driver."""
-    engine = {"address": address, "shard_cells": shard_cells, "pools": {"respond": ActorPool(3, 3), "reward": ActorPool(2, 2)}}  # fmt: skip
-    responder = HuggingFaceResponder(Sampling(temperature=0.0, max_new_tokens=12), device="cpu") if live else EchoResponder()  # fmt: skip
-    names = ZOO if live else ("a", "b")
-    collector(folder, queries, responder, names, **engine).collect(folder / "records.parquet")
+    pools = {"respond": ActorPool(3, 3), "reward": ActorPool(2, 2)}
+    run = collector(folder, queries, *candidates(live), address=address, shard_cells=shard_cells, pools=pools)
+    run.collect(folder / "records.parquet")
+
+
+def candidates(live: bool) -> tuple[Responder, tuple[str, ...]]:
+    """Responder and names: two of the zoo's models, or two that answer at once."""
+    if live:
+        return HuggingFaceResponder(Sampling(temperature=0.0, max_new_tokens=12), device="cpu"), ZOO
+    return EchoResponder(), ("a", "b")
 
 
 def table(folder: Path) -> pa.Table:

@@ -33,7 +33,9 @@ from zooter.evaluation import examples, router_metrics, router_report, selector_
 from zooter.evaluation.router_metrics import RouterOutcome
 from zooter.evaluation.validation import summarise_validation
 from zooter.router import export
+from zooter.router.fill_embeddings import fill_embeddings
 from zooter.training.method import TrainedRouter, TrainingData
+from zooter.training.tagger.protocol import AskingTagger
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,9 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
     parts = settings.split.parts(table.queries, settings.folds)
     check_run(settings, table, parts)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
+    fill_embeddings(table.queries, settings.encoder, settings.cache_dir, settings.engine)
+    if isinstance(settings.tagger, AskingTagger):
+        settings.tagger.fill(table.queries, settings.engine)
     data = method.embed(table, parts[0], settings.cache_dir)
     if settings.until is not None:
         method.write_labels(run_dir / "labels.parquet", data, parts[0], settings.until == "label")

@@ -6,6 +6,8 @@ asks only for cells that none of its parts holds. What comes back to the driver 
 """
 
 import json
+import logging
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +24,7 @@ from zooter.collect.engine.outcomes import Outcomes
 from zooter.collect.engine.protocol import Job
 from zooter.collect.engine.ray_worker import ShardWorker
 from zooter.data.component import PathField, component
-from zooter.errors import ConfigError, ZooterError
+from zooter.errors import ConfigError
 
 POLL_SECONDS = 1.0  # between two looks at the cluster's counts
 
@@ -93,6 +95,7 @@ class RayEngine:
 
     def _connect(self) -> Any:
         """Import Ray, and connect to the cluster unless this process already is."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers otherwise
         try:
             import ray
             import ray.data
@@ -103,11 +106,12 @@ class RayEngine:
             ) from error
         if not ray.is_initialized():
             here = {"num_cpus": self.num_cpus, "object_store_memory": self.object_store_bytes}
-            given = {name: value for name, value in here.items() if value is not None}
+            given: dict[str, Any] = {name: value for name, value in here.items() if value is not None}
             ray.init(address=self.address, include_dashboard=False if given else None, log_to_driver=False, **given)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # the cluster's own counts are shown
         context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         return ray
 
     def _run_table(self, ray: Any, state: Any, job: Job, table: pa.Table) -> None:
@@ -129,8 +133,10 @@ class RayEngine:
         try:
             for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
                 pass
-        except Exception as error:  # noqa: BLE001 - Ray wraps the work's own errors in several of its classes
-            raise _work_error(error) or error from None
+        except ray.exceptions.RayError:  # the work's own error is text in it
+            if (error := ray.get(state.get_error.remote())) is not None:
+                raise error from None
+            raise
 
     @contextmanager
     def _watch(self, ray: Any, state: Any, job: Job) -> Iterator[None]:
@@ -165,13 +171,3 @@ class RayEngine:
                 ended.set()
                 thread.join(10 * POLL_SECONDS)
             show(advance)
-
-
-def _work_error(error: BaseException | None) -> ZooterError | None:
-    """Find the error of the work in what Ray has wrapped around it."""
-    while error is not None:
-        for candidate in (error, getattr(error, "cause", None)):
-            if isinstance(candidate, ZooterError):
-                return candidate
-        error = error.__cause__ or error.__context__
-    return None

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from zooter.collect.engine.outcomes import Outcomes
 from zooter.collect.engine.protocol import Work
+from zooter.collect.responder.client.shared_limit import Exchange, share_limits
 from zooter.data.shards import KEY
+from zooter.errors import ZooterError
 
 REPORT_SECONDS = 0.5  # between two reports of an actor
 
@@ -38,6 +40,7 @@ class ShardWorker:
 
     def __init__(self, work: Work, state: Any) -> None:
         self.work, self.state = work, state
+        share_limits(_exchange_with(state))
 
     def __call__(self, cells: pa.Table) -> pa.Table:
         """Compute and store the cells of a shard.
@@ -52,10 +55,32 @@ class ShardWorker:
 
         shard = shard_name(cells)
         ray.get(self.state.start_shard.remote(shard, len(cells)))
-        with _reporting(self.state, shard) as report:
-            self.work(cells, report, shard)
+        try:
+            with _reporting(self.state, shard) as report:
+                self.work(cells, report, shard)
+        except ZooterError as error:
+            ray.get(self.state.stop.remote(error))
+            raise
         ray.get(self.state.end_shard.remote(shard))
         return pa.table({"shard": [shard], "cells": [len(cells)]})
+
+
+def _exchange_with(state: Any) -> Callable[[str, int], Exchange]:
+    """Make `share_limits` ask the cluster's state, which the driver owns: a limit outlives every worker."""
+    import ray
+
+    process = ray.get_runtime_context().get_worker_id()
+
+    def exchange_of(address: str, concurrency: int) -> Exchange:
+        """Return the exchange for one server."""
+
+        async def exchange(in_use: int, wanted: int, pause: float) -> tuple[int, float]:
+            """Renew this process's slots."""
+            return await state.exchange_slots.remote(address, concurrency, process, in_use, wanted, pause)
+
+        return exchange
+
+    return exchange_of
 
 
 @contextmanager
