@@ -13,11 +13,8 @@ Each message states what was expected, what was found and what to do about it. A
 of Python's own exceptions instead.
 """
 
-from collections.abc import Callable
-from typing import Any
 
-
-def _restore(cls: "type[ZooterError]", args: tuple[Any, ...], state: dict[str, Any]) -> "ZooterError":
+def _restore(cls: "type[ZooterError]", args: tuple[object, ...], state: dict[str, object]) -> "ZooterError":
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
     return error
@@ -41,7 +38,7 @@ class ZooterError(Exception):
         self.expected, self.found, self.do = expected, found, do
         super().__init__(f"expected {expected}; found {found}; {do}")
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _restore, (type(self), self.args, self.__dict__)  # errors come back from other processes
 
 

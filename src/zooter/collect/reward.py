@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,48 +58,57 @@ class RewardStage:
         Raises:
             RewarderError: more than `max_failures` of the cells that a judge was asked for have no reward.
         """
-        identity, start_time = self.rewarder.identity(), time.monotonic()
-        group, spent = group_of(identity), Spending()
-        rewards: dict[str, Floats] = {}
-        distinct: set[str] = set()
-        computed = responses = judged = unread = 0
-        for name in names:
-            pairs = load(name)
-            rows = [i for i, (_, response) in enumerate(pairs) if response.error is None]
-            answered = [pairs[i] for i in rows]
-            keys = reward_keys(identity, *unzip(answered))
-            missing = self._missing(pa.array(keys, pa.string()), group)
-            if len(missing):
-                job = Job(f"{self.title} {name}", "reward", RewardWork(self.rewarder, self.cells), len(missing))
-                spent = spent.plus(self.engine.run(job, self._tables(answered, keys, missing)).spending)
-            values = self.cells.load_rewards(keys, group)
-            rewards[name] = np.full(len(pairs), np.nan)
-            rewards[name][rows] = values
-            distinct.update(keys)
-            computed, responses = computed + len(missing), responses + len(rows)
-            if isinstance(self.rewarder, AskingRewarder):
-                asked = self.rewarder.askable_rows(*unzip(answered))
-                judged, unread = judged + len(asked), unread + int(np.isnan(values[asked]).sum())
-        if computed:
-            log.info("%s: %d responses, %d of them distinct, %d computed now in %.1f s", self.title, responses,
-                     len(distinct), computed, time.monotonic() - start_time)  # fmt: skip
+        start_time = time.monotonic()
+        plans = self._plan(load, names)
+        missing = sum(len(plan.missing) for plan in plans.values())
+        if missing:
+            job = Job(self.title, "reward", RewardWork(self.rewarder, self.cells), missing)
+            spent = self.engine.run(job, self._tables(load, plans)).spending
+            distinct = len(pc.unique(pa.concat_arrays([plan.keys for plan in plans.values()])))
+            log.info("%s: %d responses, %d of them distinct, %d computed now in %.1f s", self.title,
+                     sum(len(plan.keys) for plan in plans.values()), distinct, missing,
+                     time.monotonic() - start_time)  # fmt: skip
+            if spent.calls:
+                log.info("%s: %s", self.title, spent.describe())
             self.cells.rewards.compact()
-        if spent.calls:
-            log.info("%s: %s", self.title, spent.describe())
+        rewards, judged, unread = {}, 0, 0
+        for name, plan in plans.items():
+            values = self.cells.load_rewards(plan.keys, group_of(self.rewarder.identity()))
+            rewards[name] = np.full(plan.cells, np.nan)
+            rewards[name][plan.rows] = values
+            judged, unread = judged + len(plan.asked), unread + int(np.isnan(values[plan.asked]).sum())
         self._check_failures(judged, unread)
         return rewards
 
-    def _missing(self, keys: pa.Array, group: str) -> Ints:
-        """First position of each reward key that has no value and may still be tried."""
-        absent = self.cells.rewards.within(group).missing(keys)
-        attempts = self.cells.failure_counts(keys.take(pa.array(absent)), group)
-        return absent[attempts < self.max_attempts]
+    def _plan(self, load: Callable[[str], Pairs], names: Sequence[str]) -> dict[str, "_RewardPlan"]:
+        """Find out what is missing, with one candidate's texts in memory at a time."""
+        identity = self.rewarder.identity()
+        group, plans = group_of(identity), dict[str, _RewardPlan]()
+        planned = pa.array([], pa.string())
+        for name in names:
+            pairs = load(name)
+            rows = np.array([i for i, (_, response) in enumerate(pairs) if response.error is None], dtype=np.int64)
+            answered = unzip([pairs[i] for i in rows.tolist()])
+            keys = pa.array(reward_keys(identity, *answered), pa.string())
+            absent = self.cells.rewards.within(group).missing(keys)
+            absent_keys = keys.take(pa.array(absent))
+            is_open = self.cells.failure_counts(absent_keys, group) < self.max_attempts
+            # Two candidates may have written the same.
+            is_open &= ~pc.is_in(absent_keys, value_set=planned).to_numpy(zero_copy_only=False)
+            planned = pa.concat_arrays([planned, absent_keys.filter(pa.array(is_open))])
+            asked = self.rewarder.askable_rows(*answered) if isinstance(self.rewarder, AskingRewarder) else []
+            plans[name] = _RewardPlan(len(pairs), rows, keys, absent[is_open], np.array(asked, dtype=np.int64))
+        return plans
 
-    def _tables(self, pairs: Pairs, keys: Sequence[str], missing: Ints) -> Iterator[pa.Table]:
-        size = self.engine.job_cells or len(missing)
-        for start in range(0, len(missing), size):
-            rows = missing[start : start + size].tolist()
-            yield _cells_table([pairs[i] for i in rows], [keys[i] for i in rows])
+    def _tables(self, load: Callable[[str], Pairs], plans: Mapping[str, "_RewardPlan"]) -> Iterator[pa.Table]:
+        """Make tables of responses without a reward, some of one candidate each."""
+        for name, plan in plans.items():
+            pairs = load(name) if len(plan.missing) else []
+            size = self.engine.job_cells or len(plan.missing) or 1
+            for start in range(0, len(plan.missing), size):
+                part = plan.missing[start : start + size]
+                keys = plan.keys.take(pa.array(part))
+                yield _cells_table([pairs[i] for i in plan.rows[part].tolist()], keys.to_pylist())
 
     def _check_failures(self, judged: int, unread: int) -> None:
         if isinstance(self.rewarder, AskingRewarder) and unread > self.rewarder.max_failures * judged:
@@ -108,6 +117,17 @@ class RewardStage:
                 found=f"{unread} of {judged} ({unread / judged:.0%}) after a second attempt at each",
                 do="choose another rubric or judge, or allow more with its max_failures: every reply is kept",
             )
+
+
+@dataclass(frozen=True)
+class _RewardPlan:
+    """The rewards of one candidate."""
+
+    cells: int  # number of its cells
+    rows: Ints  # those that have a response
+    keys: pa.Array  # of their rewards
+    missing: Ints  # positions in `keys` to compute, each key once
+    asked: Ints  # positions in `keys` that a model is asked for
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Run the stages on a Ray cluster: one Ray Data job for each table of missing cells.
+"""Run the stages on a Ray cluster: one Ray Data job for each candidate, or for several small ones.
 
 A job reads shards of cells, maps them over a pool of actors, and each actor writes its shard into the cell store, part
 after part. The store is the checkpoint: Ray repeats the shards of an actor or a node that died, and a repeated shard
@@ -63,7 +63,7 @@ class RayEngine:
         num_cpus: CPUs of a Ray that is started here; None takes all.
         object_store_bytes: its memory for objects; None leaves it to Ray.
         shard_cells: cells of a shard: what an actor gets at a time.
-        job_cells: cells of one Ray Data job, all of one candidate: what the driver holds in memory.
+        job_cells: cells of one Ray Data job: what the driver holds in memory.
         pools: stage ("respond", "reward", "tag", "embed") → its actors.
         progress: file that gets the cluster's counts as JSON lines; None writes none.
     """
@@ -77,7 +77,7 @@ class RayEngine:
     progress: PathField | None = None
 
     def run(self, job: Job, tables: Iterable[pa.Table]) -> Outcomes:
-        """Run one Ray Data job for each table.
+        """Run Ray Data jobs of up to `job_cells` cells: one for each candidate, or for several small ones.
 
         Raises:
             ConfigError: Ray is not installed.
@@ -89,8 +89,8 @@ class RayEngine:
         )  # the driver's node: without the driver there is nothing to count
         state = ray.remote(ClusterState).options(num_cpus=0, scheduling_strategy=node).remote(job.max_failures)
         with self._watch(ray, state, job):
-            for table in tables:
-                self._run_table(ray, state, job, table)
+            for shards in self._divide(tables):
+                self._run_shards(ray, state, job, shards)
         return ray.get(state.get_outcomes.remote())
 
     def _connect(self) -> Any:
@@ -114,10 +114,20 @@ class RayEngine:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         return ray
 
-    def _run_table(self, ray: Any, state: Any, job: Job, table: pa.Table) -> None:
-        """Map the work over the shards of one table, and wait for all of them."""
+    def _divide(self, tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
+        """Cut tables into shards, and yield as many shards as one job takes."""
+        shards: list[pa.Table] = []
+        for table in tables:
+            if shards and sum(map(len, shards)) + len(table) > self.job_cells:
+                yield shards
+                shards = []
+            shards += [table.slice(start, self.shard_cells) for start in range(0, len(table), self.shard_cells)]
+        if shards:
+            yield shards
+
+    def _run_shards(self, ray: Any, state: Any, job: Job, shards: list[pa.Table]) -> None:
+        """Map the work over shards, and wait for all of them."""
         pool = self.pools.get(job.stage, ActorPool())
-        shards = [table.slice(start, self.shard_cells) for start in range(0, len(table), self.shard_cells)]
         results = ray.data.from_arrow(shards).map_batches(
             ShardWorker,
             fn_constructor_args=(job.work, state),
