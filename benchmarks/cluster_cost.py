@@ -31,7 +31,11 @@ def rows(queries: int, candidates: int) -> list[tuple[str, str, str]]:
         ("cells", f"{cells:,.0f}", "queries × candidates"),
         ("tokens in", f"{tokens_in / 1e9:,.0f} billion", f"{QUERY_TOKENS} a query"),
         ("tokens out", f"{tokens_out / 1e9:,.0f} billion", f"{RESPONSE_TOKENS} a response"),
-        ("GPU hours, responses", f"{respond_hours:,.0f}", f"{PREFILL_TOKENS:,} in and {DECODE_TOKENS:,} out per second"),
+        (
+            "GPU hours, responses",
+            f"{respond_hours:,.0f}",
+            f"{PREFILL_TOKENS:,} in, {DECODE_TOKENS:,} out per second",
+        ),
         ("GPU hours, rewards", f"{reward_hours:,.0f}", f"{REWARD_TOKENS:,} tokens per second"),
         (f"days on {GPUS} GPUs", f"{days:,.1f}", "both, one after the other"),
         ("price by API", f"${(tokens_in + tokens_out) / 1e6 * DOLLARS:,.0f}", f"${DOLLARS} per million tokens"),

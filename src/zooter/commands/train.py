@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from zooter.collect import estimate
+from zooter.collect.engine.plan import describe_cluster_plan
 from zooter.commands import config as configuration
 from zooter.commands.train_checks import check_run
 from zooter.commands.train_outputs import (
@@ -55,7 +56,10 @@ def main(values: Mapping[str, Any], overrides: Sequence[str]) -> float | None:
     console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)  # one process of several prints
     settings = configuration.build(values)
     if settings.plan:
-        console.print(estimate.estimate_table(estimate.estimate_run(settings.collector)))
+        estimates = estimate.estimate_run(settings.collector)
+        console.print(estimate.estimate_table(estimates))
+        if (plan := describe_cluster_plan(settings.collector, estimates)) is not None:
+            console.print(plan, highlight=False)
         return None
     report = run(settings, {**values, "overrides": list(overrides)})
     if report is None:
