@@ -1,12 +1,13 @@
 """Sweeps whose jobs run in other processes: the table is complete, and a job that failed is named."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.made_up import encoder_folder, table
 from support.paths import ROOT
-from support.processes import run_forked
 
 pytestmark = pytest.mark.slow
 LAUNCHERS = {
@@ -24,7 +25,9 @@ def test_a_sweep_over_processes_leaves_one_complete_table(plugin: str, tmp_path:
         "-m", "experiment=recorded", "records=table.parquet", "run_dir=sweep", "label.beta=2,1,0", "net.epochs=1",
         f"encoder.model={tmp_path / 'encoder'}", "encoder.layers=[1,2]", "export.onnx=false",
     ]  # fmt: skip
-    done = run_forked(ROOT / "train.py", [*arguments, *LAUNCHERS[plugin]], tmp_path)
+    # Not forked: joblib's processes do not end in a process that was.
+    command = [sys.executable, str(ROOT / "train.py"), *arguments, *LAUNCHERS[plugin]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").open()))
     assert [float(row["label.beta"]) for row in rows] == [0.0, 1.0, 2.0], done.stderr
     assert [bool(row["failure"]) for row in rows] == [False, False, True]

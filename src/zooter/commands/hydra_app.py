@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from zooter.commands import config, overrides
 from zooter.commands.hydra_errors import errors_of_settings
 from zooter.commands.remote_folders import local_copies
-from zooter.evaluation.sweep import recorded_failure
+from zooter.evaluation.sweep import SweepSummary, recorded_failure
 
 # Mode → its settings in conf/, and the module of zooter.commands that runs it.
 MODES = {
@@ -54,7 +54,7 @@ def train(arguments: Sequence[str]) -> int:
             arguments = overrides.expand_selectors(arguments, overrides.option_folders(arguments, CONF, "selector"))
         with local_copies(arguments) as arguments:
             _run(_train, "train", arguments)
-    return config.exit_code()
+    return 2 if SweepSummary.has_failures else config.exit_code()
 
 
 def infer(arguments: Sequence[str]) -> int:
