@@ -92,12 +92,14 @@ class RewardStage:
             keys = pa.array(reward_keys(identity, *answered), pa.string())
             absent = self.cells.rewards.within(group).missing(keys)
             absent_keys = keys.take(pa.array(absent))
-            is_open = self.cells.failure_counts(absent_keys, group) < self.max_attempts
+            attempts = self.cells.failure_counts(absent_keys, group)
+            is_open = attempts < self.max_attempts
             # Two candidates may have written the same.
             is_open &= ~pc.is_in(absent_keys, value_set=planned).to_numpy(zero_copy_only=False)
             planned = pa.concat_arrays([planned, absent_keys.filter(pa.array(is_open))])
             asked = self.rewarder.askable_rows(*answered) if isinstance(self.rewarder, AskingRewarder) else []
-            plans[name] = _RewardPlan(len(pairs), rows, keys, absent[is_open], np.array(asked, dtype=np.int64))
+            plans[name] = _RewardPlan(len(pairs), rows, keys, absent[is_open], attempts[is_open],
+                                       np.array(asked, dtype=np.int64))  # fmt: skip
         return plans
 
     def _tables(self, load: Callable[[str], Pairs], plans: Mapping[str, "_RewardPlan"]) -> Iterator[pa.Table]:
@@ -108,7 +110,8 @@ class RewardStage:
             for start in range(0, len(plan.missing), size):
                 part = plan.missing[start : start + size]
                 keys = plan.keys.take(pa.array(part))
-                yield _cells_table([pairs[i] for i in plan.rows[part].tolist()], keys.to_pylist())
+                cells = _cells_table([pairs[i] for i in plan.rows[part].tolist()], keys.to_pylist())
+                yield cells.append_column("attempts", pa.array(plan.attempts[start : start + size]))
 
     def _check_failures(self, judged: int, unread: int) -> None:
         if isinstance(self.rewarder, AskingRewarder) and unread > self.rewarder.max_failures * judged:
@@ -127,6 +130,7 @@ class _RewardPlan:
     rows: Ints  # those that have a response
     keys: pa.Array  # of their rewards
     missing: Ints  # positions in `keys` to compute, each key once
+    attempts: Ints  # how often each missing one has failed
     asked: Ints  # positions in `keys` that a model is asked for
 
 

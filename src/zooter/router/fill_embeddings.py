@@ -10,20 +10,20 @@ import pyarrow.compute as pc
 from zooter.collect.engine.outcomes import Outcomes
 from zooter.collect.engine.protocol import Engine, Job, Report
 from zooter.data.shards import KEY
-from zooter.router.encoder import Encoder, embedding_keys
+from zooter.router.encoder import Embedder, Encoder, embedding_keys
 
 
-def fill_embeddings(texts: Sequence[str], encoder: Encoder, cache: Path, engine: Engine) -> None:
+def fill_embeddings(texts: Sequence[str], encoder: Embedder, cache: Path, engine: Engine) -> None:
     """Compute missing embeddings on a cluster; an engine of this process leaves them to `Encoder.embed`.
 
     Args:
         texts: n queries.
-        encoder: computes them.
+        encoder: computes them; one that is fitted to the queries is left to the training.
         cache: folder that keeps them.
         engine: where they are computed.
     """
     size = engine.job_cells
-    if size is None:
+    if size is None or not isinstance(encoder, Encoder):
         return
     keys = embedding_keys(texts)
     missing = encoder.store(cache).missing(keys).tolist()
