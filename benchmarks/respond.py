@@ -28,9 +28,11 @@ from zooter.collect.respond import FillPolicy, respond
 from zooter.collect.responder.huggingface import HuggingFaceResponder
 from zooter.collect.responder.openai import OpenAIResponder
 from zooter.collect.responder.protocol import Request, Responder, Sampling
-from zooter.data.cache import RESPONSES, ResponseCache, response_keys
+from zooter.data.cache import RESPONSES, ResponseCache
+from zooter.data.content_keys import response_keys
 from zooter.data.pool import Candidate, Pool
-from zooter.data.store import KEY, Store
+from zooter.data.shards import KEY
+from zooter.data.store import Store
 from zooter.data.types import Query, Response
 
 CALLS, SECONDS, CONCURRENCY = 1_000, 0.2, 64

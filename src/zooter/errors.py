@@ -14,6 +14,12 @@ of Python's own exceptions instead.
 """
 
 
+def _restore(cls: "type[ZooterError]", args: tuple[object, ...], state: dict[str, object]) -> "ZooterError":
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
 class ZooterError(Exception):
     """Base class of all exceptions that a user can act on.
 
@@ -31,6 +37,9 @@ class ZooterError(Exception):
     def __init__(self, *, expected: str, found: str, do: str) -> None:
         self.expected, self.found, self.do = expected, found, do
         super().__init__(f"expected {expected}; found {found}; {do}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args, self.__dict__)  # errors come back from other processes
 
 
 class ConfigError(ZooterError):

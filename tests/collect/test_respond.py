@@ -70,7 +70,7 @@ def test_every_cell_is_asked_once_and_kept(tmp_path: Path) -> None:
 def test_cells_written_before_there_were_first_tokens_can_be_read(tmp_path: Path) -> None:
     cells = ResponseCache(tmp_path)
     respond(queries(2), POOL, EchoResponder(), cells, FillPolicy())
-    for shard in cells.responses.folder.iterdir():
+    for shard in cells.responses.folder.rglob("*.parquet"):
         pq.write_table(pq.read_table(shard).drop_columns(["first_tokens"]), shard)
     echo = EchoResponder()
     keys = respond(queries(2), POOL, echo, cells, FillPolicy())

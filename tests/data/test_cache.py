@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zooter.data.cache import ResponseCache, content_key, response_keys, reward_keys
+from zooter.data.cache import ResponseCache
+from zooter.data.content_keys import content_key, response_key_array, response_keys, reward_keys
 from zooter.data.types import Query, Response
 
 QUERY = Query("1", "What is 2 + 2?", "4", ("arithmetic",))
@@ -30,7 +31,7 @@ def test_a_response_is_loaded_as_it_was_stored_and_a_missing_one_is_none(cache: 
 
 
 def test_failed_calls_are_counted_by_key_and_by_reason(cache: ResponseCache) -> None:
-    assert cache.failure_counts(["a", "b"]) == {"b": 2}
+    assert cache.failure_counts(["a", "b", "b"]).tolist() == [0, 2, 2]
     assert cache.failure_reasons(["a", "b"]) == {"timed out": 2}
     assert cache.failure_reasons(["a"]) == {}
 
@@ -46,6 +47,14 @@ def test_the_order_of_an_identity_does_not_change_a_key_but_its_values_do() -> N
     keys = [response_keys(identity, [QUERY], 0) for identity in ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3})]
     assert keys[0] == keys[1] != keys[2]
     assert len(content_key("x")) == 32
+
+
+def test_the_keys_of_millions_of_cells_are_those_of_a_few() -> None:
+    queries = [QUERY, Query("2", 'a "quoted" \ud800 Ü\n')]
+    keys = [
+        content_key(content_key("response", '{"a": 1}'), query.text, sample) for sample in range(2) for query in queries
+    ]
+    assert response_key_array({"a": 1}, queries, 2).to_pylist() == keys
 
 
 @pytest.mark.parametrize(

@@ -140,3 +140,48 @@ def test_shards_of_different_columns_are_read_together(tmp_path: Path) -> None:
         {"key": "a", "value": 1.0, "note": None},
     ]
     assert store.table(["key"]).column_names == ["key"]
+
+
+def test_a_group_is_read_without_the_others_but_with_what_has_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(cells(old=0.0))
+    store.within("a").append(cells(a=1.0))
+    store.within("b").append(cells(b=2.0))
+    keys = ["old", "a", "b"]
+    assert store.missing(keys).tolist() == []
+    assert store.within("a").missing(keys).tolist() == [2]
+    assert sorted(store.within("b").table()["key"].to_pylist()) == ["b", "old"]
+
+
+def test_the_parts_of_a_shard_become_one_file_with_each_key_once(tmp_path: Path) -> None:
+    store = Store(tmp_path, "g")
+    store.append_part(cells(a=1.0, b=2.0), "s")
+    store.append_part(cells(b=3.0, c=4.0), "s")
+    store.append_part(cells(d=5.0), "s2")
+    assert sorted(store.named_keys("s").to_pylist()) == ["a", "b", "b", "c"]
+    for _ in range(2):
+        store.merge_parts("s")
+        assert sorted(store.named_keys("s").to_pylist()) == ["a", "b", "c"]
+    assert (tmp_path / "group-g" / "s.parquet").exists()
+    assert len(list(tmp_path.rglob("*.parquet"))) == 2
+    assert store.named_keys("never written").to_pylist() == []
+
+
+def test_stored_keys_are_compared_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    for i in range(7):
+        store.append(cells(**{f"k{i}": float(i)}))
+    monkeypatch.setattr("zooter.data.shards.LOOKUP_ROWS", 3)
+    assert store.missing([f"k{i}" for i in range(9)]).tolist() == [7, 8]
+    assert store.read(["k6", "k0"])["value"].to_pylist() == [6.0, 0.0]
+
+
+def test_merged_shards_stay_below_the_memory_for_merging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    for i in range(6):
+        store.append(cells(**{f"k{i}": float(i)}))
+    size = next(tmp_path.iterdir()).stat().st_size
+    monkeypatch.setattr("zooter.data.shards.MERGED_BYTES", 2 * size)
+    store.compact(max_shards=1)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert len(store.table()) == 6

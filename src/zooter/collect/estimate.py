@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
@@ -17,9 +16,9 @@ from zooter.collect.rewarder.protocol import (
     Rewarder,
 )
 from zooter.collect.run import Collector
-from zooter.data.cache import reward_keys
+from zooter.data.content_keys import reward_keys
 from zooter.data.pool import Candidate
-from zooter.data.store import KEY
+from zooter.data.shards import KEY
 from zooter.data.types import Query, Response
 
 
@@ -99,8 +98,10 @@ def _estimate_rewards(
     keys = reward_keys(rewarder.identity(), *unzip(pairs))
     absent = {keys[i]: pairs[i] for i in collector.cells.rewards.missing(keys) if keys[i] not in planned}
     planned.update(absent)
-    attempts = collector.cells.failure_counts(list(absent))
-    open_pairs = [pair for key, pair in absent.items() if attempts[key] < collector.policy.max_attempts]
+    attempts = collector.cells.failure_counts(list(absent)).tolist()
+    open_pairs = [
+        pair for pair, count in zip(absent.values(), attempts, strict=True) if count < collector.policy.max_attempts
+    ]
     given_up = len(absent) - len(open_pairs)
     open_pairs += _missing_pairs(queries, name, plan, lengths)
     line = StageEstimate(title, name, len(plan.keys), len(open_pairs), given_up)
@@ -134,7 +135,7 @@ def _missing_pairs(
 ) -> list[tuple[Query, Response]]:
     """Make responses that stand for those that are not there yet: of their length, and unlike any other."""
     rows = [i % len(queries) for i in plan.missing]
-    texts = [plan.keys[i].ljust(round(lengths[name] * CHARACTERS_PER_TOKEN), "x") for i in plan.missing]
+    texts = [plan.keys[i].as_py().ljust(round(lengths[name] * CHARACTERS_PER_TOKEN), "x") for i in plan.missing]
     return [(queries[row], Response(queries[row].id, name, 0, text)) for row, text in zip(rows, texts, strict=True)]
 
 
@@ -152,7 +153,8 @@ def _estimate_responses(
 ) -> StageEstimate:
     """Scale the stored responses' mean lengths to the missing cells."""
     characters = sum(len(queries[i % len(queries)].text) for i in plan.missing)
-    stored = collector.cells.responses.table(["query_id", "input_tokens", "output_tokens", KEY], pa.array(plan.keys))
+    responses = collector.cells.responses.within(plan.group)
+    stored = responses.table(["query_id", "input_tokens", "output_tokens", KEY], plan.keys)
     length_of = {query.id: len(query.text) for query in queries}
     stored_characters = sum(length_of.get(name, 0) for name in stored["query_id"].to_pylist()) if len(stored) else 0
     stored_output = pc.sum(stored["output_tokens"]).as_py() if len(stored) else None
@@ -163,8 +165,8 @@ def _estimate_responses(
     longest = collector.responder.sampling.max_new_tokens
     output_per_cell = stored_output / len(stored) if stored_output is not None else float(longest)
     tokens = characters * tokens_per_character, len(plan.missing) * output_per_cell
-    cost = candidate.cost(round(tokens[0]), round(tokens[1])) if plan.missing else 0.0
-    guessed = stored_output is None and bool(plan.missing)
+    cost = candidate.cost(round(tokens[0]), round(tokens[1])) if len(plan.missing) else 0.0
+    guessed = stored_output is None and len(plan.missing) > 0
     return StageEstimate(
         "respond", candidate.name, len(plan.keys), len(plan.missing), plan.given_up, len(plan.missing), None, *tokens,
         cost, guessed,

@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zooter.collect import progress
-from zooter.collect.respond import MIN_FIRST_ATTEMPTS
+from zooter.collect.engine.outcomes import MIN_FIRST_ATTEMPTS
 from zooter.collect.responder.protocol import Request, Responder
 from zooter.collect.spending import Spending
-from zooter.data.cache import ResponseCache, canonical_json, content_key
+from zooter.data.cache import ResponseCache
+from zooter.data.content_keys import canonical_json, content_key
 from zooter.data.pool import Candidate
-from zooter.data.store import KEY, Store
+from zooter.data.shards import KEY
+from zooter.data.store import Store
 from zooter.data.types import Query, Response
 from zooter.errors import ResponderError
 
@@ -82,7 +84,8 @@ class CachedLLM:
         identity, keys = self._keys(texts)
         text_of = {key: text for key, text in zip(keys, texts, strict=True) if key not in self.replies}
         missing = self._load_stored(list(text_of))
-        attempts = self._cells.failure_counts(missing) if self._cells else Counter()
+        counts = self._cells.failure_counts(missing).tolist() if self._cells else [0] * len(missing)
+        attempts = dict(zip(missing, counts, strict=True))
         given_up = [key for key in missing if self.max_attempts is not None and attempts[key] >= self.max_attempts]
         self.replies.update(dict.fromkeys(given_up))
         if given_up:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from zooter.collect.engine.outcomes import Outcomes
+
 LOG_SECONDS = 10.0  # between two lines where there is no terminal
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,30 @@ def progress_bar(
                 state.log_when_due(clock())
 
         yield advance
+
+
+def describe(title: str, total: int, outcomes: Outcomes, in_flight: int, seconds: float) -> dict[str, object]:
+    """Describe how far a stage is, for a line of JSON.
+
+    Args:
+        title: of the stage.
+        total: number of cells.
+        outcomes: of the cells so far.
+        in_flight: number of cells that are being computed.
+        seconds: since the start.
+
+    Returns:
+        Counts, rates per second, US dollars, and seconds left; None where it cannot be estimated yet.
+    """
+    spent, done = outcomes.spending, outcomes.cells
+    share = done / total if total else 1.0
+    return {
+        "at": time.time(), "stage": title, "cells": total, "done": done, "failed": outcomes.failed,
+        "in_flight": in_flight, "cells_per_second": done / seconds,
+        "tokens_per_second": (spent.input_tokens + spent.output_tokens) / seconds, "dollars": spent.dollars,
+        "dollars_to_come": spent.dollars * (1 - share) / share if done else None,
+        "seconds_left": seconds * (1 - share) / share if done else None,
+    }  # fmt: skip
 
 
 @dataclass

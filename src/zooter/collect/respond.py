@@ -3,25 +3,28 @@
 import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import PositiveFloat, PositiveInt
 
-from zooter.collect import progress
+from zooter.collect.engine.local import LocalEngine
+from zooter.collect.engine.outcomes import FailureCounts, Outcomes, too_many_failures
+from zooter.collect.engine.protocol import Engine, Job, Report
 from zooter.collect.responder.protocol import Request, Responder
-from zooter.collect.spending import Spending
-from zooter.data.cache import ResponseCache, canonical_json, response_keys
+from zooter.data.cache import ResponseCache
 from zooter.data.component import Fraction, component
+from zooter.data.content_keys import canonical_json, group_of, response_key_array
 from zooter.data.pool import Pool
-from zooter.data.types import Query, Response
-from zooter.errors import ConfigError, ResponderError
+from zooter.data.shards import KEY
+from zooter.data.types import Ints, Query, Response
+from zooter.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-MIN_FIRST_ATTEMPTS = 50  # first attempts at a candidate's cells before its share of failures can stop a run
 
 
 @component
@@ -48,26 +51,18 @@ class FillPlan:
     """The cells of one candidate.
 
     Attributes:
-        keys: content keys of its cells, sample after sample, each in the order of the queries.
+        group: of the store that holds its cells.
+        keys: string array of the content keys of its cells, sample after sample, each in the order of the queries.
         missing: positions in `keys` that have to be asked; each key is there once.
-        attempts: key → number of failed calls; 0 for keys that are not listed.
+        attempts: number of failed calls of each missing cell.
         given_up: number of keys that have failed too often to be asked again.
     """
 
-    keys: list[str]
-    missing: list[int]
-    attempts: Counter[str]
+    group: str
+    keys: pa.Array
+    missing: Ints
+    attempts: Ints
     given_up: int
-
-
-@dataclass
-class _FailureStats:
-    """Failures of one candidate in this run, of all calls and of first attempts, and their reasons."""
-
-    failures: int = 0
-    first_attempts: int = 0
-    first_failures: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
 
 
 def plan_responses(
@@ -75,7 +70,7 @@ def plan_responses(
 ) -> dict[str, FillPlan]:
     """Find out which cells are missing; no candidate is asked.
 
-    A key that two candidates share, as two names of one model do, is planned for the first of them only.
+    The cells that two candidates share, as two names of one model do, are planned for the first of them only.
 
     Args:
         queries: n queries.
@@ -96,22 +91,32 @@ def plan_responses(
             found=f"cells.samples={policy.samples} and temperature 0, which gives the same response every time",
             do="set responder.sampling.temperature=0.7 or cells.samples=1",
         )
-    planned: set[str] = set()
-    plans = {}
+    plans: dict[str, FillPlan] = {}
+    groups: dict[str, pa.Array] = {}
+    nothing = np.zeros(0, dtype=np.int64)
     for candidate in pool.candidates:
         identity = responder.identity(candidate)
-        keys = [key for sample in range(policy.samples) for key in response_keys(identity, queries, sample)]
-        absent = [i for i in cells.responses.missing(keys).tolist() if keys[i] not in planned]
-        attempts = cells.failure_counts([keys[i] for i in absent])
-        missing = [i for i in absent if attempts[keys[i]] < policy.max_attempts]
-        planned |= {keys[i] for i in missing}
-        plans[candidate.name] = FillPlan(keys, missing, attempts, len(absent) - len(missing))
+        group = group_of(identity)
+        if group in groups:
+            plans[candidate.name] = FillPlan(group, groups[group], nothing, nothing, 0)
+            continue
+        keys = groups[group] = response_key_array(identity, queries, policy.samples)
+        absent = cells.responses.within(group).missing(keys)
+        attempts = cells.failure_counts(keys.take(pa.array(absent)), group)
+        is_open = attempts < policy.max_attempts
+        given_up = int(np.count_nonzero(~is_open))
+        plans[candidate.name] = FillPlan(group, keys, absent[is_open], attempts[is_open], given_up)
     return plans
 
 
 def respond(
-    queries: Sequence[Query], pool: Pool, responder: Responder, cells: ResponseCache, policy: FillPolicy
-) -> dict[str, list[str]]:
+    queries: Sequence[Query],
+    pool: Pool,
+    responder: Responder,
+    cells: ResponseCache,
+    policy: FillPolicy,
+    engine: Engine | None = None,
+) -> dict[str, pa.Array]:
     """Ask candidates for the responses that are missing, and store each batch as it is complete.
 
     Args:
@@ -120,6 +125,7 @@ def respond(
         responder: makes the calls.
         cells: stores responses and failures.
         policy: number of samples, how often a failed cell is tried again, and how many failures are too many.
+        engine: where the calls are made; None makes them in this process.
 
     Returns:
         Candidate → the content keys of its cells, sample after sample, each in the order of the queries. Cells whose
@@ -129,104 +135,134 @@ def respond(
         ConfigError: several samples of a greedy candidate.
         ResponderError: the candidates cannot be asked, or too many calls of one failed.
     """
+    engine = engine or LocalEngine()
     plans = plan_responses(queries, pool, responder, cells, policy)
-    stage = _ResponseStage(queries, pool, responder, cells, policy, plans)
-    requests = stage.requests()
     given_up = sum(plan.given_up for plan in plans.values())
     if given_up:
         log.warning("%d calls have failed %d times and are given up; a larger cells.max_attempts tries them again",
                     given_up, policy.max_attempts)  # fmt: skip
-    if requests:
-        log.info("asking for %d of %d responses", len(requests), sum(len(plan.keys) for plan in plans.values()))
-        asyncio.run(stage.run(requests))
+    missing = sum(len(plan.missing) for plan in plans.values())
+    outcomes = Outcomes()
+    if missing:
+        log.info("asking for %d of %d responses", missing, sum(len(plan.keys) for plan in plans.values()))
+        start = time.monotonic()
+        job = Job("asking", "respond", RespondWork(pool, responder, cells, policy), missing, policy.max_failures)
+        outcomes = engine.run(job, _tables(queries, plans, engine.job_cells))
+        log.info("asking: %s, in %.1f s", outcomes.spending.describe(), time.monotonic() - start)
         cells.responses.compact()
         cells.failures.compact()
-    stage.check_missing()
+    _check_missing(plans, cells, policy, outcomes.failures)
     return {name: plan.keys for name, plan in plans.items()}
 
 
-@dataclass
-class _ResponseStage:
-    """State of one `respond`: statistics of each candidate, and responses that are not written yet."""
+def _tables(queries: Sequence[Query], plans: Mapping[str, FillPlan], job_cells: int | None) -> Iterator[pa.Table]:
+    """Make tables of missing cells: one of all candidates, or some of one candidate each."""
+    if job_cells is None:
+        yield pa.concat_tables(_missing_cells(queries, name, plan, slice(None)) for name, plan in plans.items())
+        return
+    for name, plan in plans.items():
+        for start in range(0, len(plan.missing), job_cells):
+            yield _missing_cells(queries, name, plan, slice(start, start + job_cells))
 
-    queries: Sequence[Query]
+
+def _missing_cells(queries: Sequence[Query], name: str, plan: FillPlan, part: slice) -> pa.Table:
+    """Make a table of a part of a candidate's missing cells."""
+    positions = plan.missing[part]
+    samples, rows = np.divmod(positions, len(queries))
+    return pa.table(
+        {
+            KEY: plan.keys.take(pa.array(positions)),
+            "candidate": pa.repeat(name, len(positions)),
+            "query_id": pa.array((queries[row].id for row in rows), pa.large_string(), size=len(rows)),
+            "query": pa.array((queries[row].text for row in rows), pa.large_string(), size=len(rows)),
+            "sample": samples,
+            "attempts": plan.attempts[part],
+        }
+    )
+
+
+@dataclass(frozen=True)
+class RespondWork:
+    """Ask for the cells of a table, and store responses in batches.
+
+    Attributes:
+        pool: the candidates.
+        responder: makes the calls.
+        cells: stores responses and failures.
+        policy: size of the batches.
+    """
+
     pool: Pool
     responder: Responder
     cells: ResponseCache
     policy: FillPolicy
-    plans: Mapping[str, FillPlan]
-    key_of: dict[tuple[str, str, int], str] = field(default_factory=dict)  # (candidate, query id, sample) → key
-    stats: dict[str, _FailureStats] = field(default_factory=dict)
-    pending: list[tuple[str, Response]] = field(default_factory=list)
 
-    def requests(self) -> list[Request]:
-        """List the calls to make, candidate after candidate."""
-        requests = []
-        for candidate in self.pool.candidates:
-            plan = self.plans[candidate.name]
-            self.stats[candidate.name] = _FailureStats()
-            for i in plan.missing:
-                sample, row = divmod(i, len(self.queries))
-                requests.append(Request(self.queries[row], candidate, sample))
-                self.key_of[candidate.name, self.queries[row].id, sample] = plan.keys[i]
-        return requests
+    def __call__(self, cells: pa.Table, report: Report, shard: str | None) -> None:
+        """Ask for the cells that no part of the shard holds yet; see `Work`."""
+        names = cells["candidate"].unique().to_pylist()
+        candidates = {candidate.name: candidate for candidate in self.pool.candidates if candidate.name in names}
+        identities = {name: self.responder.identity(candidate) for name, candidate in candidates.items()}
+        stores = [
+            store.within(group_of(identity))
+            for identity in identities.values()
+            for store in (self.cells.responses, self.cells.failures)
+        ]
+        if shard is not None:
+            for store in stores:
+                cells = cells.filter(pc.invert(pc.is_in(cells[KEY], value_set=store.named_keys(shard))))
+        requests, keys, attempts = [], {}, {}
+        for row in cells.to_pylist():
+            requests.append(Request(Query(row["query_id"], row["query"]), candidates[row["candidate"]], row["sample"]))
+            keys[row["candidate"], row["query_id"], row["sample"]] = row[KEY]
+            attempts[row[KEY]] = row["attempts"]
+        if requests:
+            json_of = {name: canonical_json(identity) for name, identity in identities.items()}
+            asyncio.run(_Asking(self, keys, attempts, json_of, report, shard).run(requests))
+        if shard is not None:
+            for store in stores:
+                store.merge_parts(shard)
+
+
+@dataclass
+class _Asking:
+    """Calls under way, and responses that are not written yet."""
+
+    work: RespondWork
+    keys: Mapping[tuple[str, str, int], str]  # (candidate, query id, sample) → key
+    attempts: Mapping[str, int]  # key → number of failed calls in earlier runs
+    identities: Mapping[str, str]
+    report: Report
+    shard: str | None
+    pending: list[tuple[str, Response]] = field(default_factory=list)
 
     async def run(self, requests: Sequence[Request]) -> None:
         """Make the calls, and write responses in batches."""
-        identities = {
-            candidate.name: canonical_json(self.responder.identity(candidate)) for candidate in self.pool.candidates
-        }
-        last_write = start = time.monotonic()
-        spent = Spending()
+        policy, last_write = self.work.policy, time.monotonic()
         try:
-            with progress.progress_bar("asking", len(requests)) as advance:
-                async with aclosing(self.responder.respond(requests)) as responses:
-                    async for response in responses:
-                        spent.add(response)
-                        advance(1, response.cost or 0.0, response.error is not None)
-                        self._record(response)
-                        elapsed = time.monotonic() - last_write
-                        if len(self.pending) >= self.policy.batch or elapsed > self.policy.seconds:
-                            self._store(identities)
-                            last_write = time.monotonic()
+            async with aclosing(self.work.responder.respond(requests)) as responses:
+                async for response in responses:
+                    key = self.keys[response.candidate, response.query_id, response.sample]
+                    self.pending.append((key, response))
+                    latest = Outcomes()
+                    latest.add_response(response, is_first_attempt=self.attempts[key] == 0)
+                    self.report(latest)
+                    if len(self.pending) >= policy.batch or time.monotonic() - last_write > policy.seconds:
+                        self._store()
+                        last_write = time.monotonic()
         finally:  # also after an interruption or an error: finished responses have been paid for
-            self._store(identities)
-        log.info("asking: %s, in %.1f s", spent.describe(), time.monotonic() - start)
+            self._store()
 
-    def _record(self, response: Response) -> None:
-        """Count one response; raise ResponderError once too many first attempts have failed."""
-        key = self.key_of[response.candidate, response.query_id, response.sample]
-        self.pending.append((key, response))
-        stats, failed = self.stats[response.candidate], response.error is not None
-        stats.failures += failed
-        if response.error is not None:
-            stats.reasons[response.error] += 1
-        if self.plans[response.candidate].attempts[key] == 0:
-            stats.first_attempts += 1
-            stats.first_failures += failed
-            # A call that has failed before is likely to fail again, so only first attempts can stop the run.
-            allowed = self.policy.max_failures * stats.first_attempts
-            if stats.first_attempts >= MIN_FIRST_ATTEMPTS and stats.first_failures > allowed:
-                raise self._too_many_failures(
-                    response.candidate, stats.first_failures, stats.first_attempts, stats.reasons
-                )
-
-    def _store(self, identities: Mapping[str, str]) -> None:
-        self.cells.add_responses(self.pending, identities)
+    def _store(self) -> None:
+        self.work.cells.add_responses(self.pending, self.identities, self.shard)
         self.pending.clear()
 
-    def check_missing(self) -> None:
-        """Raise ResponderError when too many of a candidate's cells are missing at the end."""
-        for name, plan in self.plans.items():
-            missing = self.stats[name].failures + plan.given_up
-            if missing > self.policy.max_failures * len(plan.keys):
-                raise self._too_many_failures(name, missing, len(plan.keys), self.cells.failure_reasons(plan.keys))
 
-    def _too_many_failures(self, name: str, failures: int, calls: int, reasons: Counter[str]) -> ResponderError:
-        reason, times = reasons.most_common(1)[0]
-        return ResponderError(
-            expected=f"at most {self.policy.max_failures:.0%} of the calls to {name!r} to fail",
-            found=f"{failures} of {calls} failed, most often ({times}×) with: {reason}",
-            do="correct the cause and run again: what was answered is kept; "
-            "or allow more with cells.max_failures=…, or try given-up calls again with cells.max_attempts=…",
-        )
+def _check_missing(
+    plans: Mapping[str, FillPlan], cells: ResponseCache, policy: FillPolicy, failures: Mapping[str, FailureCounts]
+) -> None:
+    """Raise ResponderError when too many of a candidate's cells are missing at the end."""
+    for name, plan in plans.items():
+        missing = failures.get(name, FailureCounts()).failures + plan.given_up
+        if missing > policy.max_failures * len(plan.keys):
+            reasons = cells.failure_reasons(plan.keys)
+            raise too_many_failures(policy.max_failures, name, missing, len(plan.keys), reasons)

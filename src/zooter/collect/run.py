@@ -14,12 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from zooter.collect.engine.local import LocalEngine
+from zooter.collect.engine.protocol import Engine
 from zooter.collect.reader.protocol import Reader
 from zooter.collect.respond import FillPolicy, respond
 from zooter.collect.responder.protocol import Responder
 from zooter.collect.reward import RewardStage, unzip
 from zooter.collect.rewarder.protocol import ComparingRewarder, CompositeRewarder, Rewarder
-from zooter.data.cache import ResponseCache, canonical_json
+from zooter.data.cache import ResponseCache
+from zooter.data.content_keys import canonical_json, group_of
 from zooter.data.files import atomic_path
 from zooter.data.locks import exclusive
 from zooter.data.pool import Candidate, Pool
@@ -47,6 +50,7 @@ class Collector:
         policy: how missing cells are filled.
         split: tells test queries from the others; a composite rewarder fits its scales on the others. None fits them
             on all queries.
+        engine: where candidates are asked and responses rewarded.
 
     Raises:
         ConfigError: the pool has no candidates.
@@ -60,6 +64,7 @@ class Collector:
     truth: Rewarder | None = None
     policy: FillPolicy = field(default_factory=FillPolicy)
     split: Split | None = None
+    engine: Engine = field(default_factory=LocalEngine)
 
     def __post_init__(self) -> None:
         if not self.pool.candidates:
@@ -95,16 +100,14 @@ class Collector:
                 if rewarder is not None:
                     rewarder.identity()  # a model that cannot be loaded fails here, before anything is paid for
         queries = self.reader.read()
-        keys = respond(queries, self.pool, self.responder, self.cells, self.policy)
+        keys = respond(queries, self.pool, self.responder, self.cells, self.policy, self.engine)
         rewards = truths = None
         if until != "respond":
             rewards = self._rewards(self.rewarder, queries, keys, "reward")
             truths = self._rewards(self.truth, queries, keys, "truth")
         self._write(out, queries, keys, rewards, truths)
 
-    def stored_responses(
-        self, queries: Sequence[Query], name: str, keys: Sequence[str]
-    ) -> Iterator[tuple[Query, Response]]:
+    def stored_responses(self, queries: Sequence[Query], name: str, keys: pa.Array) -> Iterator[tuple[Query, Response]]:
         """Load what rewarders see of a candidate's cached responses: text and finish reason.
 
         Args:
@@ -115,15 +118,20 @@ class Collector:
         Yields:
             Query and response per key, in order; a response that is not in the cache has an error.
         """
-        columns = self.cells.load_columns(keys, ["text", "finish_reason"])
+        columns = self.cells.load_columns(keys, ["text", "finish_reason"], self._group(name))
         cells = zip(columns["text"].to_pylist(), columns["finish_reason"].to_pylist(), strict=True)
         for i, (text, finish_reason) in enumerate(cells):
             sample, row = divmod(i, len(queries))
             query, error = queries[row], "missing" if text is None else None
             yield query, Response(query.id, name, sample, text or "", finish_reason, error=error)
 
+    def _group(self, name: str) -> str:
+        """Group of the store that holds a candidate's responses."""
+        (candidate,) = (candidate for candidate in self.pool.candidates if candidate.name == name)
+        return group_of(self.responder.identity(candidate))
+
     def _rewards(
-        self, rewarder: Rewarder | None, queries: Sequence[Query], keys: Mapping[str, list[str]], title: str
+        self, rewarder: Rewarder | None, queries: Sequence[Query], keys: Mapping[str, pa.Array], title: str
     ) -> dict[str, Floats] | None:
         """Candidate → rewards in the order of its keys, NaN where there is none; None without a rewarder."""
         if rewarder is None:
@@ -150,17 +158,16 @@ class Collector:
         return np.asarray(~self.split.is_test([query.text for query in queries]))
 
     def _fill_rewards(
-        self, rewarder: Rewarder, queries: Sequence[Query], keys: Mapping[str, list[str]], title: str
+        self, rewarder: Rewarder, queries: Sequence[Query], keys: Mapping[str, pa.Array], title: str
     ) -> dict[str, Floats]:
         """Compute the missing rewards of one rewarder; candidate → its rewards in the order of its keys."""
         if isinstance(rewarder, ComparingRewarder):
             return self._compare(rewarder, queries, keys, title)
-        stage = RewardStage(rewarder, self.cells, self.policy.max_attempts, title)
-        counts = {name: len(cell_keys) for name, cell_keys in keys.items()}
-        return stage.fill(lambda name: list(self.stored_responses(queries, name, keys[name])), counts)
+        stage = RewardStage(rewarder, self.cells, self.policy.max_attempts, title, self.engine)
+        return stage.fill(lambda name: list(self.stored_responses(queries, name, keys[name])), list(keys))
 
     def _compare(
-        self, rewarder: ComparingRewarder, queries: Sequence[Query], keys: Mapping[str, list[str]], title: str
+        self, rewarder: ComparingRewarder, queries: Sequence[Query], keys: Mapping[str, pa.Array], title: str
     ) -> dict[str, Floats]:
         """Compare all responses to each query; the rewards depend on the pool and are not stored."""
         before = rewarder.spent.copy()
@@ -174,7 +181,7 @@ class Collector:
         self,
         out: Path,
         queries: Sequence[Query],
-        keys: Mapping[str, list[str]],
+        keys: Mapping[str, pa.Array],
         rewards: Mapping[str, Floats] | None,
         truths: Mapping[str, Floats] | None,
     ) -> None:
@@ -193,10 +200,10 @@ class Collector:
             ) from error
 
     def _rows(
-        self, candidate: Candidate, queries: Sequence[Query], keys: Sequence[str], table_schema: pa.Schema
+        self, candidate: Candidate, queries: Sequence[Query], keys: pa.Array, table_schema: pa.Schema
     ) -> pa.Table:
         """Rows of a candidate in the order of its keys, under its present name; rewards are left empty."""
-        cells, samples = self.cells.load_columns(keys), self.policy.samples
+        cells, samples = self.cells.load_columns(keys, group=self._group(candidate.name)), self.policy.samples
         row_queries = [*queries] * samples
         tokens = zip(cells["input_tokens"].to_pylist(), cells["output_tokens"].to_pylist(), strict=True)
         # At the pool's prices; the cached cost where they are not known.

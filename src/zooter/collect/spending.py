@@ -42,6 +42,14 @@ class Spending:
         """
         return Spending(**{name: value - getattr(earlier, name) for name, value in vars(self).items()})
 
+    def plus(self, other: "Spending") -> "Spending":
+        """Add the counts of other calls.
+
+        Args:
+            other: of calls that are not in this count.
+        """
+        return Spending(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
     def copy(self) -> "Spending":
         """Copy the present state."""
         return replace(self)

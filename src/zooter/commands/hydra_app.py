@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from zooter.commands import config, overrides
 from zooter.commands.hydra_errors import errors_of_settings
-from zooter.evaluation.sweep import recorded_failure
+from zooter.commands.remote_folders import local_copies
+from zooter.evaluation.sweep import SweepSummary, recorded_failure
 
 # Mode → its settings in conf/, and the module of zooter.commands that runs it.
 MODES = {
@@ -51,8 +52,9 @@ def train(arguments: Sequence[str]) -> int:
         overrides.refuse_null_choices(arguments, CONF)
         if any(argument.startswith("selectors=") for argument in arguments):
             arguments = overrides.expand_selectors(arguments, overrides.option_folders(arguments, CONF, "selector"))
-        _run(_train, "train", arguments)
-    return config.exit_code()
+        with local_copies(arguments) as arguments:
+            _run(_train, "train", arguments)
+    return 2 if SweepSummary.has_failures else config.exit_code()
 
 
 def infer(arguments: Sequence[str]) -> int:
@@ -92,7 +94,8 @@ def infer(arguments: Sequence[str]) -> int:
             if "run_dir" in cfg:
                 _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
-        _run(run, config_name, arguments)
+        with local_copies(arguments) as arguments:
+            _run(run, config_name, arguments)
     return config.exit_code()
 
 

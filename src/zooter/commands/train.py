@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from zooter.collect import estimate
+from zooter.collect.engine.plan import describe_cluster_plan
 from zooter.commands import config as configuration
 from zooter.commands.train_checks import check_run
 from zooter.commands.train_outputs import (
@@ -33,7 +34,9 @@ from zooter.evaluation import examples, router_metrics, router_report, selector_
 from zooter.evaluation.router_metrics import RouterOutcome
 from zooter.evaluation.validation import summarise_validation
 from zooter.router import export
+from zooter.router.fill_embeddings import fill_embeddings
 from zooter.training.method import TrainedRouter, TrainingData
+from zooter.training.tagger.protocol import AskingTagger
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,10 @@ def main(values: Mapping[str, Any], overrides: Sequence[str]) -> float | None:
     console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)  # one process of several prints
     settings = configuration.build(values)
     if settings.plan:
-        console.print(estimate.estimate_table(estimate.estimate_run(settings.collector)))
+        estimates = estimate.estimate_run(settings.collector)
+        console.print(estimate.estimate_table(estimates))
+        if (plan := describe_cluster_plan(settings.collector, estimates)) is not None:
+            console.print(plan, highlight=False)
         return None
     report = run(settings, {**values, "overrides": list(overrides)})
     if report is None:
@@ -95,6 +101,9 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
     parts = settings.split.parts(table.queries, settings.folds)
     check_run(settings, table, parts)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
+    fill_embeddings(table.queries, settings.encoder, settings.cache_dir, settings.engine)
+    if isinstance(settings.tagger, AskingTagger):
+        settings.tagger.fill(table.queries, settings.engine)
     data = method.embed(table, parts[0], settings.cache_dir)
     if settings.until is not None:
         method.write_labels(run_dir / "labels.parquet", data, parts[0], settings.until == "label")

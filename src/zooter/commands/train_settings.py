@@ -12,6 +12,8 @@ from pydantic import Field, SkipValidation
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from zooter.collect.engine.local import LocalEngine
+from zooter.collect.engine.protocol import Engine
 from zooter.collect.reader.protocol import Reader
 from zooter.collect.respond import FillPolicy
 from zooter.collect.responder.protocol import Responder
@@ -52,6 +54,7 @@ class TrainSettings:
         reader, pool, responder, rewarder, truth, cells: those of a live run (`zooter.collect.run`), which records one.
         run_dir: gets the report, the plots, the checkpoints and the export.
         cache_dir: embeddings, shared by all runs.
+        engine: where candidates are asked, responses rewarded, and queries tagged and embedded.
         export: the forms of the export beside torch's; None writes no export.
         trainer, logger: make a Lightning trainer, and a logger that writes into a folder; None logs nothing.
         folds: None for one split; k for k parts that together test every query once.
@@ -84,6 +87,7 @@ class TrainSettings:
     rewarder: SkipValidation[Rewarder | None] = None
     truth: SkipValidation[Rewarder | None] = None
     cells: FillPolicy = field(default_factory=FillPolicy)
+    engine: SkipValidation[Engine] = field(default_factory=LocalEngine)
     until: Literal["respond", "reward", "tag", "label"] | None = None
     plan: bool = False
     export: ExportFormats | None = field(default_factory=ExportFormats)
@@ -137,8 +141,9 @@ class TrainSettings:
                 expected="a rewarder, to train from", found="none", do="choose rewarder=…, or stop with until=respond"
             )
         return Collector(
-            self.reader, self.pool, self.responder, self.cache_dir, self.rewarder, self.truth, self.cells, self.split
-        )
+            self.reader, self.pool, self.responder, self.cache_dir, self.rewarder, self.truth, self.cells, self.split,
+            self.engine,
+        )  # fmt: skip
 
 
 def with_recorded_table(settings: TrainSettings) -> TrainSettings:

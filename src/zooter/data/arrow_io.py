@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from zooter.data import json_lines
 from zooter.data.arrow_cast import cast_batch
+from zooter.data.remote import is_remote
 from zooter.data.schema import REFERENCE_LISTS
 from zooter.errors import RecordsError
 
@@ -93,7 +94,7 @@ def _is_data(path: Path) -> bool:
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path.open("rb") if is_remote(path) else path)
     except (pa.ArrowInvalid, OSError) as error:
         raise _damaged(path, error) from error
 

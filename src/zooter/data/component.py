@@ -1,5 +1,6 @@
 """Make components: frozen dataclasses whose fields are settings, checked by pydantic when one is made."""
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import field, fields
 from difflib import get_close_matches
@@ -8,15 +9,25 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 import pydantic
-from pydantic import ConfigDict, Field, Strict, ValidationError
+from pydantic import ConfigDict, Field, PlainValidator, Strict, ValidationError
 
+from zooter.data.remote import as_path
 from zooter.errors import FieldError
 
 C = TypeVar("C")
 Item = TypeVar("Item")
 
+
+def _parse_path(value: Any) -> Path:
+    if isinstance(value, Path):
+        return value
+    if not value or not isinstance(value, str | os.PathLike):
+        raise ValueError("Input is not a valid path")
+    return as_path(value)
+
+
 # YAML has texts and lists where Python has paths and tuples; all other types must match exactly.
-PathField = Annotated[Path, Strict(False)]
+PathField = Annotated[Path, PlainValidator(_parse_path)]
 TupleField = Annotated[tuple[Item, ...], Strict(False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -45,7 +56,18 @@ def component(cls: type[C]) -> type[C]:
             raise _field_error(type(self), error) from None
 
     checked.__init__ = init  # type: ignore[method-assign]
+    # Only the settings go to another process: not what was loaded, or belongs to an event loop of this one.
+    checked.__reduce__ = _reduce  # type: ignore[method-assign]
     return cast(type[C], checked)
+
+
+def _reduce(self: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Describe a component to pickle by the fields that it was made of."""
+    return _remake, (type(self), {f.name: getattr(self, f.name) for f in fields(self) if f.init})
+
+
+def _remake(cls: type[C], values: dict[str, Any]) -> C:
+    return cls(**values)
 
 
 def unknown_fields(owner: str, unknown: Collection[str], names: Collection[str]) -> FieldError:

@@ -2,21 +2,32 @@
 
 import hashlib
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from zooter.data.remote import is_remote, upload
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` if the block ends without an error.
 
+    Where there is no rename, in an object store, the temporary path is local and is uploaded as one object.
+
     A reader never sees a partial file. If the block creates no file, or deletes it again, nothing is written.
 
     Args:
         path: the file to be written; missing parent folders are created.
     """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield (local := Path(folder) / path.name)
+            if local.exists():
+                upload(local, path)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:

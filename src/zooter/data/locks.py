@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from zooter.data.files import write_atomically
+from zooter.data.remote import create, is_remote
 from zooter.errors import StoreError
 
 LOCK, HOLDER = ".lock", ".lock.json"
@@ -27,6 +28,10 @@ def exclusive(folder: Path, purpose: str) -> Iterator[None]:
     Raises:
         StoreError: another process holds it, or the folder cannot be made; at once, without waiting.
     """
+    if is_remote(folder):
+        with _exclusive_object(folder / HOLDER, purpose):
+            yield
+        return
     try:
         created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,8 +50,7 @@ def exclusive(folder: Path, purpose: str) -> Iterator[None]:
             do="choose another folder, or change its rights",
         ) from error
     try:
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
-        write_atomically(folder / HOLDER, json.dumps(holder) + "\n")
+        write_atomically(folder / HOLDER, _holder())
         yield
     finally:
         (folder / HOLDER).unlink(missing_ok=True)
@@ -55,6 +59,29 @@ def exclusive(folder: Path, purpose: str) -> Iterator[None]:
         for parent in created:
             with suppress(OSError):  # it is not empty
                 parent.rmdir()
+
+
+@contextmanager
+def _exclusive_object(path: Path, purpose: str) -> Iterator[None]:
+    """Hold a folder of an object store by an object that only one process can create."""
+    try:
+        create(path, _holder().encode())
+    except FileExistsError as error:
+        raise StoreError(
+            expected=f"a {purpose} that no other process writes into: {path.parent}",
+            found=f"held by {_describe_holder(path)}",
+            do=f"wait until it has ended, or choose another folder; if it was killed, delete {path}",
+        ) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _holder() -> str:
+    """Describe this process as JSON."""
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
+    return json.dumps(holder) + "\n"
 
 
 def _describe_holder(path: Path) -> str:

@@ -23,6 +23,7 @@ from zooter.data import arrow_io
 from zooter.data.column_checks import finite_numbers, reject_blank_texts, require_columns
 from zooter.data.formats import registry
 from zooter.data.pool import Pool
+from zooter.data.remote import as_path
 from zooter.data.schema import schema
 from zooter.data.types import Floats, Ints, Rewards, Tags, query_id
 from zooter.errors import RecordsError
@@ -95,7 +96,7 @@ def read(
             candidates, or a candidate has no reward.
         ConfigError: `prices` names a candidate that the table does not have, or there is no such format or option.
     """
-    path, builder = Path(path), _TableBuilder()
+    path, builder = as_path(path), _TableBuilder()
     if format is not None:
         for batch in registry.read(path, format, options):
             builder.add(batch, path, 1)

@@ -5,20 +5,35 @@ killed leaves complete shards and at most one temporary file, which is never rea
 """
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from zooter.data.files import atomic_path
+from zooter.data.shards import (
+    KEY,
+    concatenate,
+    divide_by_size,
+    first_rows,
+    read_keys,
+    read_masked,
+    read_masks,
+    read_shard,
+)
 from zooter.data.types import Ints
 from zooter.errors import StoreError
 
-KEY = "key"
+Keys: TypeAlias = Sequence[str] | pa.Array
+Result = TypeVar("Result")
+
+GROUP = "group-"  # a folder of this prefix holds the shards of one group
 MAX_READ_ATTEMPTS = 5  # how often a folder is listed again when other processes merge its shards
 
 
@@ -28,12 +43,25 @@ class Store:
 
     Attributes:
         folder: the folder of the shards; created on the first write.
+        group: which rows are written and read, so that those of one candidate are looked up without reading the
+            others'; rows that were written without a group are read too. None reads all groups.
     """
 
     folder: Path
+    group: str | None = None
 
-    def missing(self, keys: Sequence[str]) -> Ints:
-        """Find the keys that have no row yet.
+    def within(self, group: str) -> "Store":
+        """Return the part of this store that holds one group.
+
+        Args:
+            group: letters and digits, such as a content key.
+        """
+        return replace(self, group=group)
+
+    def missing(self, keys: Keys) -> Ints:
+        """Find the keys that have no row yet: an anti-join on Arrow arrays, with no Python object per key.
+
+        Memory holds the keys and `LOOKUP_ROWS` stored ones.
 
         Args:
             keys: content keys; repeats are allowed.
@@ -45,23 +73,30 @@ class Store:
             StoreError: a shard cannot be read.
         """
         key_array = pa.array(keys, pa.string())
-        stored = pc.is_in(key_array, value_set=self.table([KEY])[KEY].cast(pa.string()))
-        _, first = np.unique(np.asarray(keys, dtype=object).astype(str), return_index=True)
-        is_first = np.zeros(len(keys), dtype=bool)
-        is_first[first] = True
-        return np.flatnonzero(is_first & ~stored.to_numpy(zero_copy_only=False))
 
-    def append(self, cells: pa.Table) -> None:
+        def is_stored(shards: Sequence[Path]) -> NDArray[np.bool_]:
+            """Compare the keys with those of the shards, many shards at a time."""
+            stored = np.zeros(len(key_array), dtype=bool)
+            for _, stored_keys in read_keys(shards):
+                stored |= pc.is_in(key_array, value_set=stored_keys).to_numpy(zero_copy_only=False)
+            return stored
+
+        absent = np.flatnonzero(~self._with_shards(is_stored))
+        rows = pa.table({KEY: key_array.take(pa.array(absent)), "row": absent})
+        return np.sort(rows.group_by(KEY).aggregate([("row", "min")])["row_min"].to_numpy())
+
+    def append(self, cells: pa.Table, name: str | None = None) -> None:
         """Write rows as a new shard, completely or not at all.
 
         Args:
             cells: a table with a column `key`.
+            name: of the shard; None takes a random one.
 
         Raises:
             StoreError: the shard cannot be written.
         """
         try:
-            with atomic_path(self.folder / f"{uuid.uuid4().hex}.parquet") as temporary:
+            with atomic_path(self._own_folder / f"{name or uuid.uuid4().hex}.parquet") as temporary:
                 pq.write_table(cells, temporary)
         except OSError as error:
             raise StoreError(
@@ -70,7 +105,44 @@ class Store:
                 do="free some space or choose another cache_dir=…",
             ) from error
 
-    def read(self, keys: Sequence[str]) -> pa.Table:
+    def append_part(self, cells: pa.Table, name: str) -> None:
+        """Write rows as a part of the shard `name`, until `merge_parts` makes one file of its parts.
+
+        Args:
+            cells: a table with a column `key`.
+            name: of the shard.
+
+        Raises:
+            StoreError: the part cannot be written.
+        """
+        self.append(cells, f"{name}-{uuid.uuid4().hex}")
+
+    def named_keys(self, name: str) -> pa.Array:
+        """Return the keys of the shard `name` and of its parts; no other shard is read.
+
+        Args:
+            name: of a shard, which need not be there.
+        """
+        shards = [read_shard(path, [KEY])[KEY].cast(pa.string()) for path in self._named(name)]
+        return pa.chunked_array([chunk for shard in shards for chunk in shard.chunks], pa.string()).combine_chunks()
+
+    def merge_parts(self, name: str) -> None:
+        """Write the parts of the shard `name` as one file of that name, and delete them.
+
+        Args:
+            name: of a shard; without parts, nothing is done.
+
+        Raises:
+            StoreError: a part cannot be read, or the shard cannot be written.
+        """
+        paths = self._named(name)
+        parts = [path for path in paths if path.stem != name]
+        if parts:
+            self.append(first_rows(concatenate(paths)), name)
+        for path in parts:
+            path.unlink(missing_ok=True)
+
+    def read(self, keys: Keys) -> pa.Table:
         """Look up the rows of keys.
 
         Args:
@@ -93,8 +165,7 @@ class Store:
     def table(self, columns: list[str] | None = None, only: pa.Array | None = None) -> pa.Table:
         """Read all rows, or those of some keys, in no particular order.
 
-        Each shard is filtered as it is read, so that memory holds the selected rows and one shard at most. A key that
-        was appended twice has two rows.
+        Of a shard without a selected key, only the keys are read. A key that was appended twice has two rows.
 
         Args:
             columns: names of the columns; None reads all of them.
@@ -106,14 +177,21 @@ class Store:
         Raises:
             StoreError: a shard cannot be read.
         """
-        shards = self._read_shards(columns, only)
+
+        def read(shards: Sequence[Path]) -> list[pa.Table]:
+            """Read the selected rows of each shard."""
+            if only is None:
+                return [read_shard(path, columns) for path in shards]
+            return [table for path, mask in read_masks(shards, only) for table in read_masked(path, columns, mask)]
+
+        tables = self._with_shards(read)
         empty = pa.table({KEY: pa.array([], pa.string())})
-        return pa.concat_tables(shards, promote_options="default") if shards else empty
+        return pa.concat_tables(tables, promote_options="default") if tables else empty
 
     def compact(self, max_shards: int = 64, max_bytes: int = 2**24) -> None:
-        """Merge small shards into one when there are many, because opening files dominates reading time.
+        """Merge small shards when there are many, because opening files dominates reading time.
 
-        Safe at any time and beside other processes: the merged shard is written before the small ones are deleted, a
+        Safe at any time and beside other processes: a merged shard is written before the small ones are deleted, a
         key in both is read as one row, and a reader whose shard disappears lists the folder again.
 
         Args:
@@ -123,21 +201,30 @@ class Store:
         Raises:
             StoreError: a shard cannot be read or written.
         """
+        if self.group is None:
+            for folder in sorted(self.folder.glob(f"{GROUP}*")):
+                self.within(folder.name.removeprefix(GROUP)).compact(max_shards, max_bytes)
         try:
-            small = [path for path in self._shards() if path.stat().st_size < max_bytes]
+            sizes = {path: path.stat().st_size for path in sorted(self._own_folder.glob("*.parquet"))}
+            small = {path: size for path, size in sizes.items() if size < max_bytes}
             if len(small) <= max_shards:
                 return
-            merged = pa.concat_tables([_read_shard(path, None) for path in small], promote_options="default")
+            for paths in divide_by_size(small):
+                self.append(concatenate(paths))
+                for path in paths:
+                    path.unlink(missing_ok=True)
         except FileNotFoundError:
             return  # another process is merging them
-        self.append(merged)
-        for path in small:
-            path.unlink(missing_ok=True)
 
-    def _read_shards(self, columns: list[str] | None, only: pa.Array | None) -> list[pa.Table]:
+    @property
+    def _own_folder(self) -> Path:
+        return self.folder if self.group is None else self.folder / f"{GROUP}{self.group}"
+
+    def _with_shards(self, read: Callable[[Sequence[Path]], Result]) -> Result:
+        """Call `read` with the shards, again when another process has merged some of them meanwhile."""
         for _ in range(MAX_READ_ATTEMPTS):
             try:
-                return [_read_filtered(path, columns, only) for path in self._shards()]
+                return read(self._shards())
             except FileNotFoundError:  # merged by another process since the folder was listed
                 continue
         raise StoreError(
@@ -147,30 +234,12 @@ class Store:
         )
 
     def _shards(self) -> list[Path]:
-        return sorted(self.folder.glob("*.parquet"))
+        groups = f"{GROUP}*" if self.group is None else f"{GROUP}{self.group}"
+        return [*sorted(self.folder.glob("*.parquet")), *sorted(self.folder.glob(f"{groups}/*.parquet"))]
+
+    def _named(self, name: str) -> list[Path]:
+        return [path for path in sorted(self._own_folder.glob(f"{name}*.parquet")) if _is_named(path, name)]
 
 
-def _read_filtered(path: Path, columns: list[str] | None, only: pa.Array | None) -> pa.Table:
-    if only is None:
-        return _read_shard(path, columns)
-    mask = pc.is_in(_read_shard(path, [KEY])[KEY].cast(pa.string()), value_set=only)
-    if not pc.any(mask).as_py():
-        schema = pq.read_schema(path)
-        names = [name for name in columns or schema.names if name in schema.names]
-        return pa.schema([schema.field(name) for name in names]).empty_table()
-    return _read_shard(path, columns).filter(mask)
-
-
-def _read_shard(path: Path, columns: list[str] | None) -> pa.Table:
-    try:
-        with pq.ParquetFile(path) as shard:
-            present = shard.schema_arrow.names
-            return shard.read(None if columns is None else [name for name in columns if name in present])
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(
-            expected=f"a Parquet shard at {path}",
-            found=str(error).splitlines()[0],
-            do="delete that file: what it held is computed again",
-        ) from error
+def _is_named(path: Path, name: str) -> bool:
+    return path.stem == name or path.stem.startswith(f"{name}-")

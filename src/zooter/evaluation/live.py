@@ -12,7 +12,8 @@ import numpy as np
 from zooter.collect import progress
 from zooter.collect.responder.protocol import KeepsConnections, Request, Responder
 from zooter.collect.rewarder.protocol import Rewarder
-from zooter.data.cache import ResponseCache, canonical_json, response_keys
+from zooter.data.cache import ResponseCache
+from zooter.data.content_keys import canonical_json, response_keys
 from zooter.data.pool import Pool
 from zooter.data.types import Floats, Query, Response, query_id
 from zooter.errors import ConfigError

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -66,7 +66,10 @@ class SweepSummary:
     Attributes:
         started: time of the multirun's start, in seconds since the epoch.
         jobs: folders of the jobs that ended in this process.
+        has_failures: whether a job of any sweep of this process failed, in whatever process it ran.
     """
+
+    has_failures: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.started = 0.0
@@ -87,6 +90,7 @@ class SweepSummary:
         rows = collect_jobs(self.jobs or job_folders(folder), self.started)
         failed = [row for row in rows if row["failure"] is not None]
         if failed:
+            SweepSummary.has_failures = True
             log.warning("%s", _describe_failures(rows))
         if len(failed) < len(rows):
             write_summary(rows, folder)

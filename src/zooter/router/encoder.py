@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from zooter.collect.progress import progress_bar
 from zooter.data.component import TupleField, component
 from zooter.data.model_files import SAFE_PATTERNS, folder_fingerprint, hub_folder
-from zooter.data.store import KEY, Store
+from zooter.data.shards import KEY
+from zooter.data.store import Store
 from zooter.errors import ConfigError
 from zooter.router.pooling import Pooling, pool_states
 from zooter.router.token_batches import encode_beginnings, length_batches
@@ -199,16 +200,42 @@ class Encoder:
             return np.concatenate(
                 [vectors[np.argsort(rows)] for rows, vectors in self._compute(list(texts), len(texts))]
             )
-        store = Store(cache / "embeddings" / self.fingerprint)
-        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32] for text in texts]
+        store, keys = self.store(cache), embedding_keys(texts)
         missing = store.missing(keys)
         if len(missing):
             log.info("embedding %d of %d queries with %s", len(missing), len(texts), self.model)
-        for rows, vectors in self._compute([texts[i] for i in missing], TEXTS_PER_SHARD):
-            column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-            store.append(pa.table({KEY: [keys[missing[row]] for row in rows], "vector": column}))
+        for _ in self.store_embeddings([texts[i] for i in missing], [keys[i] for i in missing], store):
+            pass
         stored = store.read(keys)["vector"].combine_chunks()
         return np.asarray(stored.flatten().to_numpy().reshape(len(keys), stored.type.list_size))
+
+    def store(self, cache: Path) -> Store:
+        """Open the store of this encoder's embeddings.
+
+        Args:
+            cache: folder that keeps embeddings.
+        """
+        return Store(cache / "embeddings" / self.fingerprint)
+
+    def store_embeddings(
+        self, texts: Sequence[str], keys: Sequence[str], store: Store, shard: str | None = None
+    ) -> Iterator[int]:
+        """Compute and store embeddings, some thousands at a time.
+
+        Args:
+            texts: n texts.
+            keys: their n keys.
+            store: gets the embeddings.
+            shard: name of the shard that they are parts of; None for shards of their own.
+
+        Yields:
+            How many were stored now.
+        """
+        for rows, vectors in self._compute(list(texts), TEXTS_PER_SHARD):
+            column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+            cells = pa.table({KEY: [keys[row] for row in rows], "vector": column})
+            store.append(cells) if shard is None else store.append_part(cells, shard)
+            yield len(rows)
 
     def _compute(self, texts: list[str], shard: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield row numbers and embeddings of about `shard` texts at a time, shortest first to save padding."""
@@ -243,6 +270,11 @@ class Encoder:
                 found=str(list(self.layers)),
                 do="set encoder.layers=[-1], the last one alone, say",
             )
+
+
+def embedding_keys(texts: Sequence[str]) -> list[str]:
+    """Compute the content keys of texts: the first 32 hexadecimal digits of their SHA-256."""
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32] for text in texts]
 
 
 def _package_folder(model: str) -> Path:

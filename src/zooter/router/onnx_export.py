@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from zooter.data.cache import content_key
 from zooter.data.component import component
+from zooter.data.content_keys import content_key
 from zooter.data.files import atomic_dir, sha256
 from zooter.data.types import Floats, Ints, Rewards, RouterOutput
 from zooter.errors import ExportError

@@ -10,7 +10,7 @@ from support.paths import SHARED
 
 from zooter.collect.rewarder.checking.numbers import find_numbers, normalise_notation
 from zooter.collect.rewarder.verify import METHODS, VerifyRewarder, extract_code
-from zooter.data.cache import reward_keys
+from zooter.data.content_keys import reward_keys
 from zooter.data.types import Query, Response
 from zooter.errors import ConfigError
 

@@ -18,7 +18,8 @@ from zooter.collect.llm import WRITE_BATCH
 from zooter.collect.responder.openai import OpenAIResponder
 from zooter.collect.responder.protocol import Request
 from zooter.data.pool import Candidate
-from zooter.data.store import KEY, Store
+from zooter.data.shards import KEY
+from zooter.data.store import Store
 from zooter.data.types import Response, Tags
 from zooter.errors import ConfigError, ResponderError
 from zooter.training.tagger.instag import InstagTagger, normalise_tag, parse_tags

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import SkipValidation
 
+from zooter.collect.engine.outcomes import MIN_FIRST_ATTEMPTS
 from zooter.collect.llm import CachedLLM, json_values
-from zooter.collect.respond import MIN_FIRST_ATTEMPTS
 from zooter.collect.responder.protocol import Responder
 from zooter.collect.rewarder.protocol import CHARACTERS_PER_TOKEN, CallEstimate, answered_rows
 from zooter.collect.spending import Spending

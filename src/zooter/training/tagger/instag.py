@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, SkipValidation
 
+from zooter.collect.engine.protocol import Engine
+from zooter.collect.fill_replies import fill_replies
 from zooter.collect.llm import CachedLLM, json_values
 from zooter.collect.responder.protocol import Responder
 from zooter.data.component import Fraction, PathField, component
@@ -143,13 +145,29 @@ class InstagTagger:
     def _folder(self) -> Path | None:
         return None if self.cache_dir is None else self.cache_dir / "tags"
 
-    def _query_tags(self, queries: Sequence[str]) -> list[list[str]]:
-        """Return the normalised tags of each query, each once."""
-        llm = CachedLLM(
+    def fill(self, queries: Sequence[str], engine: Engine) -> None:
+        """Ask a cluster for the replies that are not in the cache yet; here, `fit` and `tag` ask for them.
+
+        Args:
+            queries: n texts.
+            engine: where the model is asked.
+        """
+        if engine.job_cells is not None and self._folder is not None:
+            fill_replies(self._llm, self._texts(queries), engine)
+
+    @property
+    def _llm(self) -> CachedLLM:
+        return CachedLLM(
             self.responder, self.candidate, self._folder, self.max_failures, self.max_attempts, "tagging", self.replies
         )
-        texts = [self.instruction.replace("{query}", query) for query in queries]
-        tags = [parse_tags(reply) if reply is not None else None for reply in llm.ask(texts)]
+
+    def _texts(self, queries: Sequence[str]) -> list[str]:
+        return [self.instruction.replace("{query}", query) for query in queries]
+
+    def _query_tags(self, queries: Sequence[str]) -> list[list[str]]:
+        """Return the normalised tags of each query, each once."""
+        replies = self._llm.ask(self._texts(queries))
+        tags = [parse_tags(reply) if reply is not None else None for reply in replies]
         unreadable = sum(names is None for names in tags)
         if unreadable:
             log.warning("%d of %d queries carry no tag: no answer, or none that can be read", unreadable, len(queries))

@@ -1,11 +1,12 @@
 """Define the interface of taggers."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter.collect.engine.protocol import Engine
 from zooter.data.types import Tags
 
 
@@ -29,5 +30,19 @@ class Tagger(Protocol):
             queries: n texts.
             embeddings: (n, e).
             recorded: (n, t) the tags that the table gives.
+        """
+        ...
+
+
+@runtime_checkable
+class AskingTagger(Protocol):
+    """A tagger that asks a model, whose replies can be computed ahead."""
+
+    def fill(self, queries: Sequence[str], engine: Engine) -> None:
+        """Ask a cluster for what is missing.
+
+        Args:
+            queries: n texts.
+            engine: where the model is asked.
         """
         ...

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import openai
 
 from zooter.collect.responder.client.failure import FailureKind, classify, error_message
+from zooter.collect.responder.client.shared_limit import SharedSlots, shared_exchange
 from zooter.data.api_key import read_api_key
 from zooter.data.pool import Candidate
 from zooter.errors import ConfigError, ResponderError
@@ -22,7 +23,7 @@ class Endpoint:
         url: base URL of its API.
         key_env: name of the environment variable with its API key; None sends no key.
         timeout: seconds for one call.
-        slots: semaphore that limits the calls under way.
+        slots: limits the calls under way: a semaphore, or this process's part of a cluster's limit.
         active: number of calls under way, their retries included.
         successes: number of calls answered.
         rate_limits_in_row: rate limits since the last success.
@@ -35,7 +36,7 @@ class Endpoint:
     url: str
     key_env: str | None
     timeout: float
-    slots: asyncio.Semaphore
+    slots: "asyncio.Semaphore | SharedSlots"
     active: int = 0
     successes: int = 0
     rate_limits_in_row: int = 0
@@ -69,7 +70,11 @@ class Endpoint:
                 found="none",
                 do=f"set pool.candidates.{candidate.name}.url to its server, such as http://localhost:8000/v1",
             )
-        return cls(candidate.url, candidate.key_env, timeout, asyncio.Semaphore(concurrency))
+        endpoint = cls(candidate.url, candidate.key_env, timeout, asyncio.Semaphore(concurrency))
+        exchange = shared_exchange(f"{candidate.url} {candidate.key_env}", concurrency)
+        if exchange is not None:
+            endpoint.slots = SharedSlots(exchange, endpoint.seconds_left, endpoint.pause_at_least)
+        return endpoint
 
     def _key(self) -> str | None:
         return read_api_key(self.key_env, self.url)
@@ -96,6 +101,14 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         while (left := self.resume_at - loop.time()) > 0:
             await asyncio.sleep(left + random.uniform(0.0, min(left, 1.0)))
+
+    def seconds_left(self) -> float:
+        """Return for how long no call is made, after a rate limit; 0 for none."""
+        return max(0.0, self.resume_at - asyncio.get_running_loop().time())
+
+    def pause_at_least(self, seconds: float) -> None:
+        """Make no call for so many seconds, because another process has met the rate limit."""
+        self.resume_at = max(self.resume_at, asyncio.get_running_loop().time() + seconds)
 
     def record_success(self) -> None:
         """Note that a call was answered."""

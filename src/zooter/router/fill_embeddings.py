@@ -1,0 +1,63 @@
+"""Compute the embeddings that are not in the cache yet, on an engine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zooter.collect.engine.outcomes import Outcomes
+from zooter.collect.engine.protocol import Engine, Job, Report
+from zooter.data.shards import KEY
+from zooter.router.encoder import Embedder, Encoder, embedding_keys
+
+
+def fill_embeddings(texts: Sequence[str], encoder: Embedder, cache: Path, engine: Engine) -> None:
+    """Compute missing embeddings on a cluster; an engine of this process leaves them to `Encoder.embed`.
+
+    Args:
+        texts: n queries.
+        encoder: computes them; one that is fitted to the queries is left to the training.
+        cache: folder that keeps them.
+        engine: where they are computed.
+    """
+    size = engine.job_cells
+    if size is None or not isinstance(encoder, Encoder):
+        return
+    keys = embedding_keys(texts)
+    missing = encoder.store(cache).missing(keys).tolist()
+
+    def tables() -> Iterator[pa.Table]:
+        """Make tables of missing texts, one at a time."""
+        for start in range(0, len(missing), size):
+            rows = missing[start : start + size]
+            texts_of_rows = pa.array([texts[i] for i in rows], pa.large_string())
+            yield pa.table({KEY: [keys[i] for i in rows], "query": texts_of_rows})
+
+    if missing:
+        engine.run(Job("embedding", "embed", EmbedWork(encoder, cache), len(missing)), tables())
+        encoder.store(cache).compact()
+
+
+@dataclass(frozen=True)
+class EmbedWork:
+    """Embed the texts of a table.
+
+    Attributes:
+        encoder: computes embeddings.
+        cache: folder that keeps them.
+    """
+
+    encoder: Encoder
+    cache: Path
+
+    def __call__(self, cells: pa.Table, report: Report, shard: str | None) -> None:
+        """Embed the texts that no part of the shard holds yet; see `Work`."""
+        store = self.encoder.store(self.cache)
+        if shard is not None:
+            cells = cells.filter(pc.invert(pc.is_in(cells[KEY], value_set=store.named_keys(shard))))
+        for stored in self.encoder.store_embeddings(cells["query"].to_pylist(), cells[KEY].to_pylist(), store, shard):
+            report(Outcomes(stored))
+        if shard is not None:
+            store.merge_parts(shard)
