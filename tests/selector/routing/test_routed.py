@@ -105,7 +105,7 @@ def test_weighing_without_prices_or_rewards_is_refused() -> None:
 
 
 def test_no_export_and_a_wrong_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"selector\.export"):
+    with pytest.raises(ConfigError, match=r"`export` of the selector"):
         whose(RoutedSelector())
     with pytest.raises(ExportError, match="export"):
         whose(RoutedSelector(tmp_path))
