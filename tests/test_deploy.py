@@ -43,7 +43,7 @@ def manifests() -> dict[str, Any]:
 
 def settings(config: Path) -> ServeSettings:
     options = argparse.Namespace(
-        export=Path("/export"), config=config, pool_file=None, host=None, port=None, workers=None
+        export=Path("/export"), config=config, backup=None, pool_file=None, host=None, port=None, workers=None
     )
     return cli.serve_settings(options)
 
