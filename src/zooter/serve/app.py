@@ -8,14 +8,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI, Request
+from prometheus_client import Counter
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from zooter.serve import eligibility, service, tracing
+from zooter.errors import ConfigError
+from zooter.serve import eligibility, service
 from zooter.serve.affinity import SessionAffinity
 from zooter.serve.chat import ROUTED, ChatHandler
-from zooter.serve.decision import DecisionPolicy, RoutingDecision
+from zooter.serve.decision import DecisionPolicy
 from zooter.serve.decision_log import DecisionLog
 from zooter.serve.http import auth, chat_request, openapi, page
 from zooter.serve.http.access_log import AccessLog
@@ -30,13 +31,11 @@ from zooter.serve.readiness import readiness
 from zooter.serve.reload import Reloader
 from zooter.serve.service import LoadedExport, RouterLoader, Service
 from zooter.serve.settings import ServeSettings
-from zooter.serve.tracing import Tracing
+from zooter.serve.tracing import NO_TRACING, Tracing
 from zooter.serve.upstream import client
 from zooter.serve.upstream.circuit_breaker import RetryBudget
 from zooter.serve.upstream.failover import Failover
 from zooter.serve.workers.shared_memory import SharedMemory
-
-MAX_TAGS = 5  # tags that a decision lists
 
 
 @dataclass
@@ -77,7 +76,7 @@ class Application:
         if self.settings.access_log is not None:
             self.access_log = AccessLog(self.settings.access_log, self.metrics.lost_rows.labels("access"))
         self.bodies = BodyReader(self.settings, self.metrics)
-        self.tracing = tracing.start(self.settings, self.metrics.lost_rows.labels("traces"))
+        self.tracing = start_tracing(self.settings, self.metrics.lost_rows.labels("traces"))
 
     @property
     def service(self) -> Service:
@@ -139,7 +138,7 @@ class Application:
             request: a request to `/route`.
 
         Returns:
-            The decision as JSON values; see `decision_json`.
+            The decision as JSON values; see `RoutingDecision.to_json`.
 
         Raises:
             ApiError: the body cannot be used.
@@ -149,7 +148,7 @@ class Application:
             chat = await self.bodies.parser.run(chat_request.parse_route_request, body)
         service = eligibility.restrict(self.service, chat.needs, dict(request.scope["headers"]))
         decision = await self.chat.policy.decide(chat, service, b"")
-        return decision_json(decision, service)
+        return decision.to_json(service.pool, service.router.tag_names)
 
     def list_models(self) -> dict[str, Any]:
         """List what clients can ask for as `model`, in OpenAI's form."""
@@ -160,24 +159,24 @@ class Application:
         }
 
 
-def decision_json(decision: RoutingDecision, service: Service) -> dict[str, Any]:
-    """Return a decision as JSON values, with the candidates' prices and the most probable tags."""
-    prices = {candidate.name: candidate.mean_price() for candidate in service.pool.candidates}
-    values: dict[str, Any] = {
-        "candidate": decision.order[0],
-        "price": prices[decision.order[0]],
-        "why": decision.why,
-        "fault": decision.fault,
-        "order": list(decision.order),
-        "prices": prices,
-        "decision_ms": round(decision.seconds * 1e3, 2),
-    }
-    if decision.probs is not None:
-        values["probabilities"] = dict(zip(service.pool.names, decision.probs.tolist(), strict=True))
-    if decision.tags is not None:
-        top_tags = np.argsort(-decision.tags, kind="stable")[:MAX_TAGS]
-        values["tags"] = {service.router.tag_names[t]: float(decision.tags[t]) for t in top_tags}
-    return values
+def start_tracing(settings: ServeSettings, lost_spans: Counter) -> Tracing:
+    """Start to trace requests if the settings want it.
+
+    Args:
+        settings: settings of the server.
+        lost_spans: counts spans that could not be sent.
+
+    Raises:
+        ConfigError: OpenTelemetry is not installed.
+    """
+    if not settings.traces:
+        return NO_TRACING
+    try:
+        from zooter.serve.open_telemetry import OpenTelemetry
+    except ImportError as error:
+        do = "pip install 'zooter[otel]', or set traces to false"
+        raise ConfigError(expected="OpenTelemetry for traces", found=str(error), do=do) from error
+    return OpenTelemetry(lost_spans)
 
 
 class _ErrorResponse(Response):

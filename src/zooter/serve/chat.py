@@ -10,7 +10,7 @@ from typing import Any
 
 from zooter.selector.protocol import Selection
 from zooter.serve import eligibility, selector_client
-from zooter.serve.decision import DecisionPolicy, RoutingDecision, query_texts
+from zooter.serve.decision import DecisionPolicy, query_texts
 from zooter.serve.decision_log import DecisionLog
 from zooter.serve.http import auth, chat_request, sse
 from zooter.serve.http.auth import Receive, Scope, Send
@@ -21,6 +21,7 @@ from zooter.serve.http.errors import ApiError
 from zooter.serve.http.protocol import ABORT
 from zooter.serve.metrics import Metrics
 from zooter.serve.response import ResponseSender, SlowClientError
+from zooter.serve.routing_decision import RoutingDecision
 from zooter.serve.service import Service
 from zooter.serve.settings import ServeSettings
 from zooter.serve.tracing import NO_TRACING, Tracing
@@ -31,7 +32,6 @@ from zooter.serve.upstream.headers import request_headers
 
 ROUTED = "zooter"
 MAX_LOGGED_TEXT = 10_000  # characters of a query in the access log
-Headers = Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Exchange:
     sender: ResponseSender
     service: Service
     chat: ChatRequest
-    headers: Headers
+    headers: Mapping[bytes, bytes]
 
     async def run(self) -> None:
         """Answer with a selector's response, or with the first response of the candidates that a decision names."""

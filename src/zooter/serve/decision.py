@@ -14,35 +14,12 @@ from zooter.serve import affinity, faults
 from zooter.serve.batcher import NoDecisionError
 from zooter.serve.http.chat_request import ChatRequest
 from zooter.serve.metrics import MAX_DEFAULT_SHARE, Metrics
+from zooter.serve.routing_decision import RoutingDecision
 from zooter.serve.service import Service
 from zooter.serve.settings import ServeSettings
 from zooter.serve.throttled_warning import ThrottledWarning
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RoutingDecision:
-    """The order in which candidates are asked.
-
-    Attributes:
-        order: names of candidates: the chosen one, then the others by descending probability.
-        why: "best"; "backup" (the best by the export without a transformer); "next best" (the best has no url); "stays"
-            (with the conversation); "asked for" by name; "default"; or "fallback" once the chosen candidate has failed.
-        seconds: time that the decision took.
-        fault: why the router gave no decision: "deadline", "failed", "crowded" or "no text"; None otherwise.
-        probs: (m,) probabilities over candidates; None without the router's output.
-        tags: (t,) probabilities over tags; None without the router's output, and from the backup.
-        key: hash that identifies the conversation; None if it is not remembered.
-    """
-
-    order: tuple[str, ...]
-    why: str
-    seconds: float = 0.0
-    fault: str | None = None
-    probs: Floats | None = None
-    tags: Floats | None = None
-    key: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,16 +23,14 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter
 
-import zooter
 from zooter.data.pool import Candidate
-from zooter.serve.decision import RoutingDecision
 from zooter.serve.http import sse
 from zooter.serve.http.auth import Scope
 from zooter.serve.http.chat_request import ChatRequest
 from zooter.serve.http.endpoints import COMPLETIONS
+from zooter.serve.routing_decision import RoutingDecision
 from zooter.serve.throttled_warning import ThrottledWarning
 from zooter.serve.tracing import CallSpan, Tracing
-from zooter.serve.upstream.client import UpstreamResponse
 from zooter.serve.upstream.errors import UpstreamError
 
 log = logging.getLogger(__name__)
@@ -62,11 +61,11 @@ class OpenTelemetry(Tracing):
     def __init__(self, lost_spans: Counter, exporter: SpanExporter | None = None) -> None:
         # Its warnings would come with every batch or span while a collector is away.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-        names = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "zooter"), "service.version": zooter.__version__}
+        names = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "zooter"), "service.version": version("zooter")}
         self._provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
         sender = _CountingExporter(exporter or OTLPSpanExporter(), lost_spans)
         self._provider.add_span_processor(BatchSpanProcessor(sender))
-        self._tracer = self._provider.get_tracer("zooter", zooter.__version__)
+        self._tracer = self._provider.get_tracer("zooter", version("zooter"))
 
     @contextmanager
     def request(self, scope: Scope) -> Iterator[None]:
@@ -140,8 +139,8 @@ class _CallSpan(CallSpan):
         _PROPAGATOR.inject(carrier, trace.set_span_in_context(self._span))
         return carrier
 
-    def record_response(self, response: UpstreamResponse) -> None:
-        answer = response.completion or next(iter(sse.iter_objects(response.first_events)), {})
+    def record_response(self, completion: dict[str, Any], first_events: bytes) -> None:
+        answer = completion or next(iter(sse.iter_objects(first_events)), {})
         for name, value in (("id", answer.get("id")), ("model", answer.get("model"))):
             if isinstance(value, str):
                 self._span.set_attribute(f"gen_ai.response.{name}", value)

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
-from zooter.serve.decision import RoutingDecision
 from zooter.serve.http.auth import Send
+from zooter.serve.routing_decision import RoutingDecision
 
 
 class SlowClientError(Exception):

@@ -2,21 +2,14 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
-
-from prometheus_client import Counter
+from typing import Any
 
 from zooter.data.pool import Candidate
-from zooter.errors import ConfigError
 from zooter.serve.http.auth import Scope
 from zooter.serve.http.chat_request import ChatRequest
 from zooter.serve.http.sse import ResponseObserver
-from zooter.serve.settings import ServeSettings
-
-if TYPE_CHECKING:  # they use this module
-    from zooter.serve.decision import RoutingDecision
-    from zooter.serve.upstream.client import UpstreamResponse
-    from zooter.serve.upstream.errors import UpstreamError
+from zooter.serve.routing_decision import RoutingDecision
+from zooter.serve.upstream.errors import UpstreamError
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
@@ -28,13 +21,18 @@ class CallSpan:
         """Return the headers of the call: those of the client that are passed on, with the context of this span."""
         return headers
 
-    def record_response(self, response: "UpstreamResponse") -> None:
-        """Record a response that is whole or has begun."""
+    def record_response(self, completion: dict[str, Any], first_events: bytes) -> None:
+        """Record a response that is whole or has begun.
+
+        Args:
+            completion: the whole response as JSON; empty for a stream.
+            first_events: the first events of a stream; empty for a whole response.
+        """
 
     def record_stream(self, observer: ResponseObserver) -> None:
         """Record what was learnt while a stream passed through."""
 
-    def record_failure(self, error: "UpstreamError") -> None:
+    def record_failure(self, error: UpstreamError) -> None:
         """Record why the response has not begun."""
 
     def end(self) -> None:
@@ -52,7 +50,7 @@ class Tracing:
         """Trace a step of the current request."""
         return _NOTHING
 
-    def record_decision(self, span: Any, decision: "RoutingDecision") -> None:
+    def record_decision(self, span: Any, decision: RoutingDecision) -> None:
         """Record a decision on the span of its step."""
 
     def call(self, candidate: Candidate, url: str, chat: ChatRequest) -> CallSpan:
@@ -71,23 +69,3 @@ class Tracing:
 
 NO_SPAN = CallSpan()
 NO_TRACING = Tracing()
-
-
-def start(settings: ServeSettings, lost_spans: Counter) -> Tracing:
-    """Start to trace requests if the settings want it.
-
-    Args:
-        settings: settings of the server.
-        lost_spans: counts spans that could not be sent.
-
-    Raises:
-        ConfigError: OpenTelemetry is not installed.
-    """
-    if not settings.traces:
-        return NO_TRACING
-    try:
-        from zooter.serve.open_telemetry import OpenTelemetry
-    except ImportError as error:
-        do = "pip install 'zooter[otel]', or set traces to false"
-        raise ConfigError(expected="OpenTelemetry for traces", found=str(error), do=do) from error
-    return OpenTelemetry(lost_spans)

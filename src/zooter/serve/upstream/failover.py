@@ -128,7 +128,7 @@ class Failover:
         response = None
         try:
             response = await upstream.send(chat, admission.replica.url, span.headers(headers))
-            span.record_response(response)
+            span.record_response(response.completion, response.first_events)
             breaker.record_success()
             self.metrics.record_first_byte(name, clock() - start)
         except UpstreamError as error:
