@@ -88,7 +88,7 @@ def _verdict(text: str, phrase: str | None) -> str:
     if start < 0:
         return "not measured yet: its part of this page is missing"
     claim = re.split(r"\n| Claim: ", text[start:].removeprefix("Claim: "), maxsplit=1)[0]
-    bold = re.search(r"\*\*.*?\*\*[^.]*\.?", claim)
+    bold = re.search(r"\*\*.*?\*\*.*?(?:\.(?= |$)|$)", claim)
     if bold is not None:
         return bold[0].strip().rstrip(".")
     return re.split(r"(?<=[a-z])[.:] ", claim, maxsplit=1)[-1].strip().rstrip(".")
