@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import PositiveFloat, PositiveInt
 
 from zooter.collect.engine.local import LocalEngine
@@ -21,6 +20,7 @@ from zooter.data.component import Fraction, component
 from zooter.data.content_keys import canonical_json, group_of, response_key_array
 from zooter.data.pool import Pool
 from zooter.data.shards import KEY
+from zooter.data.store import shard_of
 from zooter.data.types import Ints, Query, Response
 from zooter.errors import ConfigError
 
@@ -207,20 +207,16 @@ class RespondWork:
             for identity in identities.values()
             for store in (self.cells.responses, self.cells.failures)
         ]
-        if shard is not None:
-            for store in stores:
-                cells = cells.filter(pc.invert(pc.is_in(cells[KEY], value_set=store.named_keys(shard))))
-        requests, keys, attempts = [], {}, {}
-        for row in cells.to_pylist():
-            requests.append(Request(Query(row["query_id"], row["query"]), candidates[row["candidate"]], row["sample"]))
-            keys[row["candidate"], row["query_id"], row["sample"]] = row[KEY]
-            attempts[row[KEY]] = row["attempts"]
-        if requests:
-            json_of = {name: canonical_json(identity) for name, identity in identities.items()}
-            asyncio.run(_Asking(self, keys, attempts, json_of, report, shard).run(requests))
-        if shard is not None:
-            for store in stores:
-                store.merge_parts(shard)
+        with shard_of(cells, stores, shard) as missing:
+            requests, keys, attempts = [], {}, {}
+            for row in missing.to_pylist():
+                query = Query(row["query_id"], row["query"])
+                requests.append(Request(query, candidates[row["candidate"]], row["sample"]))
+                keys[row["candidate"], row["query_id"], row["sample"]] = row[KEY]
+                attempts[row[KEY]] = row["attempts"]
+            if requests:
+                json_of = {name: canonical_json(identity) for name, identity in identities.items()}
+                asyncio.run(_Asking(self, keys, attempts, json_of, report, shard).run(requests))
 
 
 @dataclass

@@ -17,6 +17,7 @@ from zooter.collect.spending import Spending
 from zooter.data.cache import ResponseCache
 from zooter.data.content_keys import group_of, reward_keys
 from zooter.data.shards import KEY
+from zooter.data.store import shard_of
 from zooter.data.types import Floats, Ints, Query, Response
 from zooter.errors import RewarderError
 
@@ -150,19 +151,14 @@ class RewardWork:
         """Reward the responses that no part of the shard holds a reward of yet; see `Work`."""
         identity = self.rewarder.identity()
         stores = [store.within(group_of(identity)) for store in (self.cells.rewards, self.cells.failures)]
-        if shard is not None:
-            for store in stores:
-                cells = cells.filter(pc.invert(pc.is_in(cells[KEY], value_set=store.named_keys(shard))))
-        for start in range(0, len(cells), REWARD_BATCH):
-            keys, queries, responses = _parse_cells(cells.slice(start, REWARD_BATCH))
-            before = self._spent()
-            values = self.rewarder.reward(queries, responses)
-            self.cells.add_rewards(keys, responses, values, identity, shard)
-            failed = int(np.isnan(values).sum())
-            report(Outcomes(len(keys), failed, self._spent().since(before)))
-        if shard is not None:
-            for store in stores:
-                store.merge_parts(shard)
+        with shard_of(cells, stores, shard) as missing:
+            for start in range(0, len(missing), REWARD_BATCH):
+                keys, queries, responses = _parse_cells(missing.slice(start, REWARD_BATCH))
+                before = self._spent()
+                values = self.rewarder.reward(queries, responses)
+                self.cells.add_rewards(keys, responses, values, identity, shard)
+                failed = int(np.isnan(values).sum())
+                report(Outcomes(len(keys), failed, self._spent().since(before)))
 
     def _spent(self) -> Spending:
         return self.rewarder.spent.copy() if isinstance(self.rewarder, AskingRewarder) else Spending()

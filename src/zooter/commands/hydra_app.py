@@ -82,6 +82,7 @@ def infer(arguments: Sequence[str]) -> int:
         config_name, module = MODES[mode]
 
         def run(cfg: DictConfig) -> None:
+            """Run the mode with the settings that Hydra has composed."""
             with config.errors_for_people():
                 values = _plain(cfg)
                 if texts:

@@ -5,7 +5,8 @@ killed leaves complete shards and at most one temporary file, which is never rea
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -239,6 +240,28 @@ class Store:
 
     def _named(self, name: str) -> list[Path]:
         return [path for path in sorted(self._own_folder.glob(f"{name}*.parquet")) if _is_named(path, name)]
+
+
+@contextmanager
+def shard_of(cells: pa.Table, stores: Sequence[Store], name: str | None) -> Iterator[pa.Table]:
+    """Work on a shard part after part: its parts become one file at the end, unless the work raises.
+
+    Args:
+        cells: all cells of the shard, with the column `key`.
+        stores: that its parts are appended to.
+        name: of the shard; None for cells that are no named shard, which are yielded as they are.
+
+    Yields:
+        The cells that no part of the shard holds yet.
+    """
+    if name is None:
+        yield cells
+        return
+    for store in stores:
+        cells = cells.filter(pc.invert(pc.is_in(cells[KEY], value_set=store.named_keys(name))))
+    yield cells
+    for store in stores:
+        store.merge_parts(name)
 
 
 def _is_named(path: Path, name: str) -> bool:

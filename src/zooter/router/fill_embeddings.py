@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from zooter.collect.engine.outcomes import Outcomes
 from zooter.collect.engine.protocol import Engine, Job, Report
 from zooter.data.shards import KEY
+from zooter.data.store import shard_of
 from zooter.router.encoder import Embedder, Encoder, embedding_keys
 
 
@@ -55,9 +55,7 @@ class EmbedWork:
     def __call__(self, cells: pa.Table, report: Report, shard: str | None) -> None:
         """Embed the texts that no part of the shard holds yet; see `Work`."""
         store = self.encoder.store(self.cache)
-        if shard is not None:
-            cells = cells.filter(pc.invert(pc.is_in(cells[KEY], value_set=store.named_keys(shard))))
-        for stored in self.encoder.store_embeddings(cells["query"].to_pylist(), cells[KEY].to_pylist(), store, shard):
-            report(Outcomes(stored))
-        if shard is not None:
-            store.merge_parts(shard)
+        with shard_of(cells, [store], shard) as missing:
+            texts, keys = missing["query"].to_pylist(), missing[KEY].to_pylist()
+            for stored in self.encoder.store_embeddings(texts, keys, store, shard):
+                report(Outcomes(stored))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from zooter.data.types import Floats
-from zooter.serve import affinity, faults
+from zooter.serve import affinity
 from zooter.serve.batcher import NoDecisionError
 from zooter.serve.http.chat_request import ChatRequest
 from zooter.serve.metrics import MAX_DEFAULT_SHARE, Metrics
@@ -30,6 +30,7 @@ class DecisionPolicy:
     metrics: Metrics
     sessions: affinity.SessionAffinity
     warning: ThrottledWarning = field(default_factory=lambda: ThrottledWarning(log))
+    backup_warning: ThrottledWarning = field(default_factory=lambda: ThrottledWarning(log))
 
     async def decide(self, chat: ChatRequest, service: Service, client: bytes) -> RoutingDecision:
         """Decide for a conversation: by the router, else by the backup, else for the default candidate.
@@ -53,7 +54,7 @@ class DecisionPolicy:
             probs, tags = await service.batcher.route_with_tags(texts)
         except NoDecisionError as error:
             fault = str(error)
-            probs = _route_by_backup(service, texts)
+            probs = self._route_by_backup(service, texts)
             if probs is None:
                 self._count_default(fault)
                 return self._default(service, fault, time.perf_counter() - start, key, previous if stays else None)
@@ -87,6 +88,16 @@ class DecisionPolicy:
             return decision
         self.metrics.fallbacks.labels(decision.order[0]).inc()
         return replace(decision, why="fallback")
+
+    def _route_by_backup(self, service: Service, texts: Sequence[str]) -> Floats | None:
+        """Return the backup's probabilities (k, m); it takes a fraction of a millisecond, and no thread."""
+        if service.backup is None or not texts:
+            return None
+        try:
+            return service.backup.route(texts).probs
+        except Exception as error:  # noqa: BLE001 - whatever it is, the default candidate answers, and is counted
+            self.backup_warning.warn("the backup gave no decision: %s: %s", type(error).__name__, error)
+            return None
 
     def _count_default(self, reason: str) -> None:
         self.metrics.record_default(reason)
@@ -126,17 +137,6 @@ class DecisionPolicy:
         order = tuple(name for name in names if name in service.eligible)
         why = "stays" if order[:1] == (previous,) else "default"
         return RoutingDecision(order, why, seconds, fault=fault, key=key)
-
-
-def _route_by_backup(service: Service, texts: Sequence[str]) -> Floats | None:
-    """Return the backup's probabilities (k, m); it takes a fraction of a millisecond, and no thread."""
-    if service.backup is None or not texts:
-        return None
-    try:
-        return service.backup.route(texts).probs
-    except Exception as error:  # noqa: BLE001 - whatever it is, the default candidate answers
-        faults.log_fault(log, error, "the backup export gave no decision")
-        return None
 
 
 def query_texts(texts: Sequence[str], query_from: str) -> list[str]:

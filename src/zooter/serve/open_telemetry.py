@@ -135,11 +135,13 @@ class _CallSpan(CallSpan):
         self._span = span
 
     def headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Add the context of this span; see `CallSpan`."""
         carrier = dict(headers)
         _PROPAGATOR.inject(carrier, trace.set_span_in_context(self._span))
         return carrier
 
     def record_response(self, completion: dict[str, Any], first_events: bytes) -> None:
+        """Record the model, the reason of the end and the tokens; see `CallSpan`."""
         answer = completion or next(iter(sse.iter_objects(first_events)), {})
         for name, value in (("id", answer.get("id")), ("model", answer.get("model"))):
             if isinstance(value, str):
@@ -151,6 +153,7 @@ class _CallSpan(CallSpan):
         self._record_tokens(sse.usage_tokens(answer))
 
     def record_stream(self, observer: sse.ResponseObserver) -> None:
+        """Record the tokens and how a stream ended; see `CallSpan`."""
         self._record_tokens(observer.tokens)
         if (reason := observer.finish_reason()) is not None:
             self._span.set_attribute("gen_ai.response.finish_reasons", [reason])
@@ -159,10 +162,12 @@ class _CallSpan(CallSpan):
             self._span.set_status(StatusCode.ERROR)
 
     def record_failure(self, error: UpstreamError) -> None:
+        """Record the kind of failure; see `CallSpan`."""
         self._span.set_attribute("error.type", str(error.status or error.kind))
         self._span.set_status(StatusCode.ERROR, str(error))
 
     def end(self) -> None:
+        """End the span once; see `CallSpan`."""
         if self._span.is_recording():
             self._span.end()
 
@@ -179,6 +184,7 @@ class _CountingExporter(SpanExporter):
         self._exporter, self._lost_spans, self._warning = exporter, lost_spans, ThrottledWarning(log)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send spans, and count those that are lost."""
         try:
             result, reason = self._exporter.export(spans), "the collector does not take them"
         except Exception as error:  # noqa: BLE001 - any exporter, in a thread where nobody else looks
@@ -189,4 +195,5 @@ class _CountingExporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
+        """Close the other exporter."""
         self._exporter.shutdown()

@@ -154,6 +154,7 @@ class RayEngine:
         start, shown, ended = time.monotonic(), Outcomes(), threading.Event()
 
         def show(advance: progress.Advance) -> None:
+            """Show what has happened since the last call."""
             nonlocal shown
             latest, in_flight = ray.get(state.get_counts.remote())
             advance(
@@ -169,7 +170,10 @@ class RayEngine:
                     file.write(json.dumps(line) + "\n")
 
         def poll(advance: progress.Advance) -> None:
-            while not ended.wait(POLL_SECONDS):
+            """Show the counts once a second, and once more when the job has ended, however it did."""
+            is_last = False
+            while not is_last:
+                is_last = ended.wait(POLL_SECONDS)
                 show(advance)
 
         with progress.progress_bar(job.title, job.total) as advance:
@@ -180,4 +184,3 @@ class RayEngine:
             finally:
                 ended.set()
                 thread.join(10 * POLL_SECONDS)
-            show(advance)

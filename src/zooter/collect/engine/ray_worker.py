@@ -91,6 +91,7 @@ def _reporting(state: Any, shard: str) -> Iterator[Any]:
     pending, last = Outcomes(), time.monotonic()
 
     def send() -> None:
+        """Send the latest outcomes; raise when the run has to stop."""
         nonlocal pending, last
         stop = ray.get(state.add.remote(shard, pending))
         pending, last = Outcomes(), time.monotonic()
