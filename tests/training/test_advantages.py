@@ -14,8 +14,8 @@ from zooter.data.types import Rewards
 from zooter.training.advantages import (
     MAX_WEIGHT,
     AdvantageWeights,
-    collect_evidence,
     fit_advantage_weights,
+    select_advantage_weights,
     weigh_advantages,
 )
 
@@ -94,9 +94,43 @@ def test_who_is_better_on_which_queries_is_kept() -> None:
     assert (scores.argmax(axis=1) == np.where(np.arange(2_000) % 3 == 0, 1, 0)).mean() > 0.99
 
 
+def near_equal_table(n: int = 600, m: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Rewards]:
+    """Candidates of one mean, each a little better on some queries: few slopes are clear, but all of them pay."""
+    rng = np.random.default_rng(seed)
+    expected = 0.5 + 0.04 * rng.normal(size=(n, m))
+    rewards = expected + 0.3 * rng.normal(size=(n, m))
+    return expected + 0.04 * rng.normal(size=(n, m)), expected, Rewards(rewards, tuple("abcdefgh"[:m]))
+
+
+def test_between_near_equals_advantages_are_taken_as_they_are_where_choices_by_them_earn_more() -> None:
+    gains = []
+    for seed in range(10):
+        predicted, expected, rewards = near_equal_table(seed=seed)
+        by_slopes = fit_advantage_weights(predicted, rewards)
+        weights, evidence = select_advantage_weights(predicted, rewards)
+        is_unweighted = bool((weights.values == 1.0).all())
+        assert evidence.threshold == (0.0 if is_unweighted else 2.0)
+        assert is_unweighted or (weights.values == by_slopes.values).all()
+        earned = [
+            expected[np.arange(600), weigh_advantages(predicted, rewards.column_means(), w).argmax(axis=1)].mean()
+            for w in (by_slopes, weights)
+        ]
+        gains.append(earned[1] - earned[0])
+    assert np.count_nonzero(gains) >= 3
+    assert np.mean(gains) > 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_only_difficulty_is_foretold_advantages_are_not_taken_as_they_are(seed: int) -> None:
+    predicted, _, rewards = difficulty_table(seed=seed)
+    weights, evidence = select_advantage_weights(predicted, rewards)
+    assert evidence.threshold == 2.0
+    np.testing.assert_array_equal(weights.values, fit_advantage_weights(predicted, rewards).values)
+
+
 def test_the_evidence_is_the_paired_gain_of_choices_and_its_standard_error() -> None:
     predicted, rewards = expert_table()
-    evidence = collect_evidence(predicted, rewards, fit_advantage_weights(predicted, rewards))
+    _, evidence = select_advantage_weights(predicted, rewards)
     gains = np.where(np.arange(2_000) % 3 == 0, rewards.values[:, 1] - rewards.values[:, 0], 0.0)
     assert evidence.gain == pytest.approx(gains.mean(), abs=1e-3)
     assert evidence.gain / evidence.standard_error == pytest.approx(ttest_1samp(gains, 0.0).statistic, rel=0.02)
@@ -112,8 +146,7 @@ def test_noise_reroutes_few_queries(n: int) -> None:
         rng = np.random.default_rng(seed)
         rewards = Rewards((rng.random((n, 5)) < np.linspace(0.7, 0.5, 5)).astype(float), tuple("abcde"))
         predicted = rewards.column_means() + 0.05 * rng.normal(size=(n, 5))
-        weights = fit_advantage_weights(predicted, rewards)
-        shares.append(collect_evidence(predicted, rewards, weights).share_rerouted)
+        shares.append(select_advantage_weights(predicted, rewards)[1].share_rerouted)
     assert np.mean(shares) < 0.05
 
 
@@ -161,6 +194,6 @@ def test_weights_stay_in_their_range_with_missing_rewards_and_few_queries(seed: 
     rewards, predicted = Rewards(values, tuple("abcd")), rng.normal(size=(n, 4))
     weights = fit_advantage_weights(predicted, rewards)
     assert ((weights.values >= 0.0) & (weights.values <= MAX_WEIGHT)).all()
-    evidence = collect_evidence(predicted, rewards, weights)
+    _, evidence = select_advantage_weights(predicted, rewards)
     assert 0.0 <= evidence.share_rerouted <= 1.0
     assert np.isfinite(evidence.gain)

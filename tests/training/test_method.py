@@ -14,7 +14,7 @@ from zooter.data.reward_arrays import table_from_arrays
 from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part, Split
 from zooter.router.encoder import Encoder
-from zooter.training.advantages import GateEvidence
+from zooter.training.advantages import AdvantageWeights, GateEvidence
 from zooter.training.labels import TagSmoothing
 from zooter.training.losses import ForwardKL
 from zooter.training.method import TrainedRouter, TrainingMethod
@@ -119,7 +119,8 @@ def test_what_cross_fitting_tells_is_said_before_an_encoder_is_trained(
         raise InterruptedError
 
     monkeypatch.setattr("zooter.training.method.distill", stop)
-    monkeypatch.setattr("zooter.training.cross_fitting.collect_evidence", lambda *args: evidence)
+    weights = AdvantageWeights(0, np.ones(3), np.ones(3), np.zeros(3))
+    monkeypatch.setattr("zooter.training.cross_fitting.select_advantage_weights", lambda *args: (weights, evidence))
     caplog.set_level(logging.INFO)
     with pytest.raises(InterruptedError):
         specialist.train(encoder, tmp_path, FinetuneRecipe())

@@ -38,8 +38,13 @@ def describe_evidence(evidence: Mapping[str, Any] | None) -> str:
         return "none was needed"
     weights = [values["weight"] for values in evidence["candidates"].values()]
     error = "unknown" if evidence["standard_error"] is None else f"{evidence['standard_error']:.4f}"
+    rule = "by advantages as they are predicted, since these choices earn more than those by advantages that are clear"
+    if evidence["threshold"]:
+        rule = (
+            f"for {sum(weight > 0.0 for weight in weights)} of {len(weights)} candidates, whose advantages clear "
+            f"{evidence['threshold']:g} standard errors"
+        )
     return (
         f"choices earn {evidence['gain']:+.4f} (standard error {error}) over the best single model; "
-        f"{evidence['share_rerouted']:.0%} of queries leave it, for {sum(weight > 0.0 for weight in weights)} of "
-        f"{len(weights)} candidates, whose advantages clear {evidence['threshold']:g} standard errors"
+        f"{evidence['share_rerouted']:.0%} of queries leave it, {rule}"
     )

@@ -3,11 +3,13 @@
 A candidate's advantage on a query is its reward less that of the best single model. Predictions of rewards can be good
 because they foretell how hard a query is, which all candidates share, and yet say nothing of who is better on it. Only
 advantages matter to a choice, so each candidate's are weighted by how well they come true out of fold. A router then
-leaves the best single model only for candidates whose predicted advantages have proved true beyond chance.
+leaves the best single model only for candidates whose predicted advantages have proved true beyond chance. Between
+near-equal candidates few pass that test alone, and little is lost by a wrong choice: where choices by all predicted
+advantages, as they are, earn more out of fold, these are taken (`select_advantage_weights`).
 n is the number of queries, m of candidates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -20,8 +22,10 @@ from zooter.metrics.per_tag import finite_or_none
 from zooter.metrics.routing import best_candidates
 
 FOLDS = 3
+DIVISIONS = 3  # into folds, that out-of-fold gains are averaged over
 MAX_WEIGHT = 1.2  # larger weights have been chance
-STANDARD_ERRORS = 2.0  # that a slope must clear (docs/log.md compares it with shrinking slopes)
+STANDARD_ERRORS = 2.0  # that a slope must clear (docs/log.md compares it with shrinking slopes); a gain, to be clear
+MIN_GAIN, MIN_LEAD = 1.5, 1.0  # standard errors that choices by unweighted advantages must earn more than others
 MIN_LEFT_OUT = 1e-9  # share of the regressor's squares that other queries have; less is rounding
 
 Array = TypeVar("Array", Floats, Tensor)
@@ -34,7 +38,8 @@ class AdvantageWeights:
     Attributes:
         best_single: its column.
         values: (m,) weight of each candidate's predicted advantage, against its mean advantage over all queries: 0
-            predicts the mean advantage for every query, so that the candidate is never chosen. `MAX_WEIGHT` at most.
+            predicts the mean advantage for every query, so that the candidate is never chosen. `MAX_WEIGHT` at most; 1
+            for all where advantages are taken as they are.
         slopes: (m,) of true on predicted advantages.
         standard_errors: (m,) of the slopes.
     """
@@ -70,7 +75,8 @@ class GateEvidence:
             opens if it is above 0: a candidate is chosen only if its weighted advantage is.
         candidates: candidate → "slope" of its true on its predicted advantages, its "standard_error" and the "weight"
             that follows.
-        threshold: standard errors that a slope must clear for a weight above 0.
+        threshold: standard errors that a slope must clear for a weight above 0; 0 where all are taken as they
+            are predicted.
     """
 
     gain: float
@@ -81,8 +87,8 @@ class GateEvidence:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the gain is more than `threshold` standard errors above 0."""
-        return self.gain > self.threshold * self.standard_error
+        """Whether the gain is more than `STANDARD_ERRORS` standard errors above 0."""
+        return self.gain > STANDARD_ERRORS * self.standard_error
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON; what is infinite, where a slope rests on one query, is None."""
@@ -137,38 +143,68 @@ def weigh_advantages(predicted: Floats, overall: Floats, weights: AdvantageWeigh
     return overall + weights.apply(predicted - overall)
 
 
-def collect_evidence(predicted: Floats, rewards: Rewards, weights: AdvantageWeights) -> GateEvidence:
-    """Measure what choices by weighted advantages earn against the best single model, on queries not fitted on.
+def select_advantage_weights(predicted: Floats, rewards: Rewards) -> tuple[AdvantageWeights, GateEvidence]:
+    """Weight advantages by their slopes, or take them as they are where choices by them earn more out of fold.
 
-    Weights, mean rewards and the best single model are fitted on other folds. A best single model chosen on the same
-    queries would look better than it is.
+    They are taken as they are if these choices earn `MIN_GAIN` standard errors more than the best single model, and
+    `MIN_LEAD` more than choices by weighted advantages. Weights, mean rewards and the best single model are fitted
+    on other folds: a best single model chosen on the same queries would look better than it is.
 
     Args:
         predicted: (n, m) expected rewards of the queries, by models that were fitted without them.
         rewards: (n, m).
-        weights: fitted on all of these.
+
+    Returns:
+        The weights, and what choices by them earn against the best single model, on queries not fitted on.
     """
+    by_slopes = fit_advantage_weights(predicted, rewards)
+    weighted, unweighted = (_gains_out_of_fold(predicted, rewards, fit) for fit in (fit_advantage_weights, _unweighted))
+    is_unweighted = _clears(unweighted, MIN_GAIN) and _clears(unweighted - weighted, MIN_LEAD)
+    gains, weights = (unweighted, _unweighted(predicted, rewards)) if is_unweighted else (weighted, by_slopes)
     n = len(predicted)
-    fold = np.random.default_rng(0).permutation(n) % min(n, FOLDS)
-    gains = np.zeros(n)
-    for k in range(fold.max() + 1 if n > 1 else 0):
-        test, training = np.flatnonzero(fold == k), rewards.take(np.flatnonzero(fold != k))
-        fitted = fit_advantage_weights(predicted[fold != k], training)
-        gains[test] = _gains(predicted[test], rewards.take(test), training, fitted)[0]
-    _, rerouted = _gains(predicted, rewards, rewards, weights)
-    return GateEvidence(
+    rows = zip(
+        rewards.candidates,
+        *(a.tolist() for a in (by_slopes.slopes, by_slopes.standard_errors, weights.values)),
+        strict=True,
+    )
+    evidence = GateEvidence(
         gain=float(gains.mean()),
         standard_error=float(gains.std(ddof=1) / np.sqrt(n)) if n > 1 else np.inf,
-        share_rerouted=float(rerouted.mean()),
+        share_rerouted=float(_gains(predicted, rewards, rewards, weights)[1].mean()),
         candidates={
-            name: {"slope": slope, "standard_error": error, "weight": weight}
-            for name, slope, error, weight in zip(
-                rewards.candidates,
-                *(a.tolist() for a in (weights.slopes, weights.standard_errors, weights.values)),
-                strict=True,
-            )
+            name: {"slope": slope, "standard_error": error, "weight": weight} for name, slope, error, weight in rows
         },
+        threshold=0.0 if is_unweighted else STANDARD_ERRORS,
     )
+    return weights, evidence
+
+
+def _unweighted(predicted: Floats, rewards: Rewards) -> AdvantageWeights:
+    """Weights that leave advantages as they are."""
+    m = predicted.shape[1]
+    return AdvantageWeights(int(rank_by_mean_reward(rewards)[0]), np.ones(m), np.ones(m), np.zeros(m))
+
+
+def _clears(gains: Floats, standard_errors: float) -> bool:
+    """Whether the mean of gains (n,) is so many standard errors above 0."""
+    return bool(gains.mean() > standard_errors * gains.std() / np.sqrt(len(gains)))
+
+
+def _gains_out_of_fold(
+    predicted: Floats, rewards: Rewards, fit: Callable[[Floats, Rewards], AdvantageWeights]
+) -> Floats:
+    """(n,) rewards of choices less the best single model's, by weights fitted on other folds; 0 for one query."""
+    n, gains = len(predicted), np.zeros(len(predicted))
+    centred = predicted - np.nan_to_num(rewards.column_means())
+    for seed in range(DIVISIONS if n > 1 else 0):
+        fold = np.random.default_rng(seed).permutation(n) % min(n, FOLDS)
+        for k in range(fold.max() + 1):
+            test, training = np.flatnonzero(fold == k), rewards.take(np.flatnonzero(fold != k))
+            # Around the means of the other folds: those of all queries would tell which candidate is best on these.
+            from_others = centred + np.nan_to_num(training.column_means())
+            weights = fit(from_others[fold != k], training)
+            gains[test] += _gains(from_others[test], rewards.take(test), training, weights)[0] / DIVISIONS
+    return gains
 
 
 def _gains(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from zooter.data.types import Floats, Rewards, Tags
 from zooter.metrics.baselines import rank_by_mean_reward
 from zooter.metrics.routing import best_candidates, best_shares
-from zooter.training.advantages import collect_evidence, fit_advantage_weights, weigh_advantages
+from zooter.training.advantages import select_advantage_weights, weigh_advantages
 from zooter.training.closed_form import RIDGE_PENALTIES, fit_ridge, fit_tag_model, frequent_tags
 from zooter.training.head_init import BlendWeights
 from zooter.training.labels import TagSmoothing
@@ -126,9 +126,8 @@ def fit_blend_weights(out_of_fold: OutOfFold, rewards: Rewards, beta: float | No
             tags_weight, residual_weight = np.clip(fitted - _standard_errors(columns, errors), 0.0, upper)
             best, least_error = BlendWeights(float(tags_weight), float(residual_weight), penalty), error
     best = best if beta is None else replace(best, residual=beta)
-    blended = out_of_fold.blend(best)
-    advantages = fit_advantage_weights(blended, rewards)
-    best = replace(best, advantages=advantages, evidence=collect_evidence(blended, rewards, advantages))
+    advantages, evidence = select_advantage_weights(out_of_fold.blend(best), rewards)
+    best = replace(best, advantages=advantages, evidence=evidence)
     return replace(best, temperature=calibrate_temperature(out_of_fold.blend(best), rewards))
 
 
