@@ -25,7 +25,7 @@ VICTIMS = ("worker", "node", "worker", "driver")
 
 
 def main(queries: int, kills: int) -> None:
-    os.environ["PYTHONPATH"] = f"{ROOT / 'src'}:{ROOT / 'tests'}"
+    os.environ |= {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "RAY_AUTH_MODE": "disabled"}
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE_BYTES})

@@ -137,40 +137,50 @@ class Disturber:
         """Kill each victim ("worker", "node" or "driver") in turn, then let the run end."""
         end, driver = time.monotonic() + deadline, self._start_driver()
         for victim in victims:
-            before = len(logged_calls(self.folder))
-            while driver.poll() is None and len(logged_calls(self.folder)) == before:
-                assert time.monotonic() < end, "no call was made"
-                time.sleep(0.02)
-            time.sleep(self.rng.uniform(0.0, longest_wait))
-            if driver.poll() is not None:
-                break
-            if victim == "driver":
-                driver.kill()
-                driver.wait()
-                driver = self._start_driver()
-            elif victim == "node":
-                node = self.nodes.pop(self.rng.randrange(len(self.nodes)))
-                self.cluster.remove_node(node, allow_graceful=False)
-                self.nodes.append(self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES))
-            elif not self._kill_worker():
-                continue
-            self.kills.append(victim)
+            has_been_killed = False
+            while not has_been_killed and driver.poll() is None:  # a worker may have ended meanwhile
+                self._wait_for_call(driver, end)
+                time.sleep(self.rng.uniform(0.0, longest_wait))
+                if victim == "driver" and driver.poll() is None:
+                    driver.kill()
+                    driver.wait()
+                    driver, has_been_killed = self._start_driver(), True
+                elif victim == "node":
+                    node = self.nodes.pop(self.rng.randrange(len(self.nodes)))
+                    self.cluster.remove_node(node, allow_graceful=False)
+                    self.nodes.append(self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES))
+                    has_been_killed = True
+                elif victim == "worker":
+                    has_been_killed = self._kill_worker()
+            self.kills += [victim] if has_been_killed else []
         assert driver.wait(timeout=max(1.0, end - time.monotonic())) == 0
+
+    def _wait_for_call(self, driver: "subprocess.Popen[bytes]", end: float) -> None:
+        """Wait until a candidate is asked again, or the run has ended."""
+        before = len(logged_calls(self.folder))
+        while driver.poll() is None and len(logged_calls(self.folder)) == before:
+            assert time.monotonic() < end, "no call was made"
+            time.sleep(0.02)
 
     def _start_driver(self) -> "subprocess.Popen[bytes]":
         values = [str(self.folder), self.cluster.address, *map(str, self.arguments)]
         return subprocess.Popen([sys.executable, __file__, *values])
 
     def _kill_worker(self) -> bool:
-        """Kill the actor that made the last call; False if it has ended."""
-        pid = int(logged_calls(self.folder)[-1].split()[0])
-        try:
-            if b"ray::" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return False
-            os.kill(pid, signal.SIGKILL)
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return True
+        """Kill one of the actors that have made calls; False if all of them have ended."""
+        callers = sorted({int(line.split()[0]) for line in logged_calls(self.folder)})
+        living = [pid for pid in callers if _is_actor(pid)]
+        if living:
+            os.kill(self.rng.choice(living), signal.SIGKILL)
+        return bool(living)
+
+
+def _is_actor(pid: int) -> bool:
+    """Whether a process lives and is an actor of Ray."""
+    try:
+        return b"ray::" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 if __name__ == "__main__":
