@@ -20,7 +20,7 @@ def test_replies_are_asked_for_once_and_failures_are_left_to_the_model_itself(tm
             for table in tables:
                 job.work(table, lambda latest: outcomes.append(latest.failed), None)
 
-    fill_replies(llm, ["a", "b", "c"], Engine())
+    fill_replies(llm, ["a", "b", "c"], Engine(shard_cells=5))
     assert outcomes == [1]
     assert sorted(responder.asked) == ["a", "b", "c"]
     assert llm.ask(["a", "b", "c"]) == ["A", None, "C"]

@@ -153,7 +153,8 @@ class Disturber:
                 elif victim == "worker":
                     has_been_killed = self._kill_worker()
             self.kills += [victim] if has_been_killed else []
-        assert driver.wait(timeout=max(1.0, end - time.monotonic())) == 0
+        code = driver.wait(timeout=max(1.0, end - time.monotonic()))
+        assert code == 0, (self.folder / "driver.log").read_text()[-3_000:]
 
     def _wait_for_call(self, driver: "subprocess.Popen[bytes]", end: float) -> None:
         """Wait until a candidate is asked again, or the run has ended."""
@@ -164,7 +165,8 @@ class Disturber:
 
     def _start_driver(self) -> "subprocess.Popen[bytes]":
         values = [str(self.folder), self.cluster.address, *map(str, self.arguments)]
-        return subprocess.Popen([sys.executable, __file__, *values])
+        with (self.folder / "driver.log").open("ab") as log:  # Ray reports each death at length
+            return subprocess.Popen([sys.executable, __file__, *values], stdout=log, stderr=log)
 
     def _kill_worker(self) -> bool:
         """Kill one of the actors that have made calls; False if all of them have ended."""

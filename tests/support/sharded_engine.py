@@ -15,23 +15,19 @@ class ShardedEngine:
     """Run shards in this process, each twice.
 
     Attributes:
-        job_cells: cells of a table.
         shard_cells: cells of a shard.
         shards: names of those that were run, in order.
     """
 
-    job_cells: int = 5
     shard_cells: int = 2
     shards: list[str] = field(default_factory=list)
 
     def run(self, job: Job, tables: Iterable[pa.Table]) -> Outcomes:
-        outcomes = Outcomes()
+        outcomes, before = Outcomes(), len(self.shards)
         for table in tables:
-            assert len(table) <= self.job_cells
-            for start in range(0, len(table), self.shard_cells):
-                cells = table.slice(start, self.shard_cells)
-                for _ in range(2):
-                    job.work(cells, outcomes.merge, shard_name(cells))
-                self.shards.append(shard_name(cells))
-        assert outcomes.cells == job.total
+            assert 0 < len(table) <= self.shard_cells
+            for _ in range(2):
+                job.work(table, outcomes.merge, shard_name(table))
+            self.shards.append(shard_name(table))
+        assert (outcomes.cells, len(self.shards) - before) == (job.total, job.shards)
         return outcomes

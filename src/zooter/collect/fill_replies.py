@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from zooter.collect.engine.outcomes import Outcomes
-from zooter.collect.engine.protocol import Engine, Job, Report
+from zooter.collect.engine.protocol import Engine, Job, Report, count_shards
 from zooter.collect.llm import CachedLLM
 from zooter.collect.spending import Spending
 from zooter.data.content_keys import content_key
@@ -22,7 +22,7 @@ def fill_replies(llm: CachedLLM, texts: Sequence[str], engine: Engine) -> None:
         engine: where the model is asked.
     """
     missing = llm.missing(texts)
-    size = engine.job_cells or len(missing)
+    size = engine.shard_cells or len(missing)
 
     def tables() -> Iterator[pa.Table]:
         """Make tables of missing texts, one at a time."""
@@ -34,7 +34,8 @@ def fill_replies(llm: CachedLLM, texts: Sequence[str], engine: Engine) -> None:
     if missing:
         # The limit on failures holds for all texts together: it is checked when they are read.
         work = AskWork(replace(llm, max_failures=1.0, title=None, replies={}, spent=Spending()))
-        engine.run(Job(llm.title or "asking", "tag", work, len(missing)), tables())
+        shards = count_shards([len(missing)], engine.shard_cells)
+        engine.run(Job(llm.title or "asking", "tag", work, len(missing), shards), tables())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from zooter.collect.engine.local import LocalEngine
 from zooter.collect.engine.outcomes import FailureCounts, Outcomes, too_many_failures
-from zooter.collect.engine.protocol import Engine, Job, Report
+from zooter.collect.engine.protocol import Engine, Job, Report, count_shards
 from zooter.collect.responder.protocol import Request, Responder
 from zooter.data.cache import ResponseCache
 from zooter.data.component import Fraction, component
@@ -146,8 +146,10 @@ def respond(
     if missing:
         log.info("asking for %d of %d responses", missing, sum(len(plan.keys) for plan in plans.values()))
         start = time.monotonic()
-        job = Job("asking", "respond", RespondWork(pool, responder, cells, policy), missing, policy.max_failures)
-        outcomes = engine.run(job, _tables(queries, plans, engine.job_cells))
+        shards = count_shards((len(plan.missing) for plan in plans.values()), engine.shard_cells)
+        work = RespondWork(pool, responder, cells, policy)
+        job = Job("asking", "respond", work, missing, shards, policy.max_failures)
+        outcomes = engine.run(job, _tables(queries, plans, engine.shard_cells))
         log.info("asking: %s, in %.1f s", outcomes.spending.describe(), time.monotonic() - start)
         cells.responses.compact()
         cells.failures.compact()
@@ -155,14 +157,14 @@ def respond(
     return {name: plan.keys for name, plan in plans.items()}
 
 
-def _tables(queries: Sequence[Query], plans: Mapping[str, FillPlan], job_cells: int | None) -> Iterator[pa.Table]:
+def _tables(queries: Sequence[Query], plans: Mapping[str, FillPlan], shard_cells: int | None) -> Iterator[pa.Table]:
     """Make tables of missing cells: one of all candidates, or some of one candidate each."""
-    if job_cells is None:
+    if shard_cells is None:
         yield pa.concat_tables(_missing_cells(queries, name, plan, slice(None)) for name, plan in plans.items())
         return
     for name, plan in plans.items():
-        for start in range(0, len(plan.missing), job_cells):
-            yield _missing_cells(queries, name, plan, slice(start, start + job_cells))
+        for start in range(0, len(plan.missing), shard_cells):
+            yield _missing_cells(queries, name, plan, slice(start, start + shard_cells))
 
 
 def _missing_cells(queries: Sequence[Query], name: str, plan: FillPlan, part: slice) -> pa.Table:

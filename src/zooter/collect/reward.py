@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from zooter.collect.engine.local import LocalEngine
 from zooter.collect.engine.outcomes import Outcomes
-from zooter.collect.engine.protocol import Engine, Job, Report
+from zooter.collect.engine.protocol import Engine, Job, Report, count_shards
 from zooter.collect.rewarder.protocol import AskingRewarder, Rewarder
 from zooter.collect.spending import Spending
 from zooter.data.cache import ResponseCache
@@ -63,7 +63,8 @@ class RewardStage:
         plans = self._plan(load, names)
         missing = sum(len(plan.missing) for plan in plans.values())
         if missing:
-            job = Job(self.title, "reward", RewardWork(self.rewarder, self.cells), missing)
+            shards = count_shards((len(plan.missing) for plan in plans.values()), self.engine.shard_cells)
+            job = Job(self.title, "reward", RewardWork(self.rewarder, self.cells), missing, shards)
             spent = self.engine.run(job, self._tables(load, plans)).spending
             distinct = len(pc.unique(pa.concat_arrays([plan.keys for plan in plans.values()])))
             log.info("%s: %d responses, %d of them distinct, %d computed now in %.1f s", self.title,
@@ -107,7 +108,7 @@ class RewardStage:
         """Make tables of responses without a reward, some of one candidate each."""
         for name, plan in plans.items():
             pairs = load(name) if len(plan.missing) else []
-            size = self.engine.job_cells or len(plan.missing) or 1
+            size = self.engine.shard_cells or len(plan.missing) or 1
             for start in range(0, len(plan.missing), size):
                 part = plan.missing[start : start + size]
                 keys = plan.keys.take(pa.array(part))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from zooter.collect.engine.outcomes import Outcomes
-from zooter.collect.engine.protocol import Engine, Job, Report
+from zooter.collect.engine.protocol import Engine, Job, Report, count_shards
 from zooter.data.shards import KEY
 from zooter.data.store import shard_of
 from zooter.router.encoder import Embedder, Encoder, embedding_keys
@@ -22,7 +22,7 @@ def fill_embeddings(texts: Sequence[str], encoder: Embedder, cache: Path, engine
         cache: folder that keeps them.
         engine: where they are computed.
     """
-    size = engine.job_cells
+    size = engine.shard_cells
     if size is None or not isinstance(encoder, Encoder):
         return
     keys = embedding_keys(texts)
@@ -36,7 +36,8 @@ def fill_embeddings(texts: Sequence[str], encoder: Embedder, cache: Path, engine
             yield pa.table({KEY: [keys[i] for i in rows], "query": texts_of_rows})
 
     if missing:
-        engine.run(Job("embedding", "embed", EmbedWork(encoder, cache), len(missing)), tables())
+        job = Job("embedding", "embed", EmbedWork(encoder, cache), len(missing), count_shards([len(missing)], size))
+        engine.run(job, tables())
         encoder.store(cache).compact()
 
 

@@ -15,7 +15,7 @@ class LocalEngine:
     """Do all work in this process, with all candidates side by side."""
 
     @property
-    def job_cells(self) -> None:
+    def shard_cells(self) -> None:
         """Return that all candidates come in one table."""
         return None
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow.compute as pc
 
+from zooter.collect.engine.protocol import count_shards
 from zooter.collect.engine.ray import ActorPool, RayEngine
 from zooter.collect.estimate import StageEstimate
 from zooter.collect.run import Collector
@@ -26,7 +27,7 @@ def describe_cluster_plan(collector: Collector, estimates: Sequence[StageEstimat
     engine = collector.engine
     if not isinstance(engine, RayEngine):
         return None
-    shards = sum(-(-line.missing // engine.shard_cells) for line in estimates)
+    shards = count_shards((line.missing for line in estimates), engine.shard_cells)
     cells = sum(line.missing for line in estimates)
     text = f"engine=ray: {cells:,} cells in {shards:,} shards of up to {engine.shard_cells:,}."
     gpus = engine.pools.get("respond", ActorPool()).num_gpus

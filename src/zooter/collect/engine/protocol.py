@@ -37,6 +37,7 @@ class Job:
         stage: whose pool of actors does it.
         work: computes cells.
         total: number of cells in all tables.
+        shards: number of tables; see `count_shards`.
         max_failures: share of a candidate's first attempts that may fail, in the whole cluster; more stop the run.
     """
 
@@ -44,14 +45,25 @@ class Job:
     stage: Literal["respond", "reward", "tag", "embed"]
     work: Work
     total: int
+    shards: int = 1
     max_failures: float = 1.0
+
+
+def count_shards(missing: Iterable[int], shard_cells: int | None) -> int:
+    """Count the tables that missing cells are cut into, those of each candidate by themselves.
+
+    Args:
+        missing: number of missing cells of each candidate.
+        shard_cells: of an engine.
+    """
+    return 1 if shard_cells is None else sum(-(-cells // shard_cells) for cells in missing)
 
 
 class Engine(Protocol):
     """Run the work of a stage on tables of missing cells."""
 
     @property
-    def job_cells(self) -> int | None:
+    def shard_cells(self) -> int | None:
         """Return how many cells a table may have, all of one candidate; None takes all candidates in one table."""
         ...
 
@@ -60,7 +72,7 @@ class Engine(Protocol):
 
         Args:
             job: the work.
-            tables: missing cells, each once. They are made one at a time.
+            tables: missing cells, each once. They are made one at a time, in another thread perhaps.
 
         Returns:
             What has become of all cells.

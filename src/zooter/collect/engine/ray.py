@@ -1,8 +1,9 @@
-"""Run the stages on a Ray cluster: one Ray Data job for each candidate, or for several small ones.
+"""Run the stages on a Ray cluster: one Ray Data job for each stage.
 
-A job reads shards of cells, maps them over a pool of actors, and each actor writes its shard into the cell store, part
-after part. The store is the checkpoint: Ray repeats the shards of an actor or a node that died, and a repeated shard
-asks only for cells that none of its parts holds. What comes back to the driver is one row per shard.
+A job maps the numbers of shards over a pool of actors. The driver makes shards as they are needed, candidate after
+candidate, and each actor writes its shard into the cell store, part after part. The store is the checkpoint: Ray
+repeats the shards of an actor or a node that died, and a repeated shard asks only for cells that none of its parts
+holds. What comes back to the driver is one row per shard.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import field
 from typing import Any
@@ -22,11 +24,12 @@ from zooter.collect import progress
 from zooter.collect.engine.cluster_state import ClusterState
 from zooter.collect.engine.outcomes import Outcomes
 from zooter.collect.engine.protocol import Job
-from zooter.collect.engine.ray_worker import ShardWorker
+from zooter.collect.engine.ray_worker import WAIT_SECONDS, ShardWorker
 from zooter.data.component import PathField, component
 from zooter.errors import ConfigError
 
 POLL_SECONDS = 1.0  # between two looks at the cluster's counts
+SHARDS_AHEAD = 3  # for each actor: more than Ray Data hands to one at a time, or all could wait for shards not made yet
 
 
 @component
@@ -59,11 +62,11 @@ class RayEngine:
     API keys are read from the environment of the nodes: components hold the names of the variables only.
 
     Attributes:
-        address: of a running cluster, or "auto"; None takes RAY_ADDRESS, or else starts Ray here.
+        address: of a running cluster; "local" starts Ray here; None takes RAY_ADDRESS, or a Ray that runs here, or
+            else starts one.
         num_cpus: CPUs of a Ray that is started here; None takes all.
         object_store_bytes: its memory for objects; None leaves it to Ray.
         shard_cells: cells of a shard: what an actor gets at a time.
-        job_cells: cells of one Ray Data job: what the driver holds in memory.
         pools: stage ("respond", "reward", "tag", "embed") → its actors.
         progress: file that gets the cluster's counts as JSON lines; None writes none.
     """
@@ -72,12 +75,11 @@ class RayEngine:
     num_cpus: PositiveInt | None = None
     object_store_bytes: NonNegativeInt | None = None
     shard_cells: PositiveInt = 10_000
-    job_cells: PositiveInt = 1_000_000
     pools: Mapping[str, ActorPool] = field(default_factory=dict)
     progress: PathField | None = None
 
     def run(self, job: Job, tables: Iterable[pa.Table]) -> Outcomes:
-        """Run Ray Data jobs of up to `job_cells` cells: one for each candidate, or for several small ones.
+        """Run one Ray Data job, while another thread makes its tables.
 
         Raises:
             ConfigError: Ray is not installed.
@@ -88,9 +90,10 @@ class RayEngine:
             ray.get_runtime_context().get_node_id(), soft=False
         )  # the driver's node: without the driver there is nothing to count
         state = ray.remote(ClusterState).options(num_cpus=0, scheduling_strategy=node).remote(job.max_failures)
-        with self._watch(ray, state, job):
-            for shards in self._divide(tables):
-                self._run_shards(ray, state, job, shards)
+        pool = self.pools.get(job.stage, ActorPool())
+        ahead = SHARDS_AHEAD * min(pool.most, job.shards)
+        with self._watch(ray, state, job), offering(ray, state, tables, ahead):
+            _map_shards(ray, state, job, pool)
         return ray.get(state.get_outcomes.remote())
 
     def _connect(self) -> Any:
@@ -107,46 +110,19 @@ class RayEngine:
         if not ray.is_initialized():
             here = {"num_cpus": self.num_cpus, "object_store_memory": self.object_store_bytes}
             given: dict[str, Any] = {name: value for name, value in here.items() if value is not None}
-            ray.init(address=self.address, include_dashboard=False if given else None, log_to_driver=False, **given)
+            try:
+                ray.init(address=self.address, include_dashboard=False if given else None, log_to_driver=False, **given)
+            except (ConnectionError, ValueError) as error:
+                raise ConfigError(
+                    expected="to connect to a Ray cluster, or to start Ray here",
+                    found=str(error).splitlines()[0],
+                    do="correct engine.address or RAY_ADDRESS; engine.address=local starts another beside it",
+                ) from error
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # the cluster's own counts are shown
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         return ray
-
-    def _divide(self, tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
-        """Cut tables into shards, and yield as many shards as one job takes."""
-        shards: list[pa.Table] = []
-        for table in tables:
-            if shards and sum(map(len, shards)) + len(table) > self.job_cells:
-                yield shards
-                shards = []
-            shards += [table.slice(start, self.shard_cells) for start in range(0, len(table), self.shard_cells)]
-        if shards:
-            yield shards
-
-    def _run_shards(self, ray: Any, state: Any, job: Job, shards: list[pa.Table]) -> None:
-        """Map the work over shards, and wait for all of them."""
-        pool = self.pools.get(job.stage, ActorPool())
-        results = ray.data.from_arrow(shards).map_batches(
-            ShardWorker,
-            fn_constructor_args=(job.work, state),
-            batch_size=None,  # a block, that is, a shard
-            batch_format="pyarrow",
-            zero_copy_batch=True,
-            compute=ray.data.ActorPoolStrategy(
-                min_size=min(pool.least, len(shards)), max_size=min(pool.most, len(shards))
-            ),
-            num_cpus=pool.num_cpus,
-            num_gpus=pool.num_gpus,
-        )
-        try:
-            for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
-                pass
-        except ray.exceptions.RayError:  # the work's own error is text in it
-            if (error := ray.get(state.get_error.remote())) is not None:
-                raise error from None
-            raise
 
     @contextmanager
     def _watch(self, ray: Any, state: Any, job: Job) -> Iterator[None]:
@@ -184,3 +160,58 @@ class RayEngine:
             finally:
                 ended.set()
                 thread.join(10 * POLL_SECONDS)
+
+
+def _map_shards(ray: Any, state: Any, job: Job, pool: ActorPool) -> None:
+    """Map the work over the numbers of all shards, and wait for all of them."""
+    numbers = [pa.table({"shard": [number]}) for number in range(job.shards)]
+    results = ray.data.from_blocks(numbers).map_batches(
+        ShardWorker,
+        fn_constructor_args=(job.work, state),
+        batch_size=None,  # a block, that is, a shard
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(min_size=min(pool.least, job.shards), max_size=min(pool.most, job.shards)),
+        num_cpus=pool.num_cpus,
+        num_gpus=pool.num_gpus,
+    )
+    try:
+        for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            pass
+    except ray.exceptions.RayError:  # the work's own error is text in it
+        if (error := ray.get(state.get_error.remote())) is not None:
+            raise error from None
+        raise
+
+
+@contextmanager
+def offering(ray: Any, state: Any, tables: Iterable[pa.Table], ahead: int) -> Iterator[None]:
+    """Make tables and offer them to the actors while the context is open.
+
+    Args:
+        ray: the module.
+        state: handle of the actor that holds the `ClusterState`.
+        tables: missing cells, a shard each.
+        ahead: shards that are offered and not done, at most.
+    """
+    ended = threading.Event()
+
+    def offer() -> None:
+        """Offer each table once there is room for it."""
+        for number, table in enumerate(tables):
+            ray.get(state.offer.remote(number, [ray.put(table)]))
+            while ray.get(state.count_offered.remote()) >= ahead and not ended.wait(WAIT_SECONDS):
+                pass
+            if ended.is_set():
+                return
+
+    def stop_after_error(offered: Future[None]) -> None:
+        """Stop the actors when a table cannot be made; the error is raised as if it were theirs."""
+        if (error := offered.exception()) is not None:
+            state.stop.remote(error)
+
+    with ThreadPoolExecutor(1, "offering") as thread:
+        thread.submit(offer).add_done_callback(stop_after_error)
+        try:
+            yield
+        finally:
+            ended.set()

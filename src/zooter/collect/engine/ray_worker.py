@@ -15,6 +15,7 @@ from zooter.data.shards import KEY
 from zooter.errors import ZooterError
 
 REPORT_SECONDS = 0.5  # between two reports of an actor
+WAIT_SECONDS = 0.1  # between two questions for a shard that the driver has not made yet
 
 
 def shard_name(cells: pa.Table) -> str:
@@ -42,27 +43,44 @@ class ShardWorker:
         self.work, self.state = work, state
         share_limits(_exchange_with(state))
 
-    def __call__(self, cells: pa.Table) -> pa.Table:
-        """Compute and store the cells of a shard.
+    def __call__(self, shards: pa.Table) -> pa.Table:
+        """Compute and store the cells of shards.
 
         Args:
-            cells: the shard.
+            shards: their numbers, in the column `shard`.
 
         Returns:
-            One row, with the number of cells.
+            One row per shard, with the number of cells.
         """
+        numbers = shards["shard"].to_pylist()
+        return pa.table({"shard": numbers, "cells": [self._do(number) for number in numbers]})
+
+    def _do(self, number: int) -> int:
+        """Compute and store the cells of one shard; return how many there are."""
         import ray
 
-        shard = shard_name(cells)
-        ray.get(self.state.start_shard.remote(shard, len(cells)))
+        cells = self._take(number)
+        if cells is None:
+            return 0
+        ray.get(self.state.start_shard.remote(number, len(cells)))
         try:
-            with _reporting(self.state, shard) as report:
-                self.work(cells, report, shard)
+            with _reporting(self.state, number) as report:
+                self.work(cells, report, shard_name(cells))
         except ZooterError as error:
             ray.get(self.state.stop.remote(error))
             raise
-        ray.get(self.state.end_shard.remote(shard))
-        return pa.table({"shard": [shard], "cells": [len(cells)]})
+        ray.get(self.state.end_shard.remote(number))
+        return len(cells)
+
+    def _take(self, number: int) -> pa.Table | None:
+        """Wait for the cells of a shard; None where they are done: its actor died after the last of them."""
+        import ray
+
+        while (cells := ray.get(self.state.take.remote(number))) is None:
+            if (error := ray.get(self.state.get_error.remote())) is not None:
+                raise error
+            time.sleep(WAIT_SECONDS)
+        return ray.get(cells[0]) if cells else None
 
 
 def _exchange_with(state: Any) -> Callable[[str, int], Exchange]:
@@ -84,7 +102,7 @@ def _exchange_with(state: Any) -> Callable[[str, int], Exchange]:
 
 
 @contextmanager
-def _reporting(state: Any, shard: str) -> Iterator[Any]:
+def _reporting(state: Any, shard: int) -> Iterator[Any]:
     """Yield a `Report` that sends what has happened to the cluster's state, twice a second at most."""
     import ray
 

@@ -152,7 +152,7 @@ class InstagTagger:
             queries: n texts.
             engine: where the model is asked.
         """
-        if engine.job_cells is not None and self._folder is not None:
+        if engine.shard_cells is not None and self._folder is not None:
             fill_replies(self._llm, self._texts(queries), engine)
 
     @property
