@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.tiny import causal_folder
 
+from zooter.collect.responder.local.model_cache import keep_last_model
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.collect.responder.vllm import VllmResponder
 from zooter.data.pool import Candidate
@@ -71,6 +72,25 @@ def test_batches_go_to_one_engine_and_come_back_whole() -> None:
     assert (responses[0].margin, responses[0].input_tokens, responses[0].output_tokens) == (pytest.approx(0.5), 5, 3)
     assert responses[0].first_tokens == (("A", math.log(0.6)), ("B", math.log(0.1)))
     assert responses[0].cost == pytest.approx(8e-6)
+
+
+@pytest.mark.usefixtures("fake_vllm")
+@pytest.mark.parametrize(("keeps", "loaded"), [(False, "aab"), (True, "ab")])
+def test_an_actor_keeps_its_engine_from_shard_to_shard_until_another_candidate_comes(
+    keeps: bool, loaded: str, request: pytest.FixtureRequest
+) -> None:
+    keep_last_model(keeps)
+    request.addfinalizer(lambda: keep_last_model(False))
+    responder = VllmResponder()
+
+    async def ask_once(name: str) -> None:
+        async for response in responder.respond([Request(Query("1", "q"), Candidate(name))]):
+            assert response.text == "Q"
+
+    for name in "aab":
+        asyncio.run(ask_once(name))
+    assert [made["model"] for made in FakeEngine.made] == list(loaded)
+    assert len(responder.model_cache.models) == keeps
 
 
 @pytest.mark.usefixtures("fake_vllm")

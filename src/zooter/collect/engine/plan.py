@@ -42,5 +42,9 @@ def describe_cluster_plan(collector: Collector, estimates: Sequence[StageEstimat
         if mean is None and missing[candidate.name]:
             unknown.append(candidate.name)
         hours += (mean or 0.0) * missing[candidate.name] * gpus / 3_600
-    without = f", without {', '.join(unknown)}: no response of theirs tells their speed" if unknown else ""
-    return f"{text} Responses take {hours:,.2f} GPU hours{without}."
+    if not unknown:
+        return f"{text} Responses take {hours:,.2f} GPU hours."
+    reason = f"no stored response of {', '.join(unknown)} tells the speed"
+    if not hours:
+        return f"{text} GPU hours are not known: {reason}."
+    return f"{text} Responses take {hours:,.2f} GPU hours and more: {reason}."

@@ -12,7 +12,6 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import field
 from typing import Any
@@ -24,7 +23,8 @@ from zooter.collect import progress
 from zooter.collect.engine.cluster_state import ClusterState
 from zooter.collect.engine.outcomes import Outcomes
 from zooter.collect.engine.protocol import Job
-from zooter.collect.engine.ray_worker import WAIT_SECONDS, ShardWorker
+from zooter.collect.engine.ray_shards import offering
+from zooter.collect.engine.ray_worker import ShardWorker
 from zooter.data.component import PathField, component
 from zooter.errors import ConfigError
 
@@ -131,8 +131,10 @@ class RayEngine:
 
         def show(advance: progress.Advance) -> None:
             """Show what has happened since the last call."""
-            nonlocal shown
+            nonlocal shown, start
             latest, in_flight = ray.get(state.get_counts.remote())
+            if not (latest.cells or in_flight):
+                start = time.monotonic()  # actors are starting: rates would be too low, and the time left too long
             advance(
                 latest.cells - shown.cells,
                 latest.spending.dollars - shown.spending.dollars,
@@ -140,7 +142,8 @@ class RayEngine:
             )
             shown = latest
             if self.progress is not None:
-                line = progress.describe(job.title, job.total, latest, in_flight, time.monotonic() - start)
+                seconds = max(time.monotonic() - start, POLL_SECONDS)
+                line = progress.describe(job.title, job.total, latest, in_flight, seconds)
                 self.progress.parent.mkdir(parents=True, exist_ok=True)
                 with self.progress.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
@@ -181,37 +184,3 @@ def _map_shards(ray: Any, state: Any, job: Job, pool: ActorPool) -> None:
         if (error := ray.get(state.get_error.remote())) is not None:
             raise error from None
         raise
-
-
-@contextmanager
-def offering(ray: Any, state: Any, tables: Iterable[pa.Table], ahead: int) -> Iterator[None]:
-    """Make tables and offer them to the actors while the context is open.
-
-    Args:
-        ray: the module.
-        state: handle of the actor that holds the `ClusterState`.
-        tables: missing cells, a shard each.
-        ahead: shards that are offered and not done, at most.
-    """
-    ended = threading.Event()
-
-    def offer() -> None:
-        """Offer each table once there is room for it."""
-        for number, table in enumerate(tables):
-            ray.get(state.offer.remote(number, [ray.put(table)]))
-            while ray.get(state.count_offered.remote()) >= ahead and not ended.wait(WAIT_SECONDS):
-                pass
-            if ended.is_set():
-                return
-
-    def stop_after_error(offered: Future[None]) -> None:
-        """Stop the actors when a table cannot be made; the error is raised as if it were theirs."""
-        if (error := offered.exception()) is not None:
-            state.stop.remote(error)
-
-    with ThreadPoolExecutor(1, "offering") as thread:
-        thread.submit(offer).add_done_callback(stop_after_error)
-        try:
-            yield
-        finally:
-            ended.set()

@@ -11,6 +11,7 @@ import pyarrow as pa
 from zooter.collect.engine.outcomes import Outcomes
 from zooter.collect.engine.protocol import Work
 from zooter.collect.responder.client.shared_limit import Exchange, share_limits
+from zooter.collect.responder.local.model_cache import keep_last_model
 from zooter.data.shards import KEY
 from zooter.errors import ZooterError
 
@@ -42,6 +43,7 @@ class ShardWorker:
     def __init__(self, work: Work, state: Any) -> None:
         self.work, self.state = work, state
         share_limits(_exchange_with(state))
+        keep_last_model()
 
     def __call__(self, shards: pa.Table) -> pa.Table:
         """Compute and store the cells of shards.

@@ -82,7 +82,10 @@ class HuggingFaceResponder:
                 for response in model.respond(group):
                     yield response
                 del model
-                cache.shrink(self.keep_bytes if cache.users > 1 else 0)
+                if cache.users > 1:
+                    cache.shrink(self.keep_bytes)
+                else:
+                    cache.drop()
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
 
@@ -95,7 +98,7 @@ class HuggingFaceResponder:
         finally:
             self.model_cache.users -= 1
             if not self.model_cache.users:
-                self.model_cache.models.clear()
+                self.model_cache.drop()
 
 
 def four_bit_settings() -> Any:

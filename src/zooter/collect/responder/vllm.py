@@ -8,6 +8,7 @@ import gc
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import field
+from functools import partial
 from typing import Any
 
 from pydantic import PositiveInt
@@ -18,6 +19,7 @@ from zooter.collect.responder.client.completion import (
     first_token_margin,
     likeliest_tokens,
 )
+from zooter.collect.responder.local.model_cache import ModelCache
 from zooter.collect.responder.protocol import Request, Sampling, group_by_candidate
 from zooter.data.component import component
 from zooter.data.model_files import candidate_fingerprint
@@ -36,6 +38,7 @@ class VllmResponder:
         dtype: of the weights.
         engine: further arguments of `vllm.LLM`, such as {tensor_parallel_size: 2, gpu_memory_utilization: 0.9}.
         trust_remote_code: run Python code that comes with a model. Only for models whose code you have read.
+        model_cache: the engine that is loaded.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -43,6 +46,7 @@ class VllmResponder:
     dtype: str = "auto"
     engine: Mapping[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
+    model_cache: ModelCache[Any] = field(default_factory=ModelCache, init=False, repr=False, compare=False)
 
     def identity(self, candidate: Candidate) -> Mapping[str, object]:
         """Describe a candidate by its weights, template, number format and sampling."""
@@ -65,11 +69,14 @@ class VllmResponder:
             ConfigError: vLLM is not installed, or two labels share their first token.
         """
         for group in group_by_candidate(requests):
-            model = self._load(group[0].candidate)
+            candidate = group[0].candidate
+            source = candidate.model or candidate.name, candidate.revision
+            model = self.model_cache.get(source, partial(self._load, candidate))
             for start in range(0, len(group), self.batch_size):
                 for response in self._generate(model, group[start : start + self.batch_size]):
                     yield response
             del model
+            self.model_cache.drop()
             gc.collect()  # the engine frees its GPU memory when it is collected
 
     def _load(self, candidate: Candidate) -> Any:

@@ -1,5 +1,6 @@
 """Cache local models that stay in memory from one call to the next."""
 
+import gc
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -15,6 +16,18 @@ class SizedModel(Protocol):
 
 
 Model = TypeVar("Model", bound=SizedModel)
+
+_keeps_last = False
+
+
+def keep_last_model(keep: bool = True) -> None:
+    """Let the model that was used last stay loaded between calls in this process, as an actor's shards follow another.
+
+    Args:
+        keep: False ends it.
+    """
+    global _keeps_last
+    _keeps_last = keep
 
 
 @dataclass
@@ -37,6 +50,9 @@ class ModelCache(Generic[Model]):
             load: called when the model is not in the cache.
         """
         model = self.models.pop(source, None)
+        if model is None and _keeps_last and self.models:
+            self.models.clear()  # memory may be too small for two
+            gc.collect()
         self.models[source] = load() if model is None else model
         return self.models[source]
 
@@ -44,7 +60,12 @@ class ModelCache(Generic[Model]):
         """Drop models, the least recently used first, until their weights take at most `max_bytes`.
 
         Args:
-            max_bytes: of weights, over all models; 0 drops every model.
+            max_bytes: of weights, over all models.
         """
         while self.models and sum(model.bytes for model in self.models.values()) > max_bytes:
             del self.models[next(iter(self.models))]
+
+    def drop(self) -> None:
+        """Drop all models, except for the last one where `keep_last_model` keeps it."""
+        for source in list(self.models)[: -1 if _keeps_last else None]:
+            del self.models[source]

@@ -10,7 +10,7 @@ import pytest
 
 from zooter.collect.engine.cluster_state import ClusterState
 from zooter.collect.engine.protocol import count_shards
-from zooter.collect.engine.ray import offering
+from zooter.collect.engine.ray_shards import offering
 from zooter.errors import StoreError
 
 RAY = SimpleNamespace(put=lambda cells: cells, get=lambda result: result)
@@ -31,7 +31,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zooter.collect.engine.ray.WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("zooter.collect.engine.ray_shards.WAIT_SECONDS", 0.001)
 
 
 def test_a_table_is_made_once_there_is_room_for_its_shard() -> None:
