@@ -12,13 +12,20 @@ from support.paths import ROOT
 pytestmark = pytest.mark.slow
 LAUNCHERS = {
     "hydra_plugins.hydra_joblib_launcher": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+    "hydra_plugins.hydra_ray_launcher": [
+        "hydra/launcher=ray", "hydra.launcher.ray.init.address=local", "+hydra.launcher.ray.init.num_cpus=2",
+        "+hydra.launcher.ray.init.include_dashboard=false",
+    ],  # fmt: skip
     "hydra_plugins.hydra_submitit_launcher": ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10"],
 }
 
 
 @pytest.mark.parametrize("plugin", LAUNCHERS)
-def test_a_sweep_over_processes_leaves_one_complete_table(plugin: str, tmp_path: Path) -> None:
+def test_a_sweep_over_processes_leaves_one_complete_table(
+    plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip(plugin)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray writes a token into the home folder
     encoder_folder(tmp_path / "encoder")
     table(tmp_path / "table.parquet")
     arguments = [

@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 
 from zooter.collect import progress
+from zooter.collect.engine.outcomes import Outcomes
+from zooter.collect.spending import Spending
 
 
 def test_it_shows_cells_done_cost_and_failures() -> None:
@@ -45,3 +47,15 @@ def test_a_stage_without_a_title_logs_nothing(caplog: pytest.LogCaptureFixture) 
     with progress.progress_bar(None, 10, Console(file=io.StringIO()), lambda: next(times)) as advance:
         advance(1)
     assert not caplog.records
+
+
+def test_a_line_of_json_has_counts_rates_and_what_is_to_come() -> None:
+    spending = Spending(calls=4, input_tokens=60, output_tokens=20, dollars=0.5)
+    line = progress.describe("asking", 16, Outcomes(cells=4, failed=1, spending=spending), in_flight=8, seconds=2.0)
+    assert line.pop("at")
+    assert line == {
+        "stage": "asking", "cells": 16, "done": 4, "failed": 1, "in_flight": 8, "cells_per_second": 2.0,
+        "tokens_per_second": 40.0, "dollars": 0.5, "dollars_to_come": 1.5, "seconds_left": 6.0,
+    }  # fmt: skip
+    before = progress.describe("asking", 16, Outcomes(), in_flight=0, seconds=2.0)
+    assert (before["cells_per_second"], before["dollars_to_come"], before["seconds_left"]) == (0.0, None, None)
