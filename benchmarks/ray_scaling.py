@@ -85,7 +85,11 @@ def simulate(workers: int, shards: int, seconds: float) -> Measured:
 
     def share_processes(min_size: int, max_size: int) -> ray.data.ActorPoolStrategy:
         """Run the actors of the pool as threads of a few processes."""
-        return strategy(min_size=processes, max_size=processes, max_concurrent_calls_per_actor=max_size // processes)
+        threads = max_size // processes
+        return strategy(
+            min_size=processes, max_size=processes, max_concurrent_calls_per_actor=threads,
+            enable_true_multi_threading=True,
+        )  # fmt: skip
 
     with tempfile.TemporaryDirectory() as name, patch.object(ray.data, "ActorPoolStrategy", share_processes):
         folder = Path(name)

@@ -13,9 +13,11 @@ pytestmark = pytest.mark.slow
 LAUNCHERS = {
     "hydra_plugins.hydra_joblib_launcher": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
     "hydra_plugins.hydra_ray_launcher": [
-        "hydra/launcher=ray", "hydra.launcher.ray.init.address=local", "+hydra.launcher.ray.init.num_cpus=2",
+        "hydra/launcher=ray",
+        "hydra.launcher.ray.init.address=local",
+        "+hydra.launcher.ray.init.num_cpus=2",
         "+hydra.launcher.ray.init.include_dashboard=false",
-    ],  # fmt: skip
+    ],
     "hydra_plugins.hydra_submitit_launcher": ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10"],
 }
 
