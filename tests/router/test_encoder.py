@@ -12,7 +12,7 @@ from support.made_up import encoder_folder
 from transformers import AutoModel, AutoTokenizer
 
 from zooter.errors import ConfigError
-from zooter.router import encoder
+from zooter.router import torch_embedder
 from zooter.router.encoder import Encoder
 from zooter.router.pooling import pool_states
 
@@ -55,8 +55,8 @@ def test_a_cpu_gets_no_larger_batches_than_fit_its_cache(
         sizes.append(tokens.numel())
         return pool_states(backbone, tokens, *rest)
 
-    monkeypatch.setattr(encoder, "CPU_TOKENS", 12)
-    monkeypatch.setattr(encoder, "pool_states", recording)
+    monkeypatch.setattr(torch_embedder, "CPU_TOKENS", 12)
+    monkeypatch.setattr(torch_embedder, "pool_states", recording)
     Encoder(str(folder), layers=LAST, batch_tokens=batch_tokens, device="cpu").embed(["please add"] * 12)
     assert sizes == [largest] * (24 // largest)
 

@@ -32,8 +32,7 @@ def test_the_encoder_of_a_second_export_comes_from_the_cache(
         raise ExportError(expected="no tracing", found="some", do="nothing")
 
     monkeypatch.setattr(onnx_graph, "trace_encoder", refuse)
-    with pytest.raises(ExportError, match="no tracing"):  # other texts are another calibration of int8
-        formats.write(tmp_path / "second", TEXTS[1:], cache=cache)
+    formats.write(tmp_path / "second", TEXTS[1:], cache=cache)  # other texts have the same graphs
     damaged = next((cache / "graphs").glob("*/int8.onnx"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     with pytest.raises(ExportError, match="no tracing"):

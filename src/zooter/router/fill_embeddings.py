@@ -25,6 +25,7 @@ def fill_embeddings(texts: Sequence[str], encoder: Embedder, cache: Path, engine
     size = engine.shard_cells
     if size is None or not isinstance(encoder, Encoder):
         return
+    encoder = encoder.resolve(cache)  # here, for all machines of the cluster
     keys = embedding_keys(texts)
     missing = encoder.store(cache).missing(keys).tolist()
 
@@ -58,5 +59,5 @@ class EmbedWork:
         store = self.encoder.store(self.cache)
         with shard_of(cells, [store], shard) as missing:
             texts, keys = missing["query"].to_pylist(), missing[KEY].to_pylist()
-            for stored in self.encoder.store_embeddings(texts, keys, store, shard):
+            for stored in self.encoder.store_embeddings(texts, keys, self.cache, shard):
                 report(Outcomes(stored))

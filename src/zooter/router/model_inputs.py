@@ -55,7 +55,7 @@ class TokenIds:
         prefixed = [self.prefix + text for text in texts]
         ids = [encoding.ids for encoding in encode_beginnings(prefixed, max_tokens, self._encode)]
         for rows in length_batches([len(row) for row in ids], BATCH_TOKENS):
-            yield rows, _pad([ids[i] for i in rows])
+            yield rows, pad([ids[i] for i in rows])
 
     def _encode(self, texts: list[str]) -> list[Any]:
         """Tokenize texts; long ones without Python's lock, which short ones hold for less than a millisecond."""
@@ -77,7 +77,8 @@ class NgramEmbeddings:
             yield list(range(start, start + len(batch))), {"embeddings": self.embedding.embed(batch)}
 
 
-def _pad(ids: list[list[int]]) -> Feed:
+def pad(ids: list[list[int]]) -> Feed:
+    """Pad b rows of token ids at the end: token ids and mask, (b, l) each."""
     tokens = np.zeros((len(ids), max(1, *map(len, ids))), dtype=np.int64)  # masked tokens can have any value
     mask = np.zeros_like(tokens)
     for i, row in enumerate(ids):

@@ -1,11 +1,8 @@
 """Write an export's ONNX form beside the torch one, and compare the two."""
 
-import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +10,19 @@ import numpy as np
 import onnx_ir as ir
 
 from zooter.data.component import component
-from zooter.data.content_keys import content_key
-from zooter.data.files import atomic_dir, sha256
+from zooter.data.files import atomic_dir
 from zooter.data.types import Floats, Ints, Rewards, RouterOutput
 from zooter.errors import ExportError
-from zooter.router import encoder, manifest, onnx_graph, onnx_int8, pooling
-from zooter.router.encoder import Encoder
+from zooter.router import manifest, onnx_graph
+from zooter.router.encoder_graphs import graph_files
 from zooter.router.ngram_encoder import NgramEncoder
 from zooter.router.onnx_router import OnnxRouter
 from zooter.router.precision import default_precision, reward_difference
 from zooter.router.torch_router import TorchRouter
 
-log = logging.getLogger(__name__)
-
 MAX_DIFFERENCE = 0.01  # largest difference of float32 probabilities that rounding explains
 
 FLOAT32_TEXTS = 100  # texts on which float32 is compared
-CALIBRATION_TEXTS = 24  # texts on which int8 measures how large activations get
-# Packages whose versions determine an encoder's graph.
-GRAPH_PACKAGES = ("torch", "transformers", "onnxscript", "onnx-ir", "onnxruntime")
 
 
 @component
@@ -60,7 +51,7 @@ class ExportFormats:
             folder: the export.
             texts: n queries on which the forms are compared.
             expected: torch's output for them, (n, m); None computes it.
-            cache: folder that keeps the encoder's graphs for exports with the same encoder; None keeps none.
+            cache: folder that keeps the encoder's graphs and embeddings for others with it; None keeps none.
             rewards: (n, m) of the texts, which value the choices that int8 changes; None has them counted.
 
         Raises:
@@ -105,7 +96,7 @@ def add_onnx(
         facts: of its manifest; changed in place.
         texts: n queries on which the forms are compared.
         expected: torch's output for them, (n, m); None computes it.
-        cache: folder that keeps the encoder's graphs; None keeps none.
+        cache: folder that keeps the encoder's graphs and embeddings; None keeps none.
         rewards: (n, m) of the texts; None counts changed choices instead (`zooter.router.precision`).
 
     Raises:
@@ -114,13 +105,14 @@ def add_onnx(
     router = TorchRouter.from_export(folder, "cpu")
     shutil.rmtree(folder / manifest.ONNX, ignore_errors=True)
     (folder / manifest.ONNX).mkdir()
-    graphs = _write_inputs(folder, router, texts, cache)
+    graphs = _write_inputs(folder, router, cache)
     for precision, model in graphs.items():
         ir.save(onnx_graph.attach_head(model, router.head), folder / manifest.WEIGHTS[precision])
     parity: dict[str, Any] = {"pool": router.pool.digest(), "tags": list(router.tag_names)}
     manifest.write_json(folder / manifest.PARITY, {**parity, "default": "float32"})
     manifest.write(folder, facts)
-    expected = router.route(texts) if expected is None else expected
+    if expected is None:  # float32 embeddings, which the cache keeps for other exports with this encoder
+        expected = router.route_embedded(texts, router.encoder.embed(texts, cache))[0]
     sample = np.linspace(0, len(texts) - 1, min(FLOAT32_TEXTS, len(texts))).astype(int)
     rows: dict[str, Ints] = {"float32": sample, "int8": np.arange(len(texts))}
     differences = {
@@ -156,48 +148,13 @@ def output_differences(expected: Floats, actual: Floats) -> dict[str, float]:
     }
 
 
-def _write_inputs(
-    folder: Path, router: TorchRouter, texts: Sequence[str], cache: Path | None
-) -> Mapping[str, ir.Model]:
+def _write_inputs(folder: Path, router: TorchRouter, cache: Path | None) -> Mapping[str, ir.Model]:
     """Write what makes a graph's inputs of texts, and return the graph that the head is appended to, by precision."""
     if isinstance(router.encoder, NgramEncoder):  # computed by NumPy, from the file that the torch form reads
         return {"float32": onnx_graph.given_embeddings(router.encoder.width)}
     router.encoder.serving_tokenizer().save(str(folder / manifest.TOKENIZER))
-    return _encoder_graphs(router.encoder, router.encoder.tokenize(texts[:CALIBRATION_TEXTS]), cache)
-
-
-def _encoder_graphs(
-    text_encoder: Encoder, calibration: Sequence[Sequence[int]], cache: Path | None
-) -> dict[str, ir.Model]:
-    """Load the encoder's graph in each precision from the cache, or trace it.
-
-    The cache key hashes everything that a graph depends on: the encoder's files, the token ids that int8 is calibrated
-    on, the versions of packages, and the code.
-    """
-    if cache is None:
-        with tempfile.TemporaryDirectory() as name:
-            return _encoder_graphs(text_encoder, calibration, Path(name))
-    code = [sha256(Path(str(module.__file__))) for module in (encoder, pooling, onnx_graph, onnx_int8)]
-    packages = [version(name) for name in GRAPH_PACKAGES]
-    folder = cache / "graphs" / content_key(text_encoder.fingerprint, calibration, packages, code)
-    try:
-        manifest.verify(folder)
-    except ExportError:
-        if folder.exists():
-            log.warning("%s has changed since it was written, and is made again", folder)
-            shutil.rmtree(folder)
-        _write_encoder_graphs(text_encoder, calibration, folder)
-    return {precision: ir.load(folder / f"{precision}.onnx") for precision in manifest.WEIGHTS}
-
-
-def _write_encoder_graphs(text_encoder: Encoder, calibration: Sequence[Sequence[int]], folder: Path) -> None:
-    """Write the encoder's graph in each precision into a folder, whole or not at all."""
-    with atomic_dir(folder) as draft:
-        model = onnx_graph.trace_encoder(text_encoder)
-        ir.save(model, draft / "float32.onnx")
-        with onnx_graph.silence_exporter():
-            ir.save(onnx_int8.quantise(model, calibration), draft / "int8.onnx")
-        manifest.write(draft, {})
+    with graph_files(router.encoder, cache) as files:
+        return {precision: ir.load(file) for precision, file in files.items()}
 
 
 def _compare_with_torch(

@@ -1,11 +1,12 @@
 """Quantise an encoder's float32 ONNX graph to int8, with the operators that ONNX Runtime has for it.
 
-Weights are rounded once, per output channel. Activations are rounded as they are computed, each token with its own
-scale: a few tokens are ten times as large as the others, and one scale for all (ONNX Runtime's own dynamic
-quantisation) changed 4 % of choices; a text's output would also depend on the other texts of its batch. A few channels
-are large in every token: part of their size is moved into the weights first, as in SmoothQuant (Xiao et al. 2023, arXiv
-2211.10438, equation 4). The head behind the encoder stays in float32: it is small, and choices depend on small
-differences of its output.
+Weights are rounded once, per output channel. What a layer norm or attention computes is about as large in every token,
+and is rounded with a scale measured beforehand: one multiplication, one rounding. Elsewhere a few tokens are ten times
+as large as the others, and each token has a scale of its own, computed with it. Either way a text's output does not
+depend on the others of its batch, as it does with ONNX Runtime's own dynamic quantisation (one scale for all), which
+also changed 4 % of choices. A few channels are large in every token: part of their size is moved into the weights
+first, as in SmoothQuant (Xiao et al. 2023, arXiv 2211.10438, equation 4). The head behind the encoder stays in float32:
+it is small, and choices depend on small differences of its output.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,10 @@ from onnxscript.rewriter.ort_fusions import optimize_for_ort
 MICROSOFT = "com.microsoft"
 MIN_WEIGHTS = 1_024  # smaller matrices and embeddings stay in float32
 MIGRATION_STRENGTH = 0.8  # share of the channels' differences that is moved into the weights; SmoothQuant's α
-GELU_OFFSET = 0.17  # GELU's minimum is just above −0.17
+ATTENTION_STRENGTH = 0.5  # the same for attention's output, whose channels differ less
+EVEN_PRODUCERS = ("LayerNormalization", "Attention", "MultiHeadAttention")  # their tokens are about equally large
+# Of 255 steps, 37 are below zero: GELU's minimum, −0.17, of a token whose largest value is 1, which is taken at least.
+GELU_ZERO, GELU_LEAST = 37, 1.0
 
 Floats32 = NDArray[np.float32]
 
@@ -47,14 +51,15 @@ def quantise(model: ir.Model, ids: Sequence[Sequence[int]]) -> ir.Model:
     maxima = _activation_maxima(model, products, ids)
     producers = {node: _producer_type(node.inputs[0]) for node in products}
     for node in products:
-        if node.op_type == "Attention":
-            _quantise_attention(graph, node, maxima[node])
+        if producers[node] in EVEN_PRODUCERS:
+            new = _product_of_even_tokens(graph, node, maxima[node])
         elif producers[node] in ("BiasGelu", "Gelu"):
-            _quantise_after_gelu(graph, node)
-        elif producers[node] == "Attention":
-            _quantise_per_tensor(graph, node)
+            new = _product_after_gelu(graph, node)
         else:
-            _replace(graph, node, _quantise_per_token(graph, node, maxima[node]))
+            new = _product_per_token(graph, node, maxima[node])
+        if node.op_type == "Attention":
+            new = _attend_to_parts(graph, node, new)
+        _replace(graph, node, new)
     for node in nodes:
         if node.op_type == "Gather" and _roundable_weights(node, 0) is not None:
             _quantise_embedding(graph, node)
@@ -63,63 +68,88 @@ def quantise(model: ir.Model, ids: Sequence[Sequence[int]]) -> ir.Model:
     return model
 
 
-def _quantise_per_tensor(graph: ir.Graph, node: ir.Node) -> None:
-    """Quantise a product of attention's output, which has no outliers, with one scale for all tokens."""
-    name, (rounded, scale) = node.outputs[0].name, _round_to_int8(_weight_matrix(node), axis=0)
-    inputs = [node.inputs[0], _constant(graph, f"{name}.w", rounded), _constant(graph, f"{name}.s", scale)]
-    _replace(graph, node, ir.node("DynamicQuantizeMatMul", inputs, domain=MICROSOFT))
+def _product_of_even_tokens(graph: ir.Graph, node: ir.Node, maxima: Floats32) -> ir.Node:
+    """Build a product with one scale for all tokens, measured beforehand, after smoothing the channels.
 
-
-def _quantise_per_token(graph: ir.Graph, node: ir.Node, maxima: Floats32) -> ir.Node:
-    """Build a product with one scale per token, after moving channels' differences partly into the weights."""
+    Scales of channels and of the product are one multiplication.
+    """
+    strength = MIGRATION_STRENGTH if _producer_type(node.inputs[0]) == "LayerNormalization" else ATTENTION_STRENGTH
     weights, name = _weight_matrix(node), node.outputs[0].name
-    activation_sizes, weight_sizes = np.maximum(maxima, 1e-5), np.maximum(np.abs(weights).max(axis=1), 1e-5)
-    smoothing = activation_sizes**MIGRATION_STRENGTH / weight_sizes ** (1.0 - MIGRATION_STRENGTH)
-    smoothing /= np.exp(np.log(smoothing).mean())
+    smoothing = _smoothing(maxima, weights, strength)
+    step = np.float32(max(float((maxima / smoothing).max()), 1e-12) / 127.0)
+    factors = _constant(graph, f"{name}.even", 1.0 / (smoothing * step))
+    values = _insert(graph, node, "Mul", [node.inputs[0], factors])
+    quantised = _quantise(graph, node, values, np.float32(1.0), zero=128)
+    return _int8_product(graph, node, quantised, weights * smoothing[:, None], step, zero=128)
+
+
+def _product_per_token(graph: ir.Graph, node: ir.Node, maxima: Floats32) -> ir.Node:
+    """Build a product with one scale per token, after smoothing the channels."""
+    weights, name = _weight_matrix(node), node.outputs[0].name
+    smoothing = _smoothing(maxima, weights, MIGRATION_STRENGTH)
     smoothed = _insert(graph, node, "Mul", [node.inputs[0], _constant(graph, f"{name}.even", 1.0 / smoothing)])
-    size = _insert(graph, node, "Abs", [smoothed])
-    return _quantised_product(graph, node, smoothed, size, weights * smoothing[:, None], zero=128)
+    largest = _token_maxima(graph, node, _insert(graph, node, "Abs", [smoothed]))
+    return _scaled_product(graph, node, smoothed, largest, weights * smoothing[:, None], zero=128)
 
 
-def _quantise_after_gelu(graph: ir.Graph, node: ir.Node) -> None:
-    """Quantise a product of GELU's output, whose few negative values are shifted to 0 to use all of the 8 bits."""
-    weights, name = _weight_matrix(node), node.outputs[0].name
-    up = _constant(graph, f"{name}.up", np.float32(GELU_OFFSET))
-    shifted = _insert(graph, node, "Add", [node.inputs[0], up])
-    product = _quantised_product(graph, node, shifted, shifted, weights, zero=0)
-    graph.insert_before(node, product)
-    down = _constant(graph, f"{name}.down", -GELU_OFFSET * weights.sum(axis=0))
-    _replace(graph, node, ir.node("Add", [product.outputs[0], down]))
+def _product_after_gelu(graph: ir.Graph, node: ir.Node) -> ir.Node:
+    """Build a product of GELU's output with one scale per token; values are mostly positive and use most of 8 bits."""
+    values = node.inputs[0]
+    least = _constant(graph, f"{node.outputs[0].name}.least", np.float32(GELU_LEAST))
+    largest = _insert(graph, node, "Max", [_token_maxima(graph, node, values), least])
+    return _scaled_product(graph, node, values, largest, _weight_matrix(node), zero=GELU_ZERO)
 
 
-def _quantised_product(
-    graph: ir.Graph, node: ir.Node, values: ir.Value, size: ir.Value, weights: Floats32, zero: int
+def _token_maxima(graph: ir.Graph, node: ir.Node, values: ir.Value | None) -> ir.Value:
+    """Compute the largest value (n, l, 1) of each token's values (n, l, k)."""
+    axis = _constant(graph, f"{node.outputs[0].name}.axis", np.array([-1]))
+    return _insert(graph, node, "ReduceMax", [values, axis], keepdims=1)
+
+
+def _smoothing(maxima: Floats32, weights: Floats32, strength: float) -> Floats32:
+    """Compute (k,) factors that channels are divided by and rows of the weights multiplied by; geometric mean 1."""
+    activation_sizes, weight_sizes = np.maximum(maxima, 1e-5), np.maximum(np.abs(weights).max(axis=1), 1e-5)
+    smoothing: Floats32 = activation_sizes**strength / weight_sizes ** (1.0 - strength)
+    return smoothing / np.exp(np.log(smoothing).mean())
+
+
+def _scaled_product(
+    graph: ir.Graph, node: ir.Node, values: ir.Value | None, largest: ir.Value, weights: Floats32, zero: int
 ) -> ir.Node:
-    """Build values (n, l, k) @ weights (k, j) with each token's values divided by its largest `size`."""
-    name, (rounded, scale) = node.outputs[0].name, _round_to_int8(weights, axis=0)
-    step = _constant(graph, f"{name}.step", np.float32(1.0 / (255 - zero)))
-    zeros = _constant(graph, f"{name}.zero", np.uint8(zero))
-    axis = _constant(graph, f"{name}.axis", np.array([-1]))
-    largest = _insert(graph, node, "ReduceMax", [size, axis], keepdims=1)
-    scaled = _insert(graph, node, "Div", [values, largest])
-    quantised = _insert(graph, node, "QuantizeLinear", [scaled, step, zeros])
-    inputs = [
-        quantised, _constant(graph, f"{name}.w", rounded), step, _constant(graph, f"{name}.s", scale), zeros,
-    ]  # fmt: skip
-    product = ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
+    """Build values (n, l, k) @ weights (k, j) with each token's values divided by its largest one (n, l, 1)."""
+    step = np.float32(1.0 / (255 - zero))
+    quantised = _quantise(graph, node, _insert(graph, node, "Div", [values, largest]), step, zero)
+    product = _int8_product(graph, node, quantised, weights, step, zero)
     graph.insert_before(node, product)
     return ir.node("Mul", [product.outputs[0], largest])
 
 
-def _quantise_attention(graph: ir.Graph, node: ir.Node, maxima: Floats32) -> None:
-    """Quantise attention whose weights (d, 3d) compute queries, keys and values at once."""
-    product = _quantise_per_token(graph, node, maxima)
+def _quantise(graph: ir.Graph, node: ir.Node, values: ir.Value, step: np.float32, zero: int) -> ir.Value:
+    name = node.outputs[0].name
+    scale, zeros = _constant(graph, f"{name}.step", step), _constant(graph, f"{name}.zero", np.uint8(zero))
+    return _insert(graph, node, "QuantizeLinear", [values, scale, zeros])
+
+
+def _int8_product(
+    graph: ir.Graph, node: ir.Node, quantised: ir.Value, weights: Floats32, step: np.float32, zero: int
+) -> ir.Node:
+    """Build quantised (n, l, k) values times weights (k, j), in float32; `step` and `zero` are the values'."""
+    name, (rounded, scale) = node.outputs[0].name, _round_to_int8(weights, axis=0)
+    inputs = [
+        quantised, _constant(graph, f"{name}.w", rounded), _constant(graph, f"{name}.unit", step),
+        _constant(graph, f"{name}.s", scale), _constant(graph, f"{name}.offset", np.uint8(zero)),
+    ]  # fmt: skip
+    return ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
+
+
+def _attend_to_parts(graph: ir.Graph, node: ir.Node, product: ir.Node) -> ir.Node:
+    """Build attention on a product that computes queries, keys and values at once."""
     parts = ir.node("Split", [product.outputs[0]], attributes={"axis": -1, "num_outputs": 3}, num_outputs=3)
     for new in (product, parts):
         graph.insert_before(node, new)
     heads = {"num_heads": node.attributes["num_heads"]}
     inputs = [*parts.outputs, node.inputs[2], node.inputs[3]]
-    _replace(graph, node, ir.node("MultiHeadAttention", inputs, attributes=heads, domain=MICROSOFT))
+    return ir.node("MultiHeadAttention", inputs, attributes=heads, domain=MICROSOFT)
 
 
 def _activation_maxima(

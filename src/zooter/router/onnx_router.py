@@ -84,7 +84,7 @@ class OnnxRouter(Router):
             )
         precision = parity["default"] if precision == "auto" else precision
         manifest.verify(folder, [manifest.WEIGHTS[precision]])
-        session = _start_session(_weights(folder, precision), threads)
+        session = start_session(_weights(folder, precision), threads)
         return cls(pool, facts, folder, tuple(parity["tags"]), precision, session, _load_inputs(folder, facts))
 
     def route(self, texts: Sequence[str]) -> RouterOutput:
@@ -126,7 +126,13 @@ def _weights(folder: Path, precision: str) -> Path:
     return path
 
 
-def _start_session(path: Path, threads: int) -> Any:
+def start_session(path: Path, threads: int) -> Any:
+    """Load a graph into ONNX Runtime, on the CPU.
+
+    Args:
+        path: of the graph.
+        threads: CPU threads of one call; concurrent calls add up.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

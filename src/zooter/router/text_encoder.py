@@ -12,7 +12,7 @@ TextEncoder = Encoder | NgramEncoder
 
 
 def read_encoder(folder: Path, config: Mapping[str, Any], device: str) -> TextEncoder:
-    """Read an export's copy of its encoder.
+    """Read an export's copy of its encoder, which embeds in float32.
 
     Args:
         folder: of the encoder, inside the export.
@@ -23,5 +23,6 @@ def read_encoder(folder: Path, config: Mapping[str, Any], device: str) -> TextEn
         return NgramEncoder.read(folder)
     pooling, prefix = config.get("pooling", "mean"), config.get("prefix", "")  # exports of earlier versions have none
     return Encoder(
-        str(folder), None, config["max_length"], tuple(config["layers"]), pooling, prefix, device=device
+        str(folder), None, config["max_length"], tuple(config["layers"]), pooling, prefix,
+        device=device, precision="float32",
     )  # fmt: skip
