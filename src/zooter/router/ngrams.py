@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,10 @@ def hash_ngrams(text: str) -> NDArray[np.int64]:
     pairs = (words[:-1] ^ (words[1:] >> np.uint64(7))) * np.uint64(_BASE)
     characters, shapes = _hash_runs(codes, CHARACTER_NGRAMS), _hash_runs(_shape(_codes(text)), SHAPE_NGRAMS)
     buckets = ((np.concatenate([words, pairs, *characters, *shapes]) * _MIX) >> _SHIFT).astype(np.int64)
-    counts = [len(words), len(pairs), sum(map(len, characters)), sum(map(len, shapes))]
-    buckets += np.repeat([kind.start for kind in KINDS], counts)
+    end = len(words)
+    for kind, count in zip(KINDS[1:], (len(pairs), sum(map(len, characters)), sum(map(len, shapes))), strict=True):
+        buckets[end : end + count] += kind.start
+        end += count
     return buckets
 
 
@@ -86,10 +89,25 @@ def _shape(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """
     symbols = _SHAPE_SYMBOLS[np.minimum(codes, _BEYOND_ASCII)]
     is_run = (symbols == _SMALL) | (symbols == _CAPITAL) | (symbols == _DIGIT)
-    starts = np.flatnonzero(np.diff(symbols, prepend=np.uint64(0)).astype(bool) | ~is_run)
-    several = np.diff(starts, append=len(codes)) > 1
+    starts = np.flatnonzero(_differs_from_last(symbols) | ~is_run)
+    several = _lengths(starts, len(codes)) > 1
     symbols = symbols[starts]
     return symbols + (several & (symbols != _SMALL))  # "B" and "1" stand for nothing else
+
+
+def _differs_from_last(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark the values that differ from the one before; the first does. Faster than `np.diff` on short arrays."""
+    differs = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=differs[1:])
+    return differs
+
+
+def _lengths(starts: NDArray[np.intp], end: int) -> NDArray[np.intp]:
+    """Compute the lengths of runs that begin at `starts`, the last of which ends at `end`."""
+    lengths = np.empty_like(starts)
+    lengths[:-1] = starts[1:] - starts[:-1]
+    lengths[-1:] = end - starts[-1:]
+    return lengths
 
 
 def _hash_runs(codes: NDArray[np.uint64], sizes: range) -> list[NDArray[np.uint64]]:
@@ -149,11 +167,12 @@ class NgramVocabulary:
         """
         columns = self._columns[hash_ngrams(text[: self.max_characters])]
         columns = np.sort(columns[columns >= 0])
-        first = np.flatnonzero(np.diff(columns, prepend=-1))
-        counts = np.diff(first, append=len(columns))
+        first = np.flatnonzero(_differs_from_last(columns))
+        counts = _lengths(first, len(columns))
         columns = columns[first]
         weights = (1.0 + np.log(counts)).astype(np.float32) * self.idf[columns]
-        for part in np.split(weights, np.searchsorted(columns, self.ends[1:3])):
+        middle, end = np.searchsorted(columns, self.ends[1:3])
+        for part in (weights[:middle], weights[middle:end], weights[end:]):
             part /= max(float(np.sqrt(part @ part)), 1e-12)
         return columns, weights
 
