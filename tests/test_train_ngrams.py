@@ -30,7 +30,7 @@ TEXTS = [str(row["query"]) for row in rows(60)]
 
 
 def composed(home: Path, *overrides: str, with_ngrams: bool = True) -> dict[str, Any]:
-    encoder = ["encoder=ngrams", f"encoder.vectors={home / 'encoder'}"] if with_ngrams else []
+    encoder = ["encoder=ngrams"] if with_ngrams else []
     given = [f"records={home / 'table.parquet'}", f"run_dir={home / 'run'}", f"cache_dir={home / 'cache'}",
              *encoder, "trainer=cpu", "logger=none", "net.epochs=2"]  # fmt: skip
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -73,10 +73,10 @@ def test_both_forms_route_alike_and_each_topic_to_its_candidate(export: Path) ->
 def test_the_encoder_learns_from_training_queries_alone(home: Path, export: Path) -> None:
     queries = reward_table.read(home / "table.parquet").queries
     part = Split().parts(queries)[0]
-    learned = NgramEncoder(vectors=str(home / "encoder")).fit([queries[i] for i in part.train])
+    learned = NgramEncoder().fit([queries[i] for i in part.train])
     exported = NgramEncoder.read(export / "encoder")
     assert exported.fingerprint == learned.fingerprint
-    assert exported.fingerprint != NgramEncoder(vectors=str(home / "encoder")).fit(queries).fingerprint
+    assert exported.fingerprint != NgramEncoder().fit(queries).fingerprint
 
 
 def test_another_part_gets_an_encoder_of_its_own(home: Path) -> None:
@@ -85,7 +85,7 @@ def test_another_part_gets_an_encoder_of_its_own(home: Path) -> None:
     method = config.build(composed(home)).method
     data = method.embed(records, first, None)
     for part, each in ((first, data), (second, method.embed_again(data, second))):
-        learned = NgramEncoder(vectors=str(home / "encoder")).fit([records.queries[i] for i in part.train])
+        learned = NgramEncoder().fit([records.queries[i] for i in part.train])
         np.testing.assert_array_equal(each.embeddings, learned.embed(records.queries))
 
 
@@ -100,7 +100,7 @@ def test_each_fold_fits_an_encoder_of_its_own(home: Path, tmp_path: Path, monkey
     parts = [*split.parts(queries, 2), split.without_test(queries)]
     assert fitted == [tuple(queries[i] for i in part.train) for part in parts]
     exported = NgramEncoder.read(tmp_path / "export" / "encoder")
-    assert exported.fingerprint == NgramEncoder(vectors=str(home / "encoder")).fit(fitted[-1]).fingerprint
+    assert exported.fingerprint == NgramEncoder().fit(fitted[-1]).fingerprint
 
 
 def test_an_export_is_small_and_serves_without_torch_and_without_a_tokenizer(export: Path) -> None:
@@ -119,7 +119,7 @@ sys.exit(str(heavy) if heavy else 0)
 def test_it_is_inspected_and_tested_for_drift(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(export)]) == 0
     shown = capsys.readouterr().out
-    assert "ngrams, 4000 characters of each query are read" in shown
+    assert "ngrams, 1200 characters of each query are read" in shown
     assert "ONNX float32" in shown
     assert not drift.detect_drift(export, TEXTS).drifted
     assert drift.detect_drift(export, [f"completely different words {i}" for i in range(40)]).drifted
@@ -151,5 +151,5 @@ def test_a_transformer_and_ngrams_share_no_checkpoint(home: Path, tmp_path: Path
     checkpoint = home / "run" / "checkpoints" / "last.ckpt"
     values = composed(home, f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]",
                       f"run_dir={tmp_path / 'run'}", f"ckpt_path={checkpoint}", with_ngrams=False)  # fmt: skip
-    with pytest.raises(ConfigError, match="encoder was ngrams of 4000 characters"):
+    with pytest.raises(ConfigError, match="encoder was ngrams of 1200 characters"):
         train.run(config.build(values), values)

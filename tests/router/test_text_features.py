@@ -1,5 +1,7 @@
 """Text features: finite for any text, independent of the batch, and different for different tasks."""
 
+import re
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,18 @@ def test_any_text_has_finite_features_of_one_size(texts: list[str]) -> None:
     features = text_features(texts)
     assert features.shape == (len(texts), TEXT_FEATURES)
     assert np.isfinite(features).all()
+
+
+@given(st.text(st.sampled_from("aZ A19_.)(é٣、\n-=,?'\x1f\x00")) | st.text())
+def test_characters_are_counted_as_regular_expressions_count_them(text: str) -> None:
+    features = text_features([text])[0]
+    characters, words = max(len(text), 1), max(len(text.split()), 1)
+    count = [len(re.findall(regex, text)) for regex in (r"\d", r"[A-Z]", r"[^\w\s]")]
+    np.testing.assert_allclose(features[4:7], np.array(count) * 10.0 / characters, rtol=1e-6)
+    np.testing.assert_allclose(features[7], text.count(",") / words, rtol=1e-6)
+    patterns = (r"\d+", r"[+\-*/^=]", r"[{}\[\]()<>]", r"\b[A-J][.)] ",
+                r"\n", r"\$", r"\\", ",", r"\?", '"', "'", "_", ":", r"\. ")  # fmt: skip
+    np.testing.assert_allclose(features[8:22], np.log1p([len(re.findall(p, text)) for p in patterns]), rtol=1e-6)
 
 
 def test_features_do_not_depend_on_the_other_texts_of_a_batch() -> None:
