@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 
 MAX_WAIT = timedelta(days=7)  # for the first process, which may have millions of queries to embed
