@@ -31,6 +31,8 @@ from zooter.training.method import TrainedRouter, TrainingData, TrainingMethod
 
 # Queries on which an export's forms are compared: enough to value the choices that int8 changes.
 COMPARED_QUERIES = 1_200
+# Training queries, at most, of which clusters are made that drift is tested in.
+DRIFT_QUERIES = 50_000
 
 
 @rank_zero_only
@@ -121,8 +123,9 @@ def write_export(
     table, tags = data.records, trained.tags.take(part.train)
     reference_rows = np.random.default_rng(method.seed).permutation(part.train)[: export.REFERENCE_QUERIES]
     probs = predict_probabilities(trained.net, data.inputs, part.train)
-    features = compute_features(trained.net, data.inputs, part.train)
-    head, reference_features = trained.net.head, features[np.searchsorted(part.train, reference_rows)]
+    drift_rows = np.sort(np.random.default_rng(method.seed).permutation(part.train)[:DRIFT_QUERIES])
+    features = compute_features(trained.net, data.inputs, drift_rows)
+    head, reference_features = trained.net.head, features[np.searchsorted(drift_rows, reference_rows)]
     tag_probs = head.tag_probabilities(reference_features).detach().double().numpy()
     facts = {
         "label": asdict(method.label),

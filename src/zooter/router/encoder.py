@@ -23,6 +23,7 @@ from zooter.data.shards import KEY
 from zooter.data.store import Store
 from zooter.errors import ConfigError
 from zooter.router.pooling import Pooling, pool_states
+from zooter.router.stored_vectors import read_vectors
 from zooter.router.token_batches import encode_beginnings, length_batches
 
 log = logging.getLogger(__name__)
@@ -191,7 +192,7 @@ class Encoder:
             cache: folder that keeps embeddings by text and `fingerprint`; None keeps none.
 
         Returns:
-            (n, e) with e = number of layers · width of the model.
+            (n, e) with e = number of layers · width of the model; with a cache, mapped from a temporary file.
 
         Raises:
             ConfigError: the model cannot be found, or lacks a layer.
@@ -206,8 +207,7 @@ class Encoder:
             log.info("embedding %d of %d queries with %s", len(missing), len(texts), self.model)
         for _ in self.store_embeddings([texts[i] for i in missing], [keys[i] for i in missing], store):
             pass
-        stored = store.read(keys)["vector"].combine_chunks()
-        return np.asarray(stored.flatten().to_numpy().reshape(len(keys), stored.type.list_size))
+        return read_vectors(store, keys)
 
     def store(self, cache: Path) -> Store:
         """Open the store of this encoder's embeddings.
