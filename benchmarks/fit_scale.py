@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import zooter
 from zooter.data.shards import KEY
 from zooter.router.encoder import Encoder, embedding_keys
+from zooter.training import closed_form
 from zooter.training.recipe import FrozenRecipe
 
 CANDIDATES, TAGS, DIMENSIONS = ("a", "b", "c"), 10, 384
@@ -42,6 +43,7 @@ def main(sizes: list[int]) -> None:
 def measure(rows: int) -> None:
     """Train once; print seconds and peak bytes."""
     logging.disable(logging.WARNING)
+    closed_form.LBFGS_STEPS = 2  # more take time, not memory
     encoder = Encoder(layers=(6,))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

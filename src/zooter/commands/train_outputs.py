@@ -19,6 +19,7 @@ from zooter.commands import evaluate
 from zooter.commands.train_settings import TrainSettings
 from zooter.data.pool import Pool
 from zooter.data.split import Part
+from zooter.data.text_file import TextRows
 from zooter.data.types import RouterOutput
 from zooter.errors import ExportError
 from zooter.evaluation import html_report, router_metrics, router_plots, router_report
@@ -137,7 +138,7 @@ def write_export(
         "tags": head_init.learned_tag_names([tags]) if tag_probs.shape[1] else (),
     }
     reference = export.reference_statistics(
-        [table.queries[i] for i in part.train],
+        TextRows(table.queries, part.train),
         tags,
         probs,
         table.pool.names,

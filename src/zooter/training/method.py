@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
+from zooter.data.text_file import TextRows
 from zooter.data.types import Floats, Ints, Tags
 from zooter.router.choices import describe_evidence
 from zooter.router.net import Head, Net
@@ -130,7 +131,7 @@ class TrainingMethod:
             part: whose training queries the encoder is fitted to, where it learns.
             cache_dir: keeps embeddings for other runs; None keeps none.
         """
-        encoder = self.encoder.fit([table.queries[i] for i in part.train])
+        encoder = self.encoder.fit(TextRows(table.queries, part.train))
         features = map_features(encoder.embed(table.queries, cache_dir), table.queries)
         inputs = self.net.make_inputs(encoder, table.queries, features)
         return TrainingData(table, encoder, features[:, :-TEXT_FEATURES].numpy(), features, inputs)

@@ -13,6 +13,7 @@ from torch import Tensor
 from zooter.data.mapped import mapped_rows
 from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
+from zooter.data.text_file import TextRows
 from zooter.data.types import Floats, Labels, Rewards, Tags
 from zooter.metrics.adjusted_means import without_query_effects
 from zooter.router.linear_head import LinearHead
@@ -96,7 +97,7 @@ def tag_queries(table: RewardTable, embeddings: NDArray[np.float32], part: Part,
         part: whose training rows the tagger is fitted on.
         tagger: not yet fitted.
     """
-    texts = [table.queries[i] for i in part.train]
+    texts = TextRows(table.queries, part.train)
     fitted = tagger.fit(texts, mapped_rows(embeddings, part.train), table.tags.take(part.train))
     return fitted.tag(table.queries, embeddings, table.tags)
 
@@ -128,7 +129,7 @@ def fit_initial(
     pl.seed_everything(seed, workers=True, verbose=False)  # the head's first weights
     tag_sets = [tags.take(rows)]
     if recipe.clusters:
-        texts = [table.queries[i] for i in rows]
+        texts = TextRows(table.queries, rows)
         tag_sets.append(head_init.cluster_tags(texts, mapped_rows(embeddings, rows), seed))
     return fit_initial_head(tags, FeatureRows(features, rows), table.rewards.take(rows), tag_sets, recipe, seed)
 
