@@ -1,6 +1,10 @@
 """Files in an object store: the cell store, tables, locks and folders, in memory and (slow) against a server of S3."""
 
+import json
 import pickle
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +14,7 @@ from support.collecting import collector, rows
 
 from zooter.commands import remote_folders
 from zooter.data import reward_table
-from zooter.data.locks import exclusive
+from zooter.data.locks import HOLDER, exclusive
 from zooter.data.remote import COMPLETE, as_path, download_folder, upload_folder
 from zooter.data.store import Store
 from zooter.errors import StoreError
@@ -23,10 +27,7 @@ def bucket(request: pytest.FixtureRequest) -> Iterator[Path]:
         yield as_path("memory://bucket")
         return
     pytest.importorskip("s3fs")
-    pytest.importorskip("moto")
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
@@ -71,6 +72,19 @@ def test_the_second_of_two_drivers_is_told_who_holds_the_cache(bucket: Path) -> 
     with exclusive(bucket / "held", "cache"), told, exclusive(bucket / "held", "cache"):
         raise AssertionError("two hold it")
     with exclusive(bucket / "held", "cache"):
+        pass
+
+
+def test_the_lock_of_a_killed_driver_says_so_and_is_deleted_by_hand(bucket: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    lock = {"pid": ended.pid, "host": socket.gethostname(), "since": "2026-01-01 00:00:00"}
+    (bucket / "left" / HOLDER).write_text(json.dumps(lock))
+    refused = rf"held by process {ended.pid} on .*, which has ended; .* delete .*/bucket/left/.lock.json"
+    with pytest.raises(StoreError, match=refused), exclusive(bucket / "left", "cache"):
+        raise AssertionError("two hold it")
+    (bucket / "left" / HOLDER).unlink()
+    with exclusive(bucket / "left", "cache"):
         pass
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from zooter.data.split import Part
 from zooter.data.types import Labels, Rewards, Tags
-from zooter.training.datamodule import BUCKET_BATCHES, LengthBucketSampler, RouterDataModule
+from zooter.training.datamodule import BUCKET_BATCHES, LengthBucketSampler, RouterDataModule, join_parts, part_of
 from zooter.training.recipe import FeatureInputs
 
 
@@ -60,3 +60,24 @@ def test_tags_of_training_rows_come_with_these_rows_and_validation_has_none() ->
     tags_by_row = {int(inputs[0].argmax()): tags[0].tolist() for inputs, *_, tags in batches.train_dataloader()}
     assert tags_by_row == {1: [[1.0, 0.0]], 3: [[0.0, 1.0]]}
     assert [tags for *_, tags in batches.val_dataloader()] == [()]
+
+
+def test_processes_take_turns_and_the_first_row_fills_what_is_short() -> None:
+    rows = np.array([7, 5, 3, 1])
+    assert [part_of(rows, process, 3).tolist() for process in range(3)] == [[7, 1], [5, 7], [3, 7]]
+
+
+@given(count=st.integers(1, 40), processes=st.integers(1, 9))
+def test_parts_of_a_batch_are_joined_in_its_order(count: int, processes: int) -> None:
+    parts = np.stack([part_of(np.arange(count), process, processes) for process in range(processes)])
+    assert join_parts(torch.from_numpy(parts)[..., None], count).ravel().tolist() == list(range(count))
+
+
+def test_a_process_gets_the_inputs_of_its_part_and_the_labels_of_the_whole_batch() -> None:
+    rewards = Rewards(np.eye(3), ("a", "b", "c"))
+    part = Part(np.arange(3), np.arange(3), np.arange(0))
+    batches = RouterDataModule(part, FeatureInputs(torch.eye(3)), Labels(np.eye(3), rewards.candidates), rewards, 3)
+    batches.val.process, batches.val.processes = 1, 2
+    [(inputs, labels, *_)] = batches.val_dataloader()
+    assert inputs[0].tolist() == [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+    assert labels.tolist() == np.eye(3).tolist()

@@ -32,6 +32,7 @@ MODES = {
     "to_huggingface": ("to_huggingface", "to_huggingface"),
 }
 QUERY = "query="
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # variables that number processes, of torchrun, Lightning and Slurm
 
 _IN_WHEEL = Path(__file__).parents[1] / "conf"
 CONF = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "conf"  # a checkout has it at the top
@@ -102,10 +103,20 @@ def infer(arguments: Sequence[str]) -> int:
 
 def _run(task: Callable[[DictConfig], Any], config_name: str, arguments: Sequence[str]) -> None:
     """Call a function with the settings that Hydra composes; Hydra reads the process's command line."""
-    sys.argv = [sys.argv[0], *arguments]
+    command_line = sys.argv
+
+    def run_task(cfg: DictConfig) -> Any:
+        """Run the function under the command line as it was typed, from which Lightning starts further processes."""
+        sys.argv = command_line
+        return task(cfg)
+
+    # Of several processes that train one net, the first one writes the log.
+    is_first = all(int(os.environ.get(name, 0)) == 0 for name in RANKS)
+    quiet = [] if is_first else ["hydra/hydra_logging=none", "hydra/job_logging=none"]
+    sys.argv = [sys.argv[0], *arguments, *quiet]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise errors, which are shown as ours, instead of printing them
     with errors_of_settings([path.name for path in CONF.iterdir() if path.is_dir()]):
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_task)()
 
 
 def _train(cfg: DictConfig) -> float | None:
@@ -116,6 +127,8 @@ def _train(cfg: DictConfig) -> float | None:
     with config.errors_for_people(), recorded_failure(folder if is_job else None, list(hydra_config.overrides.task)):
         values = overrides.prefer_records(_plain(cfg), list(hydra_config.overrides.task))
         values["run_dir"] = str(folder)
+        if is_job:
+            overrides.refuse_processes_in_jobs(values)
         if is_job and not values["selectors"] and not values["export"]["each_job"]:
             values["export"] = None  # a comparison of selectors needs it
         overrides.check_training_input(values)

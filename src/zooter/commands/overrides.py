@@ -213,6 +213,24 @@ def check_training_input(values: Mapping[str, Any]) -> None:
             data_files(path) if key == "queries" or values.get("format") is None else list_files(path)
 
 
+def refuse_processes_in_jobs(values: Mapping[str, Any]) -> None:
+    """Refuse several processes for each job of a sweep: they would all run the whole sweep.
+
+    Args:
+        values: settings of a job.
+
+    Raises:
+        ConfigError: the trainer's strategy is DDP.
+    """
+    strategy = str((values.get("trainer") or {}).get("strategy"))
+    if strategy.startswith("ddp"):
+        raise ConfigError(
+            expected="one process for each job of a sweep",
+            found=f"trainer.strategy={strategy}",
+            do="set trainer=auto, or train once for each setting with trainer=ddp",
+        )
+
+
 def refuse_unless_one_input(has_records: bool, has_reader: bool) -> None:
     """Refuse settings that give both a recorded table and a reader, or neither.
 

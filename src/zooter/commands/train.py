@@ -7,13 +7,12 @@ from dataclasses import asdict, replace
 from typing import Any, cast
 
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from zooter.collect import estimate
 from zooter.collect.engine.plan import describe_cluster_plan
 from zooter.commands import config as configuration
-from zooter.commands.train_checks import check_run
+from zooter.commands.train_checks import check_run, check_trainer
 from zooter.commands.train_outputs import (
     compare_selectors,
     keep_logged_metrics,
@@ -36,6 +35,7 @@ from zooter.evaluation.validation import summarise_validation
 from zooter.router import export
 from zooter.router.fill_embeddings import fill_embeddings
 from zooter.training.method import TrainedRouter, TrainingData
+from zooter.training.processes import first_process_first, is_first_process
 from zooter.training.tagger.protocol import AskingTagger
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def main(values: Mapping[str, Any], overrides: Sequence[str]) -> float | None:
     Returns:
         The share of the gap closed on validation queries, for sweepers; None when no router was trained.
     """
-    console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)  # one process of several prints
+    console = Console(quiet=not is_first_process())
     settings = configuration.build(values)
     if settings.plan:
         estimates = estimate.estimate_run(settings.collector)
@@ -91,6 +91,7 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
         StoreError: another process writes into the run folder.
     """
     started = time.perf_counter()
+    check_trainer(settings)
     if table is None:
         settings = with_recorded_table(settings)
         if settings.until in BEFORE_TRAINING:
@@ -101,12 +102,14 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
     parts = settings.split.parts(table.queries, settings.folds)
     check_run(settings, table, parts)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
-    fill_embeddings(table.queries, settings.encoder, settings.cache_dir, settings.engine)
-    if isinstance(settings.tagger, AskingTagger):
-        settings.tagger.fill(table.queries, settings.engine)
-    data = method.embed(table, parts[0], settings.cache_dir)
+    with first_process_first(settings.trainer):
+        fill_embeddings(table.queries, settings.encoder, settings.cache_dir, settings.engine)
+        if isinstance(settings.tagger, AskingTagger):
+            settings.tagger.fill(table.queries, settings.engine)
+        data = method.embed(table, parts[0], settings.cache_dir)
     if settings.until is not None:
-        method.write_labels(run_dir / "labels.parquet", data, parts[0], settings.until == "label")
+        if is_first_process():
+            method.write_labels(run_dir / "labels.parquet", data, parts[0], settings.until == "label")
         return None
     embedded = time.perf_counter()
 

@@ -14,6 +14,7 @@ from zooter.data.split import Part, Split
 from zooter.errors import ConfigError, RecordsError
 from zooter.evaluation import harness, tag_groups
 from zooter.selector.protocol import Selector
+from zooter.training.tagger.protocol import AskingTagger
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +31,9 @@ def check_run(settings: TrainSettings, table: RewardTable, parts: Sequence[Part]
         parts: their divisions, each tested on.
 
     Raises:
-        ConfigError: the trainer cannot run on this machine, a selector cannot be replayed, or a group has unknown tags.
+        ConfigError: a selector cannot be replayed, or a group has unknown tags.
         RecordsError: a reward is too large, too few queries have a truth, or the table lacks what a selector needs.
     """
-    _check_trainer(settings)
     tag_groups.check_groups(settings.groups or {}, table.tags.names)
     _check_rewards(table)
     _check_truth(table, parts)
@@ -41,19 +41,54 @@ def check_run(settings: TrainSettings, table: RewardTable, parts: Sequence[Part]
         _check_selectors(settings.selectors, settings.records, settings.split, settings.cache_dir)
 
 
-def _check_trainer(settings: TrainSettings) -> None:
+def check_trainer(settings: TrainSettings) -> None:
+    """Refuse a trainer that cannot run here, and work that several processes (DDP) would all do.
+
+    Args:
+        settings: those of the run.
+
+    Raises:
+        ConfigError: the trainer does not suit this machine or the processes that were started; or there are several
+            processes, and the encoder is not trained, or something is to be asked or imported first.
+    """
     lightning = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     level = lightning.level
     lightning.setLevel(logging.WARNING)  # what it says of devices, it says again when training starts
     try:
-        settings.trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        trainer = settings.trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
     except (MisconfigurationException, ValueError) as error:
         raise ConfigError(
             expected="a trainer that this machine can run", found=str(error).splitlines()[0],
-            do="choose trainer=auto or trainer=cpu, or correct the settings under `trainer`",
+            do="choose trainer=auto or trainer=cpu (ddp with torchrun), or correct the settings under `trainer`",
         ) from error  # fmt: skip
     finally:
         lightning.setLevel(level)
+    if trainer.world_size > 1:
+        _check_work_of_processes(settings, trainer.world_size)
+
+
+def _check_work_of_processes(settings: TrainSettings, count: int) -> None:
+    """Refuse what one process should do alone, before others are started."""
+    refused = {
+        "a net that trains its encoder": (
+            not settings.net.trains_encoder,
+            f"{type(settings.net).__name__}, which trains a small head on stored embeddings in seconds",
+            "set trainer=auto, or net=finetune",
+        ),
+        "a recorded table": (
+            settings.reader is not None or settings.format is not None,
+            "candidates to ask, or a table to import",
+            "run that first, in one process: until=reward, or zooter import; then records=FILE",
+        ),
+        "a tagger that asks nobody": (
+            isinstance(settings.tagger, AskingTagger),
+            f"{type(settings.tagger).__name__}, which asks a model",
+            "run until=tag first, in one process, then records=RUN/labels.parquet tagger=column",
+        ),
+    }
+    for expected, (is_refused, found, do) in refused.items():
+        if is_refused:
+            raise ConfigError(expected=f"{expected}, to train in {count} processes", found=found, do=do)
 
 
 def _check_rewards(table: RewardTable) -> None:

@@ -19,6 +19,7 @@ from zooter.commands import evaluate
 from zooter.commands.train_settings import TrainSettings
 from zooter.data.pool import Pool
 from zooter.data.split import Part
+from zooter.data.text_file import TextRows
 from zooter.data.types import RouterOutput
 from zooter.errors import ExportError
 from zooter.evaluation import html_report, router_metrics, router_plots, router_report
@@ -34,6 +35,8 @@ from zooter.training.method import TrainedRouter, TrainingData, TrainingMethod
 COMPARED_QUERIES = 1_200
 # The same of a router trained on int8 embeddings: float32's have to be computed for it, and its figures are int8's.
 COMPARED_WITH_INT8 = 300
+# Training queries, at most, of which clusters are made that drift is tested in.
+DRIFT_QUERIES = 50_000
 
 
 @rank_zero_only
@@ -124,8 +127,9 @@ def write_export(
     table, tags = data.records, trained.tags.take(part.train)
     reference_rows = np.random.default_rng(method.seed).permutation(part.train)[: export.REFERENCE_QUERIES]
     probs = predict_probabilities(trained.net, data.inputs, part.train)
-    features = compute_features(trained.net, data.inputs, part.train)
-    head, reference_features = trained.net.head, features[np.searchsorted(part.train, reference_rows)]
+    drift_rows = np.sort(np.random.default_rng(method.seed).permutation(part.train)[:DRIFT_QUERIES])
+    features = compute_features(trained.net, data.inputs, drift_rows)
+    head, reference_features = trained.net.head, features[np.searchsorted(drift_rows, reference_rows)]
     tag_probs = head.tag_probabilities(reference_features).detach().double().numpy()
     facts = {
         "label": asdict(method.label),
@@ -137,7 +141,7 @@ def write_export(
         "tags": head_init.learned_tag_names([tags]) if tag_probs.shape[1] else (),
     }
     reference = export.reference_statistics(
-        [table.queries[i] for i in part.train],
+        TextRows(table.queries, part.train),
         tags,
         probs,
         table.pool.names,

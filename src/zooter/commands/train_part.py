@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import softmax
 
+from zooter.data.mapped import mapped_rows
 from zooter.data.split import Part
 from zooter.data.types import Floats, Rewards
 from zooter.evaluation import router_metrics
@@ -38,7 +39,7 @@ def measure(
     outcome = router_metrics.evaluate_router(
         logits_to_probabilities(trained.net, logits),
         trained.prior,
-        (data.embeddings[part.train], data.embeddings[test]),
+        (mapped_rows(data.embeddings, part.train), mapped_rows(data.embeddings, test)),
         train_and_test(table.rewards),
         (tags.take(part.train), tags.take(test)),
         None if table.truth is None else train_and_test(table.truth),

@@ -10,7 +10,6 @@ from typing import Annotated, Concatenate, Literal, ParamSpec, TypeVar
 import pytorch_lightning as pl
 from pydantic import Field, SkipValidation
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities import rank_zero_only
 
 from zooter.collect.engine.local import LocalEngine
 from zooter.collect.engine.protocol import Engine
@@ -32,6 +31,7 @@ from zooter.selector.protocol import Selector
 from zooter.training.labels import TagSmoothing
 from zooter.training.losses import Objective
 from zooter.training.method import TrainingMethod
+from zooter.training.processes import is_first_process
 from zooter.training.recipe import Recipe, check_encoder
 from zooter.training.tagger.protocol import Tagger
 from zooter.training.zooter_recipe import check_label
@@ -180,8 +180,7 @@ def one_run_per_folder(
     @wraps(run)
     def locked(settings: TrainSettings, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         """Call the function while this process holds the run folder."""
-        is_first = getattr(rank_zero_only, "rank", 0) == 0  # of several processes that train one router
-        with exclusive(settings.run_dir, "run folder") if is_first else nullcontext():
+        with exclusive(settings.run_dir, "run folder") if is_first_process() else nullcontext():
             return run(settings, *args, **kwargs)
 
     return locked

@@ -88,6 +88,18 @@ def _describe_holder(path: Path) -> str:
     """Say which process holds a lock, on which machine and since when."""
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        ended = ", which has ended" if holder["host"] == socket.gethostname() and not _runs(holder["pid"]) else ""
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}{ended}"
     except (OSError, ValueError, KeyError):  # it has only just begun
         return "another process"
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

@@ -3,12 +3,13 @@
 A recorded table is the public file format, one row per recorded response. Its columns are `query`, `candidate` (text,
 required), `reward` (number, required, may be null) and optionally `response`, `sample`, `tags`, `truth`, `reference`,
 `margin`, `first_tokens`, `input_tokens`, `output_tokens`, `cost`, `split` and `query_id`; `data/README.md` describes
-them. Files are streamed: memory holds one text per distinct query and a few numbers per row.
+them. Files are streamed: texts go to a temporary file that is mapped into memory, which itself holds a few numbers per
+row and, while a table is read, a hash of every query.
 """
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from zooter.data.formats import registry
 from zooter.data.pool import Pool
 from zooter.data.remote import as_path
 from zooter.data.schema import schema
+from zooter.data.text_file import TextFile, TextRows
 from zooter.data.types import Floats, Ints, Rewards, Tags, query_id
 from zooter.errors import RecordsError
 
@@ -57,8 +59,8 @@ class RewardTable:
     """A recorded table with one row per distinct query text, in order of first appearance.
 
     Attributes:
-        queries: n texts.
-        query_ids: their ids.
+        queries: n texts; those of a table that was read are in a temporary file (`text_file`).
+        query_ids: their ids, likewise.
         pool: the m candidates, in alphabetical order.
         rewards: (n, m) mean reward over the samples of each cell.
         truth: (n, m) mean of the column `truth`, which is used for evaluation only; None if the table has none.
@@ -67,8 +69,8 @@ class RewardTable:
         dropped: number of queries that were left out because they have no reward at all.
     """
 
-    queries: list[str]
-    query_ids: list[str]
+    queries: Sequence[str]
+    query_ids: Sequence[str]
     pool: Pool
     rewards: Rewards
     truth: Rewards | None
@@ -140,8 +142,8 @@ def read_queries(path: Path) -> tuple[list[str], list[str]]:
 class _TableBuilder:
     """Accumulate batches as integer codes; the code of a query, candidate or tag is its order of first appearance."""
 
-    queries: list[str] = field(default_factory=list)
-    query_ids: list[str] = field(default_factory=list)
+    queries: TextFile = field(default_factory=TextFile)
+    query_ids: TextFile = field(default_factory=TextFile)
     query_code: dict[bytes, int] = field(default_factory=dict)
     candidate_code: dict[str, int] = field(default_factory=dict)
     tag_code: dict[str, int] = field(default_factory=dict)
@@ -226,8 +228,8 @@ class _TableBuilder:
         row_number = np.cumsum(has_reward) - 1
         mask = has_reward[query]
         return RewardTable(
-            queries=[text for text, has in zip(self.queries, has_reward, strict=True) if has],
-            query_ids=[name for name, has in zip(self.query_ids, has_reward, strict=True) if has],
+            queries=TextRows(self.queries, np.flatnonzero(has_reward)) if dropped else self.queries,
+            query_ids=TextRows(self.query_ids, np.flatnonzero(has_reward)) if dropped else self.query_ids,
             pool=Pool.from_names(names, prices),
             rewards=Rewards(values[has_reward], tuple(names)),
             truth=Rewards(truths[has_reward], tuple(names)) if np.isfinite(truths).any() else None,

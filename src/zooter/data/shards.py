@@ -39,6 +39,15 @@ def read_masks(shards: Sequence[Path], only: pa.Array) -> Iterator[tuple[Path, p
             start += rows
 
 
+def read_positions(shards: Sequence[Path], keys: pa.Array) -> Iterator[tuple[Path, pa.Array]]:
+    """Yield each shard with the position in `keys` of each of its rows; null for a row of another key."""
+    for batch, stored_keys in read_keys(shards):
+        positions, start = pc.index_in(stored_keys, value_set=keys), 0
+        for path, rows in batch:
+            yield path, positions.slice(start, rows)
+            start += rows
+
+
 def read_masked(path: Path, columns: list[str] | None, mask: pa.Array) -> list[pa.Table]:
     """Read the masked rows of a shard, or only its schema where there are none."""
     if pc.any(mask).as_py():

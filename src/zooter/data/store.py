@@ -26,6 +26,7 @@ from zooter.data.shards import (
     read_keys,
     read_masked,
     read_masks,
+    read_positions,
     read_shard,
 )
 from zooter.data.types import Ints
@@ -188,6 +189,28 @@ class Store:
         tables = self._with_shards(read)
         empty = pa.table({KEY: pa.array([], pa.string())})
         return pa.concat_tables(tables, promote_options="default") if tables else empty
+
+    def read_shards(self, keys: pa.Array, columns: list[str], use: Callable[[pa.Table, Ints], None]) -> None:
+        """Call a function with the selected rows of each shard in turn, so that memory holds one shard.
+
+        Args:
+            keys: string array of content keys; of a repeated one, the first counts.
+            columns: names of the columns.
+            use: gets rows of a shard and their positions in `keys`; a key in several shards comes several times, and
+                all come again when another process merges shards meanwhile.
+
+        Raises:
+            StoreError: a shard cannot be read.
+        """
+
+        def read(shards: Sequence[Path]) -> None:
+            """Read the shards that hold a selected key."""
+            for path, rows in read_positions(shards, keys):
+                selected = pc.is_valid(rows)
+                if pc.any(selected).as_py():
+                    use(read_shard(path, columns).filter(selected), rows.drop_null().to_numpy())
+
+        self._with_shards(read)
 
     def compact(self, max_shards: int = 64, max_bytes: int = 2**24) -> None:
         """Merge small shards when there are many, because opening files dominates reading time.

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
+from zooter.data.mapped import chunks
 from zooter.data.types import Floats, Ints, Rewards
 from zooter.metrics.adjusted_means import adjusted_means
 from zooter.metrics.routing import best_candidates
@@ -97,8 +98,11 @@ class NearestNeighbours:
         Returns:
             (q, m) predicted rewards.
         """
-        predictions = _predictions(self.embeddings, self.rewards, self.fallback, embeddings, ks=(self.k,))
-        return next(predictions)[1]
+        predicted = [
+            next(_predictions(self.embeddings, self.rewards, self.fallback, embeddings[chunk], ks=(self.k,)))[1]
+            for chunk in chunks(len(embeddings))
+        ]
+        return np.concatenate(predicted)
 
 
 def _predictions(

@@ -22,6 +22,7 @@ from zooter.data.model_files import PACKAGE, SAFE_PATTERNS, folder_fingerprint, 
 from zooter.data.shards import KEY
 from zooter.data.store import Store
 from zooter.router.pooling import Pooling
+from zooter.router.stored_vectors import read_vectors
 from zooter.router.token_batches import encode_beginnings, length_batches
 
 log = logging.getLogger(__name__)
@@ -196,7 +197,7 @@ class Encoder:
             cache: folder that keeps embeddings by text and `fingerprint`; None keeps none.
 
         Returns:
-            (n, e) with e = number of layers · width of the model.
+            (n, e) with e = number of layers · width of the model; with a cache, mapped from a temporary file.
 
         Raises:
             ConfigError: the model cannot be found, or lacks a layer.
@@ -210,8 +211,7 @@ class Encoder:
             log.info("embedding %d of %d queries with %s", len(missing), len(texts), self.model)
         for _ in self.store_embeddings([texts[i] for i in missing], [keys[i] for i in missing], cache):
             pass
-        stored = store.read(keys)["vector"].combine_chunks()
-        return np.asarray(stored.flatten().to_numpy().reshape(len(keys), stored.type.list_size))
+        return read_vectors(store, keys)
 
     def resolve(self, cache: Path) -> "Encoder":
         """Decide what "auto" means on this machine: an encoder of the precision "float32" or "int8".

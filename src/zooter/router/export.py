@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,7 +93,7 @@ def write(
 
 
 def reference_statistics(
-    queries: list[str], tags: Tags, probs: Floats, candidates: tuple[str, ...], tag_probs: Floats
+    queries: Sequence[str], tags: Tags, probs: Floats, candidates: tuple[str, ...], tag_probs: Floats
 ) -> dict[str, Any]:
     """Summarise the training queries: their lengths, shares of tags and of choices, entropy of the router.
 

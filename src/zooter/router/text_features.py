@@ -48,8 +48,10 @@ def text_features(texts: Sequence[str]) -> NDArray[np.float32]:
     Returns:
         (n, `TEXT_FEATURES`), finite.
     """
-    rows = [_features(text[:MAX_CHARACTERS]) for text in texts]
-    return np.asarray(rows, dtype=np.float32).reshape(len(texts), TEXT_FEATURES)
+    features = np.empty((len(texts), TEXT_FEATURES), dtype=np.float32)
+    for row, text in enumerate(texts):
+        features[row] = _features(text[:MAX_CHARACTERS])
+    return features
 
 
 def _features(text: str) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ n is the number of training queries, m of candidates, d of features, t of tags.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from zooter.metrics.baselines import rank_by_mean_reward
 from zooter.metrics.routing import best_candidates, best_shares
 from zooter.training.advantages import select_advantage_weights, weigh_advantages
 from zooter.training.closed_form import RIDGE_PENALTIES, fit_ridge, fit_tag_model, frequent_tags
+from zooter.training.feature_rows import FeatureRows
 from zooter.training.head_init import BlendWeights
 from zooter.training.labels import TagSmoothing
 
@@ -53,7 +55,7 @@ class OutOfFold:
         return blended if weights.advantages is None else weigh_advantages(blended, self.overall, weights.advantages)
 
 
-def cross_fit(z: Tensor, rewards: Rewards, tag_sets: Sequence[Tags], seed: int) -> OutOfFold:
+def cross_fit(z: Tensor | FeatureRows, rewards: Rewards, tag_sets: Sequence[Tags], seed: int) -> OutOfFold:
     """Predict the rewards of each training query from the other folds.
 
     Args:
@@ -62,7 +64,7 @@ def cross_fit(z: Tensor, rewards: Rewards, tag_sets: Sequence[Tags], seed: int) 
         tag_sets: tags (n, t) of the same queries; only frequent tags are learned (`closed_form.frequent_tags`).
         seed: of the folds.
     """
-    n, m = rewards.values.shape
+    z, (n, m) = FeatureRows.of(z), rewards.values.shape
     folds = min(n, FOLDS if n >= SMALL_TABLE else SMALL_TABLE_FOLDS)
     fold = np.random.default_rng(seed).permutation(n) % folds
     tag_sets = [tags for tags in map(frequent_tags, tag_sets) if tags.names]
@@ -70,15 +72,21 @@ def cross_fit(z: Tensor, rewards: Rewards, tag_sets: Sequence[Tags], seed: int) 
     residual = {penalty: np.zeros((n, m)) for penalty in RIDGE_PENALTIES}
     for k in range(folds):
         train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+        z_train, z_test = z.take(train), z.take(test)
         train_rewards, train_tags = rewards.take(train), [tags.take(train) for tags in tag_sets]
-        train_from_tags, from_tags[test] = _predict_from_tags(z[train], z[test], train_rewards, train_tags)
-        for penalty, weights in fit_ridge(z[train], train_rewards.values - train_from_tags).items():
-            residual[penalty][test] = (z[test].double() @ torch.from_numpy(weights).T).numpy()
+        train_from_tags, from_tags[test] = _predict_from_tags(z_train, z_test, train_rewards, train_tags)
+        for penalty, weights in fit_ridge(z_train, train_rewards.values - train_from_tags).items():
+            residual[penalty][test] = z_test.map(partial(_linear, torch.from_numpy(weights)))
     return OutOfFold(np.nan_to_num(rewards.column_means()), from_tags, residual)
 
 
+def _linear(weights: Tensor, z: Tensor) -> Tensor:
+    """(b, m) products of features (b, d) and weights (m, d), in float64."""
+    return z.double() @ weights.T
+
+
 def _predict_from_tags(
-    z_train: Tensor, z_test: Tensor, rewards: Rewards, tag_sets: Sequence[Tags]
+    z_train: FeatureRows, z_test: FeatureRows, rewards: Rewards, tag_sets: Sequence[Tags]
 ) -> tuple[Floats, Floats]:
     """Rewards (n, m) and (k, m) expected from probable tags, at the queries fitted on and at others.
 
@@ -87,14 +95,15 @@ def _predict_from_tags(
     """
     overall = np.nan_to_num(rewards.column_means())
     if not tag_sets:
-        return tuple(np.zeros((len(z), len(overall))) + overall for z in (z_train, z_test))  # type: ignore[return-value]
-    predictions = np.zeros((len(z_train), len(overall))), np.zeros((len(z_test), len(overall)))
+        return tuple(np.zeros((len(z.rows), len(overall))) + overall for z in (z_train, z_test))  # type: ignore[return-value]
+    predictions = np.zeros((len(z_train.rows), len(overall))), np.zeros((len(z_test.rows), len(overall)))
     for tags in tag_sets:
         linear = nn.Linear(z_train.shape[1], len(tags.names))
         means = fit_tag_model(linear, z_train, rewards, tags)
         with torch.no_grad():
             for total, z in zip(predictions, (z_train, z_test), strict=True):
-                total += linear(z).softmax(dim=-1).double().numpy() @ means / len(tag_sets)
+                for chunk, features in z.chunks():
+                    total[chunk] += linear(features).softmax(dim=-1).double().numpy() @ means / len(tag_sets)
     return predictions
 
 
@@ -159,7 +168,7 @@ def fit_tag_weights(out_of_fold: OutOfFold, rewards: Rewards, tags: Tags, weight
 
 
 def select_temperature(
-    z: Tensor, rewards: Rewards, tag_sets: Sequence[Tags], smoothing: TagSmoothing, seed: int
+    z: Tensor | FeatureRows, rewards: Rewards, tag_sets: Sequence[Tags], smoothing: TagSmoothing, seed: int
 ) -> float:
     """Select the labels' temperature whose out-of-fold choices earn most: the largest within a standard error of it.
 

@@ -13,13 +13,17 @@ from zooter.data.split import Part
 from zooter.data.types import Ints, Labels, Rewards, Tags
 from zooter.training.recipe import Inputs
 
-# The net's inputs; labels, rewards and mask of observed cells, (b, m) each; membership (b, t) in each tag set.
+# The net's inputs, of this process's part of the queries; labels, rewards and mask of observed cells, (b, m) each;
+# membership (b, t) in each tag set.
 Batch = tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor, tuple[Tensor, ...]]
 BUCKET_BATCHES = 50  # batches whose queries are sorted by length together: little padding, and still random
 
 
 class RouterDataset(Dataset[Batch]):
     """Some rows of the inputs with their labels, rewards, mask of observed cells and tags; fetched a batch at a time.
+
+    Of several processes that train one net, each gets the same batches, but the inputs of its own part of them only
+    (`part_of`).
 
     Args:
         rows: (r,) row numbers in inputs, labels and rewards.
@@ -34,6 +38,7 @@ class RouterDataset(Dataset[Batch]):
     ) -> None:
         self.rows = rows
         self.inputs = inputs
+        self.process, self.processes = 0, 1
         self.memberships = [tags.membership for tags in tag_sets]
         self.labels = torch.from_numpy(labels.values.astype(np.float32))
         self.mask = torch.from_numpy(rewards.observed)
@@ -49,8 +54,39 @@ class RouterDataset(Dataset[Batch]):
         """Gather a batch at once: a Python call per row would take most of the time with a head this small."""
         positions = list(positions)
         rows = self.rows[positions]
+        inputs = self.inputs.take(part_of(rows, self.process, self.processes).tolist())
         tags = tuple(torch.from_numpy(membership[positions].toarray()).float() for membership in self.memberships)
-        return self.inputs.take(rows.tolist()), self.labels[rows], self.rewards[rows], self.mask[rows], tags
+        return inputs, self.labels[rows], self.rewards[rows], self.mask[rows], tags
+
+
+def part_of(rows: Ints, process: int, processes: int) -> Ints:
+    """Select one process's part of a batch: every k-th row, and the first row again where others have one more.
+
+    In a batch sorted by length the parts are about equally long.
+
+    Args:
+        rows: (b,) row numbers of the batch.
+        process: number of the process, from 0.
+        processes: k, how many there are.
+
+    Returns:
+        (⌈b / k⌉,) row numbers, as many for every process.
+    """
+    padding = np.repeat(rows[:1], -len(rows) % processes)
+    return np.concatenate([rows, padding])[process::processes]
+
+
+def join_parts(parts: Tensor, count: int) -> Tensor:
+    """Put what the processes computed of their parts of a batch into the batch's order.
+
+    Args:
+        parts: (k, ⌈b / k⌉, d), of each process in turn.
+        count: b, the rows of the batch.
+
+    Returns:
+        (b, d).
+    """
+    return parts.transpose(0, 1).flatten(0, 1)[:count]
 
 
 class LengthBucketSampler(Sampler[int]):
@@ -119,6 +155,17 @@ class RouterDataModule(pl.LightningDataModule):
         self.val = RouterDataset(part.val, inputs, labels, rewards)
         self.batch_size = batch_size
         self.seed = seed
+
+    def setup(self, stage: str) -> None:
+        """Take this process's part of the batches; Lightning calls this when it starts to train."""
+        assert self.trainer is not None
+        for dataset in (self.train, self.val):
+            dataset.process, dataset.processes = self.trainer.global_rank, self.trainer.world_size
+
+    def teardown(self, stage: str) -> None:
+        """Take whole batches again, after training."""
+        for dataset in (self.train, self.val):
+            dataset.process, dataset.processes = 0, 1
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Load training batches, in another order each epoch."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,7 +22,7 @@ from zooter.data.types import Floats, Ints
 from zooter.router.net import Head, Net
 from zooter.training import checkpoint as checkpoints
 from zooter.training.checkpoint import BestCheckpoint, Identity, LastCheckpoint
-from zooter.training.datamodule import Batch, RouterDataModule
+from zooter.training.datamodule import Batch, RouterDataModule, join_parts
 from zooter.training.losses import Objective, tag_cross_entropy
 from zooter.training.recipe import Inputs, Recipe
 
@@ -33,6 +33,9 @@ class Distiller(pl.LightningModule):
     """A net with the loss that it minimises and the recipe's optimiser.
 
     The logged losses are the objective's alone; where batches have tags, the tags' cross-entropy is minimised too.
+
+    Several processes (DDP) compute the features of a batch in parts, and each of them the loss of the whole batch: the
+    gradients, which DDP averages, are those of one process, whatever the objective averages over.
 
     Args:
         net: trained in place.
@@ -66,7 +69,7 @@ class Distiller(pl.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss to minimise: the objective and the weighted cross-entropy of tags."""
-        features, tags = self.net.features(*batch[0]), batch[-1]
+        features, tags = self._features(batch), batch[-1]
         loss = self._objective_loss(features, batch)
         # Summed here and logged once: `log` at each step would take a tenth of it, with a head this small.
         self.loss_and_count += torch.stack([loss.detach() * len(features), loss.new_tensor(len(features))])
@@ -83,7 +86,7 @@ class Distiller(pl.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Log the validation loss, averaged over the epoch's queries."""
-        features = self.net.features(*batch[0])
+        features = self._features(batch)
         self.log(
             self.prefix + "val/loss",
             self._objective_loss(features, batch),
@@ -98,6 +101,14 @@ class Distiller(pl.LightningModule):
         """Make the recipe's optimiser and schedule, which steps with every batch."""
         optimizer, schedule = self.recipe.make_optimizer(self.net, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _features(self, batch: Batch) -> Tensor:
+        """Compute the features (b, d) of a batch, together with the other processes."""
+        inputs, labels, *_ = batch
+        features = self.net.features(*inputs)
+        if self.trainer.world_size == 1:
+            return features
+        return join_parts(cast(Tensor, self.all_gather(features, sync_grads=True)), len(labels))
 
     def _objective_loss(self, features: Tensor, batch: Batch) -> Tensor:
         _, labels, rewards, mask, _ = batch
@@ -171,7 +182,7 @@ def distill(
     ]
     trainer = make_trainer(
         max_epochs=recipe.epochs, callbacks=callbacks, logger=logger or False, default_root_dir=folder,
-        log_every_n_steps=1, enable_model_summary=False, num_sanity_val_steps=0,
+        log_every_n_steps=1, enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
     )  # fmt: skip
     initial_loss, initial_state = _validation_loss(net, batches, objective), copy.deepcopy(net.state_dict())
     module = Distiller(
@@ -180,7 +191,9 @@ def distill(
     with _threads(recipe.threads):
         _fit(trainer, module, batches, ckpt_path)
     kept = (last.best_model_path or ckpt_path) if recipe.keep_last else best.best_model_path
-    state = torch.load(str(kept), map_location="cpu", weights_only=True)
+    # The first process has written it, perhaps to a disk that others do not see.
+    state = torch.load(str(kept), map_location="cpu", weights_only=True) if trainer.is_global_zero else {}
+    state = trainer.strategy.broadcast(state)
     module.load_state_dict(state["state_dict"])
     net.cpu().eval()
     val_loss, epoch = math.nan, int(state["epoch"]) + 1
@@ -205,6 +218,7 @@ def _fit(trainer: pl.Trainer, module: Distiller, batches: RouterDataModule, ckpt
         # The data are tensors in memory: worker processes would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*all_gather is deprecated.*")  # Lightning's call of torch
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
         try:
             trainer.fit(module, batches, ckpt_path=str(ckpt_path) if ckpt_path else None)

@@ -16,6 +16,7 @@ from zooter.data.types import Floats, Rewards, Tags
 from zooter.router.net import Head
 from zooter.training.advantages import AdvantageWeights, GateEvidence
 from zooter.training.closed_form import RIDGE_PENALTIES, fit_ridge, fit_tag_model, frequent_tags
+from zooter.training.feature_rows import FeatureRows
 from zooter.training.tagger.cluster import ClusterTagger
 
 
@@ -76,7 +77,12 @@ def cluster_tags(queries: Sequence[str], embeddings: NDArray[np.float32], seed: 
 
 
 def init_head(
-    features: Tensor, rewards: Rewards, tag_sets: Sequence[Tags], temperature: float, width: int, dropout: float
+    features: Tensor | FeatureRows,
+    rewards: Rewards,
+    tag_sets: Sequence[Tags],
+    temperature: float,
+    width: int,
+    dropout: float,
 ) -> Head:
     """Make a head that predicts each query's probable tags and their mean rewards; no residual, no correction yet.
 
@@ -88,21 +94,33 @@ def init_head(
         width: hidden units of the correction.
         dropout: share of hidden units dropped in training.
     """
-    tag_sets = learnable_tag_sets(tag_sets)
+    tag_sets, features = learnable_tag_sets(tag_sets), FeatureRows.of(features)
     d, m = features.shape[1], len(rewards.candidates)
     head = Head(d, m, [len(tags.names) for tags in tag_sets], width, dropout)
-    head.mean = features.mean(dim=0)
-    head.scale = features.std(dim=0, correction=0) + 1e-3  # a constant feature stays 0
+    head.mean, deviation = _mean_and_deviation(features)
+    head.scale = deviation + 1e-3  # a constant feature stays 0
     head.temperature = torch.tensor(float(temperature))
     head.overall = torch.from_numpy(np.nan_to_num(rewards.column_means())).float()
-    z = head.standardise(features)
+    z = features.transformed(head.standardise)
     for tags, linear, means in zip(tag_sets, head.classifiers, head.rewards, strict=True):
         assert isinstance(linear, nn.Linear)
         means.data = torch.from_numpy(fit_tag_model(linear, z, rewards, tags)).float()
     return head
 
 
-def fit_residual_ridges(head: Head, features: Tensor, rewards: Rewards) -> dict[float, Floats]:
+def _mean_and_deviation(features: FeatureRows) -> tuple[Tensor, Tensor]:
+    """(d,) mean and standard deviation of features, from those of chunks."""
+    sizes, means, variances = zip(
+        *((len(chunk), chunk.mean(dim=0), chunk.var(dim=0, correction=0)) for _, chunk in features.chunks()),
+        strict=True,
+    )
+    shares = torch.tensor(sizes)[:, None] / sum(sizes)
+    mean = (shares * torch.stack(means)).sum(dim=0)
+    variance = (shares * (torch.stack(variances) + (torch.stack(means) - mean).square())).sum(dim=0)
+    return mean, variance.sqrt()
+
+
+def fit_residual_ridges(head: Head, features: Tensor | FeatureRows, rewards: Rewards) -> dict[float, Floats]:
     """Fit the ridge on what a head's tags leave open, for every penalty that `apply_weights` may be given.
 
     Args:
@@ -113,9 +131,9 @@ def fit_residual_ridges(head: Head, features: Tensor, rewards: Rewards) -> dict[
     Returns:
         penalty → weights (m, d).
     """
-    z = head.standardise(features)
+    z = FeatureRows.of(features).transformed(head.standardise)
     with torch.no_grad():
-        return fit_ridge(z, rewards.values - head.tag_rewards(z).double().numpy())
+        return fit_ridge(z, rewards.values - z.map(head.tag_rewards))
 
 
 def apply_weights(

@@ -14,15 +14,18 @@ from torch import Tensor
 
 from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
+from zooter.data.text_file import TextRows
 from zooter.data.types import Floats, Ints, Tags
 from zooter.router.choices import describe_evidence
-from zooter.router.net import Head, Net, encoder_and_text_features
+from zooter.router.net import Head, Net
 from zooter.router.text_encoder import TextEncoder
+from zooter.router.text_features import TEXT_FEATURES
 from zooter.training import head_init, label_table
 from zooter.training.advantages import GateEvidence
 from zooter.training.checkpoint import describe_training
 from zooter.training.datamodule import RouterDataModule
 from zooter.training.distill import FitSummary, distill, keep_as_it_is, predict_logits
+from zooter.training.feature_rows import map_features
 from zooter.training.head_init import BlendWeights
 from zooter.training.labels import TagPrior, TagSmoothing
 from zooter.training.losses import Objective
@@ -36,6 +39,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class TrainingData:
     """The queries of a run as a net reads them; all parts share it unless the encoder learns from training queries.
+
+    Embeddings and features are mapped from one temporary file: memory holds what is being computed on.
 
     Attributes:
         records: the table of n queries.
@@ -126,12 +131,10 @@ class TrainingMethod:
             part: whose training queries the encoder is fitted to, where it learns.
             cache_dir: keeps embeddings for other runs; None keeps none.
         """
-        encoder = self.encoder.fit([table.queries[i] for i in part.train])
-        embeddings = encoder.embed(table.queries, cache_dir)
-        features = encoder_and_text_features(embeddings, table.queries)
-        return TrainingData(
-            table, encoder, embeddings, features, self.net.make_inputs(encoder, table.queries, features)
-        )
+        encoder = self.encoder.fit(TextRows(table.queries, part.train))
+        features = map_features(encoder.embed(table.queries, cache_dir), table.queries)
+        inputs = self.net.make_inputs(encoder, table.queries, features)
+        return TrainingData(table, encoder, features[:, :-TEXT_FEATURES].numpy(), features, inputs)
 
     def embed_again(self, data: TrainingData, part: Part) -> TrainingData:
         """Embed the queries for another part, with an encoder fitted to it; the same data where encoders learn nothing.

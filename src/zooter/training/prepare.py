@@ -10,14 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zooter.data.mapped import mapped_rows
 from zooter.data.reward_table import RewardTable
 from zooter.data.split import Part
+from zooter.data.text_file import TextRows
 from zooter.data.types import Floats, Labels, Rewards, Tags
 from zooter.metrics.adjusted_means import without_query_effects
 from zooter.router.linear_head import LinearHead
 from zooter.router.net import Head, RouterHead
 from zooter.training import cross_fitting, head_init
 from zooter.training.cross_fitting import OutOfFold
+from zooter.training.feature_rows import FeatureRows
 from zooter.training.head_init import BlendWeights
 from zooter.training.labels import PER_TAG, TagPrior, TagSmoothing
 from zooter.training.recipe import Recipe
@@ -32,7 +35,7 @@ class InitialFit:
         tags: (n, t) of all queries.
         rewards: (r, m) of the training rows; without effects of queries where cells are missing.
         tag_sets: (r, t) each, the training rows' sets of tags: the table's, and clusters.
-        features: (r, d) of the training rows.
+        features: of the training rows.
         head: initialised with the tag sets; copied before weights are applied.
         ridges: penalty → weights (m, d) of the ridge on what the head's tags leave open.
         out_of_fold: cross-fitted predictions for the training rows.
@@ -41,7 +44,7 @@ class InitialFit:
     tags: Tags
     rewards: Rewards
     tag_sets: tuple[Tags, ...]
-    features: Tensor
+    features: FeatureRows
     head: Head
     ridges: Mapping[float, Floats]
     out_of_fold: OutOfFold
@@ -94,8 +97,8 @@ def tag_queries(table: RewardTable, embeddings: NDArray[np.float32], part: Part,
         part: whose training rows the tagger is fitted on.
         tagger: not yet fitted.
     """
-    texts = [table.queries[i] for i in part.train]
-    fitted = tagger.fit(texts, embeddings[part.train], table.tags.take(part.train))
+    texts = TextRows(table.queries, part.train)
+    fitted = tagger.fit(texts, mapped_rows(embeddings, part.train), table.tags.take(part.train))
     return fitted.tag(table.queries, embeddings, table.tags)
 
 
@@ -126,12 +129,13 @@ def fit_initial(
     pl.seed_everything(seed, workers=True, verbose=False)  # the head's first weights
     tag_sets = [tags.take(rows)]
     if recipe.clusters:
-        tag_sets.append(head_init.cluster_tags([table.queries[i] for i in rows], embeddings[rows], seed))
-    return fit_initial_head(tags, features[rows], table.rewards.take(rows), tag_sets, recipe, seed)
+        texts = TextRows(table.queries, rows)
+        tag_sets.append(head_init.cluster_tags(texts, mapped_rows(embeddings, rows), seed))
+    return fit_initial_head(tags, FeatureRows(features, rows), table.rewards.take(rows), tag_sets, recipe, seed)
 
 
 def fit_initial_head(
-    tags: Tags, features: Tensor, rewards: Rewards, tag_sets: Sequence[Tags], recipe: Recipe, seed: int
+    tags: Tags, features: Tensor | FeatureRows, rewards: Rewards, tag_sets: Sequence[Tags], recipe: Recipe, seed: int
 ) -> InitialFit:
     """Initialise a head on training queries, and cross-fit the same model on them.
 
@@ -141,15 +145,15 @@ def fit_initial_head(
 
     Args:
         tags: (n, t) of all queries; kept for the labels.
-        features: (r, d) of the training queries.
+        features: of the r training queries.
         rewards: (r, m).
         tag_sets: (r, t) each.
         recipe: says how wide the head is.
         seed: of the folds.
     """
-    rewards = without_query_effects(rewards)
+    features, rewards = FeatureRows.of(features), without_query_effects(rewards)
     head = head_init.init_head(features, rewards, tag_sets, 1.0, recipe.width, recipe.dropout)
-    out_of_fold = cross_fitting.cross_fit(head.standardise(features), rewards, tag_sets, seed)
+    out_of_fold = cross_fitting.cross_fit(features.transformed(head.standardise), rewards, tag_sets, seed)
     ridges = head_init.fit_residual_ridges(head, features, rewards)
     return InitialFit(tags, rewards, tuple(tag_sets), features, head, ridges, out_of_fold)
 
@@ -205,7 +209,7 @@ def resolve_weights(
         by_tag = cross_fitting.fit_tag_weights(out_of_fold, rewards, tag_sets[0], weights)
         weights = replace(weights, residual_by_tag=by_tag)
     if isinstance(smoothing.temperature, str):
-        z = head.standardise(initial_fit.features)
+        z = initial_fit.features.transformed(head.standardise)
         temperature = cross_fitting.select_temperature(z, rewards, tag_sets, smoothing, seed)
         smoothing = replace(smoothing, temperature=temperature)
     head_init.apply_weights(head, initial_fit.ridges, tag_sets, weights)

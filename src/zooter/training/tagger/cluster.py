@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.preprocessing import normalize
 
 from zooter.data.component import TupleField, component
+from zooter.data.mapped import CHUNK_ROWS, chunks
 from zooter.data.types import Ints, Tags
 
 log = logging.getLogger(__name__)
@@ -58,14 +59,16 @@ class ClusterTagger:
             embeddings: (n, e).
             recorded: not used.
         """
-        points = normalize(embeddings)
-        n, d = points.shape
+        n, d = embeddings.shape
         count = min(self.clusters or max(2, round(30 * math.sqrt(n / 4_800))), n)
         # Uncentred: the nearest centre does not change by moving all points, and serving needs one product less.
         dimensions = min(MAX_COMPONENTS, n - 1, d - 1)
-        svd = TruncatedSVD(dimensions, random_state=self.seed).fit(points) if dimensions > 1 else None
+        sample = np.random.default_rng(self.seed).permutation(n)[:CHUNK_ROWS] if n > CHUNK_ROWS else slice(None)
+        unit = normalize(embeddings[sample])  # as many as tell the components
+        svd = TruncatedSVD(dimensions, random_state=self.seed).fit(unit) if dimensions > 1 else None
         components = svd.components_.astype(np.float32) if svd else np.eye(d, dtype=np.float32)
-        model = MiniBatchKMeans(count, random_state=self.seed, n_init=3, batch_size=4_096).fit(points @ components.T)
+        model = MiniBatchKMeans(count, random_state=self.seed, n_init=3, batch_size=4_096)
+        model.fit(_project(embeddings, components))
         names = _name_clusters(queries, model.labels_, count, self.words, self.seed)
         log.info("%d clusters of %d queries", count, n)
         centres = model.cluster_centers_.astype(np.float32)
@@ -87,12 +90,17 @@ class ClusterTagger:
         """
         if self.centres is None or self.components is None:
             raise RuntimeError("call fit first")
-        points = normalize(embeddings) @ self.components.T
+        points = _project(embeddings, self.components)
         # Nearest centre: |x−c|² = |x|² − 2x·c + |c|², and |x|² is the same for all centres.
         nearest = np.argmin((self.centres**2).sum(axis=1) - 2.0 * (points @ self.centres.T), axis=1)
         n = len(points)
         membership = sp.csr_array((np.ones(n), (np.arange(n), nearest)), shape=(n, len(self.names)))
         return Tags(membership, self.names)
+
+
+def _project(embeddings: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, c) unit embeddings in principal components."""
+    return np.concatenate([normalize(embeddings[chunk]) @ components.T for chunk in chunks(len(embeddings))])
 
 
 def _name_clusters(queries: Sequence[str], labels: Ints, count: int, words: int, seed: int) -> tuple[str, ...]:
