@@ -2,6 +2,7 @@
 
 import mmap
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
@@ -17,6 +18,7 @@ class TextFile(Sequence[str]):
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115, closed with this object
+        weakref.finalize(self, self._file.close)
         self._ends = array("q", [0])  # where each text ends in the file, after the start of the first
         self._mapped: mmap.mmap | None = None
 
