@@ -183,3 +183,21 @@ def test_a_head_with_weighted_advantages_predicts_the_weighted_blend() -> None:
         weighted.expected_rewards(features).detach().numpy(), weigh_advantages(expected, overall, advantages), atol=1e-5
     )
     assert not np.allclose(weighted.expected_rewards(features).detach().numpy(), expected, atol=1e-3)
+
+
+def test_gradient_steps_never_change_who_is_better_of_the_best_single_model_and_a_candidate_without_weight() -> None:
+    torch.manual_seed(0)
+    features, group = groups(60)
+    tags = Tags.from_rows([[str(g)] for g in group])
+    table = Rewards(np.random.default_rng(0).random((60, 3)), ("x", "y", "z"))
+    head = head_init.init_head(features, table, [tags], temperature=0.5, width=4, dropout=0.0)
+    before = head.expected_rewards(features).detach()
+    head_init.hold_correction(head, AdvantageWeights(1, np.array([0.7, 0.0, 0.0]), np.zeros(3), np.zeros(3)))
+    optimizer = torch.optim.AdamW(head.correction.parameters(), lr=0.1, weight_decay=0.01)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (head(features) - torch.from_numpy(table.values).float() * 9.0).square().mean().backward()
+        optimizer.step()
+    x, y, z = (head.expected_rewards(features).detach() - before).T
+    torch.testing.assert_close(y, z)
+    assert ((x - y).abs() > 0.1).any()

@@ -164,6 +164,27 @@ def apply_weights(
     head.calibration = torch.tensor(float(weights.temperature))
 
 
+def hold_correction(head: Head, weights: AdvantageWeights) -> None:
+    """Keep the correction of the best single model, and of candidates without a weight, at 0 in gradient steps.
+
+    Otherwise the steps would let a candidate be chosen whose advantages have not come true out of fold. Only
+    differences between candidates matter, so that the best single model's correction can be 0.
+
+    Args:
+        head: of `init_head`; gradients of its last layer are masked from now on.
+        weights: of the candidates' advantages.
+    """
+    free = torch.from_numpy(weights.values > 0.0)
+    free[weights.best_single] = False
+
+    def mask(gradient: Tensor) -> Tensor:
+        """Set a gradient (m, …) to 0 for the candidates that are held."""
+        return gradient * free.to(gradient).reshape(-1, *[1] * (gradient.ndim - 1))
+
+    for parameter in head.correction[-1].parameters():
+        parameter.register_hook(mask)  # type: ignore[no-untyped-call]
+
+
 def fall_back_to_best_single(head: Head) -> None:
     """Make a head predict the mean rewards for every query, in place: always the best single model."""
     for means in head.rewards:

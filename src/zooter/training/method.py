@@ -187,6 +187,9 @@ class TrainingMethod:
             return TrainedRouter(net, setup.prior, setup.tags, fit, setup.weights)
         if setup.weights is not None and setup.weights.evidence is not None:
             _log_evidence(setup.weights.evidence, prefix, is_slow=net.backbone is not None)
+        if setup.weights is not None and setup.weights.advantages is not None:
+            assert isinstance(net.head, Head)
+            head_init.hold_correction(net.head, setup.weights.advantages)
         fit = distill(
             net, batches, self.objective, self.net, self.trainer,
             folder=folder / prefix, seed=self.seed, logger=logger, ckpt_path=ckpt_path, prefix=prefix,
