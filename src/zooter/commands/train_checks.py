@@ -86,9 +86,9 @@ def _check_work_of_processes(settings: TrainSettings, count: int) -> None:
             "run until=tag first, in one process, then records=RUN/labels.parquet tagger=column",
         ),
     }
-    for expected, (is_refused, found, do) in refused.items():
+    for expected, (is_refused, actual, do) in refused.items():
         if is_refused:
-            raise ConfigError(expected=f"{expected}, to train in {count} processes", found=found, do=do)
+            raise ConfigError(expected=f"{expected}, to train in {count} processes", found=actual, do=do)
 
 
 def _check_rewards(table: RewardTable) -> None:

@@ -1,17 +1,16 @@
 """Arrays in temporary files that are mapped into memory: the operating system keeps of them what fits."""
 
+import os
 import tempfile
 from collections.abc import Iterator
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter.data.types import Ints
+from zooter.errors import StoreError
 
 CHUNK_ROWS = 16_384  # rows that are computed on at a time
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def mapped_array(rows: int, columns: int) -> NDArray[np.float32]:
@@ -19,10 +18,33 @@ def mapped_array(rows: int, columns: int) -> NDArray[np.float32]:
 
     Args:
         rows, columns: the shape.
+
+    Raises:
+        StoreError: there is no room for the file.
     """
     with tempfile.TemporaryFile() as file:
-        file.truncate(max(rows * columns, 1) * np.dtype(np.float32).itemsize)
+        size = max(rows * columns, 1) * np.dtype(np.float32).itemsize
+        try:
+            if hasattr(os, "posix_fallocate"):  # a disk that is full later would end the process (SIGBUS)
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+        except OSError as error:
+            raise no_room(error) from error
         return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, columns)))
+
+
+def no_room(error: OSError) -> StoreError:
+    """Make the error to raise when a temporary file cannot be written.
+
+    Args:
+        error: what the operating system says.
+    """
+    return StoreError(
+        expected=f"room for temporary files in {tempfile.gettempdir()}",
+        found=error.strerror or str(error),
+        do="free some space there, or set TMPDIR to a folder on another disk",
+    )
 
 
 def mapped_rows(values: NDArray[np.float32], rows: Ints) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Read the shards of a store: Parquet files with a string column `key`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +31,21 @@ def read_keys(shards: Sequence[Path]) -> Iterator[tuple[list[tuple[Path, int]], 
 
 
 def read_masks(shards: Sequence[Path], only: pa.Array) -> Iterator[tuple[Path, pa.Array]]:
-    """Yield each shard with a mask of its rows whose key is selected; `only` is hashed once for many shards."""
-    for batch, keys in read_keys(shards):
-        mask, start = pc.is_in(keys, value_set=only), 0
-        for path, rows in batch:
-            yield path, mask.slice(start, rows)
-            start += rows
+    """Iterate over shards with a mask of their rows whose key is selected; `only` is hashed once for many shards."""
+    return _look_up(shards, lambda keys: pc.is_in(keys, value_set=only))
 
 
 def read_positions(shards: Sequence[Path], keys: pa.Array) -> Iterator[tuple[Path, pa.Array]]:
-    """Yield each shard with the position in `keys` of each of its rows; null for a row of another key."""
-    for batch, stored_keys in read_keys(shards):
-        positions, start = pc.index_in(stored_keys, value_set=keys), 0
+    """Iterate over shards with the position in `keys` of each of their rows; null for a row of another key."""
+    return _look_up(shards, lambda stored: pc.index_in(stored, value_set=keys))
+
+
+def _look_up(shards: Sequence[Path], look_up: Callable[[pa.Array], pa.Array]) -> Iterator[tuple[Path, pa.Array]]:
+    """Yield each shard with what is looked up of its keys, those of many shards at once."""
+    for batch, keys in read_keys(shards):
+        values, start = look_up(keys), 0
         for path, rows in batch:
-            yield path, positions.slice(start, rows)
+            yield path, values.slice(start, rows)
             start += rows
 
 

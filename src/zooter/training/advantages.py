@@ -10,7 +10,7 @@ n is the number of queries, m of candidates.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -157,14 +157,13 @@ def select_advantage_weights(predicted: Floats, rewards: Rewards) -> tuple[Advan
     Returns:
         The weights, and what choices by them earn against the best single model, on queries not fitted on.
     """
-    by_slopes = fit_advantage_weights(predicted, rewards)
     weighted, unweighted = (_gains_out_of_fold(predicted, rewards, fit) for fit in (fit_advantage_weights, _unweighted))
     is_unweighted = _clears(unweighted, MIN_GAIN) and _clears(unweighted - weighted, MIN_LEAD)
-    gains, weights = (unweighted, _unweighted(predicted, rewards)) if is_unweighted else (weighted, by_slopes)
-    n = len(predicted)
+    gains, fit = (unweighted, _unweighted) if is_unweighted else (weighted, fit_advantage_weights)
+    n, weights = len(predicted), fit(predicted, rewards)
     rows = zip(
         rewards.candidates,
-        *(a.tolist() for a in (by_slopes.slopes, by_slopes.standard_errors, weights.values)),
+        *(a.tolist() for a in (weights.slopes, weights.standard_errors, weights.values)),
         strict=True,
     )
     evidence = GateEvidence(
@@ -181,8 +180,7 @@ def select_advantage_weights(predicted: Floats, rewards: Rewards) -> tuple[Advan
 
 def _unweighted(predicted: Floats, rewards: Rewards) -> AdvantageWeights:
     """Weights that leave advantages as they are."""
-    m = predicted.shape[1]
-    return AdvantageWeights(int(rank_by_mean_reward(rewards)[0]), np.ones(m), np.ones(m), np.zeros(m))
+    return replace(fit_advantage_weights(predicted, rewards), values=np.ones(predicted.shape[1]))
 
 
 def _clears(gains: Floats, standard_errors: float) -> bool:

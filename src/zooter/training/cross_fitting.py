@@ -223,6 +223,7 @@ def calibrate_temperature(scores: Floats, rewards: Rewards) -> float:
     unit = float(np.std(_centre(scores, observed)[observed])) or 1.0
 
     def loss(log_t: float) -> float:
+        """Compute the mean negative log-likelihood at a temperature, given by its logarithm."""
         log_p = log_softmax(np.where(observed, scores / np.exp(log_t), -1e9), axis=1)
         return float(-(share * log_p).sum(axis=1).mean())
 
