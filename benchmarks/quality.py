@@ -34,10 +34,11 @@ from zooter.router.encoder import Encoder
 from zooter.router.text_features import TEXT_FEATURES
 from zooter.training import head_init
 from zooter.training.datamodule import RouterDataModule
-from zooter.training.distill import distill, predict_logits
+from zooter.training.distill import distill
 from zooter.training.labels import TagSmoothing
 from zooter.training.losses import CrossEntropy, ExpectedReward, ForwardKL, ReverseKL
 from zooter.training.method import TrainingData
+from zooter.training.predict import predict_logits
 from zooter.training.recipe import FinetuneRecipe, FrozenRecipe
 from zooter.training.tagger.cluster import ClusterTagger
 from zooter.training.tagger.column import ColumnTagger

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from zooter.data.split import Part
 from zooter.data.types import Labels, Rewards, Tags
 from zooter.training.datamodule import BUCKET_BATCHES, LengthBucketSampler, RouterDataModule, join_parts, part_of
-from zooter.training.recipe import FeatureInputs
+from zooter.training.inputs import FeatureInputs
 
 
 @given(lengths=st.lists(st.integers(1, 512), min_size=1, max_size=900), size=st.integers(1, 16))

@@ -21,7 +21,8 @@ from zooter.router.net import Net
 from zooter.training import head_init
 from zooter.training.datamodule import RouterDataModule
 from zooter.training.distill import FitSummary, distill
-from zooter.training.recipe import FeatureInputs, FrozenRecipe
+from zooter.training.inputs import FeatureInputs
+from zooter.training.recipe import FrozenRecipe
 
 NAMES = ("x", "y")
 VALUES = np.array([[1.0, 0.0], [0.0, 1.0]] * 10)

@@ -28,8 +28,8 @@ from zooter.router.encoder import Encoder
 from zooter.selector.exports import with_exports
 from zooter.selector.routing.routed import RoutedSelector
 from zooter.training import head_init
-from zooter.training.distill import compute_features, predict_probabilities
 from zooter.training.method import TrainedRouter, TrainingData, TrainingMethod
+from zooter.training.predict import compute_features, predict_probabilities
 
 # Queries on which an export's forms are compared: enough to value the choices that int8 changes.
 COMPARED_QUERIES = 1_200

@@ -10,8 +10,8 @@ from zooter.data.mapped import mapped_rows
 from zooter.data.split import Part
 from zooter.data.types import Floats, Rewards
 from zooter.evaluation import router_metrics
-from zooter.training.distill import logits_to_probabilities
 from zooter.training.method import TrainedRouter, TrainingData
+from zooter.training.predict import logits_to_probabilities
 
 
 def measure(

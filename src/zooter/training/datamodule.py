@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zooter.data.split import Part
 from zooter.data.types import Ints, Labels, Rewards, Tags
-from zooter.training.recipe import Inputs
+from zooter.training.inputs import Inputs
 
 # The net's inputs, of this process's part of the queries; labels, rewards and mask of observed cells, (b, m) each;
 # membership (b, t) in each tag set.

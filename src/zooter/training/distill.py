@@ -10,21 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import Logger
-from scipy.special import softmax
 from torch import Tensor
 
-from zooter.data.types import Floats, Ints
 from zooter.router.net import Head, Net
 from zooter.training import checkpoint as checkpoints
 from zooter.training.checkpoint import BestCheckpoint, Identity, LastCheckpoint
 from zooter.training.datamodule import Batch, RouterDataModule, join_parts
 from zooter.training.losses import Objective, tag_cross_entropy
-from zooter.training.recipe import Inputs, Recipe
+from zooter.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -246,53 +243,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def predict_probabilities(net: Net, inputs: Inputs, rows: Ints) -> Floats:
-    """Predict calibrated probabilities of being the best candidate, (len(rows), m).
-
-    Args:
-        net: in evaluation mode.
-        inputs: of all queries.
-        rows: row numbers; may be empty.
-    """
-    return logits_to_probabilities(net, predict_logits(net, inputs, rows))
-
-
-def logits_to_probabilities(net: Net, logits: Floats) -> Floats:
-    """Turn a net's logits (n, m) into calibrated probabilities of being the best candidate.
-
-    Args:
-        net: its head gives the two temperatures.
-        logits: (n, m).
-    """
-    rewards = logits * float(net.head.temperature)  # expected rewards
-    return np.asarray(softmax(rewards / float(net.head.calibration), axis=1))
-
-
-@torch.inference_mode()
-def predict_logits(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Floats:
-    """Predict logits, (len(rows), m).
-
-    Args:
-        net: in evaluation mode.
-        inputs: of all queries.
-        rows: row numbers; may be empty.
-        batch_size: queries at a time; changes nothing but memory.
-    """
-    logits = [net(*inputs.take(rows[i : i + batch_size].tolist())) for i in range(0, len(rows), batch_size)]
-    return np.asarray(torch.cat(logits).double().numpy()) if logits else np.empty((0, net.head.shape["m"]))
-
-
-@torch.inference_mode()
-def compute_features(net: Net, inputs: Inputs, rows: Ints, batch_size: int = 512) -> Tensor:
-    """Compute the head's input features, (len(rows), d), with the encoder as it is now.
-
-    Args:
-        net: in evaluation mode.
-        inputs: of all queries.
-        rows: row numbers, at least one.
-        batch_size: queries at a time; changes nothing but memory.
-    """
-    parts = [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
-    return torch.cat([net.features(*inputs.take(part)) for part in parts])

@@ -24,13 +24,15 @@ from zooter.training import head_init, label_table
 from zooter.training.advantages import GateEvidence
 from zooter.training.checkpoint import describe_training
 from zooter.training.datamodule import RouterDataModule
-from zooter.training.distill import FitSummary, distill, keep_as_it_is, predict_logits
+from zooter.training.distill import FitSummary, distill, keep_as_it_is
 from zooter.training.feature_rows import map_features
 from zooter.training.head_init import BlendWeights
+from zooter.training.inputs import Inputs
 from zooter.training.labels import TagPrior, TagSmoothing
 from zooter.training.losses import Objective
+from zooter.training.predict import predict_logits
 from zooter.training.prepare import InitialFit, TaggedRows, fit_initial, prepare, tag_queries
-from zooter.training.recipe import Inputs, Recipe
+from zooter.training.recipe import Recipe
 from zooter.training.tagger.protocol import Tagger
 
 log = logging.getLogger(__name__)

@@ -6,10 +6,8 @@ everything after training handles one form. The paper's own is `zooter.training.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -17,25 +15,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from zooter.data.component import Fraction, component
-from zooter.data.types import Ints
 from zooter.errors import ConfigError
 from zooter.router.encoder import Encoder
 from zooter.router.net import Head, Net
 from zooter.router.text_encoder import TextEncoder
 from zooter.router.text_features import TEXT_FEATURES
-
-
-class Inputs(Protocol):
-    """The inputs of a net for n queries."""
-
-    @property
-    def lengths(self) -> Ints | None:
-        """(n,) tokens of each text, by which batches are sorted; None where all rows are alike."""
-        ...
-
-    def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
-        """Make a batch of some rows: the arguments of `Net.forward`."""
-        ...
+from zooter.training.inputs import FeatureInputs, Inputs, TokenInputs
 
 
 class Recipe(Protocol):
@@ -118,43 +103,6 @@ class Recipe(Protocol):
     def make_optimizer(self, net: Net, steps: int) -> tuple[Optimizer, LRScheduler]:
         """Make the optimiser, and its schedule over this many steps."""
         ...
-
-
-@dataclass(frozen=True)
-class FeatureInputs:
-    """Features (n, d) computed beforehand; lengths do not matter to them."""
-
-    features: Tensor
-    lengths: None = None
-
-    def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
-        """Make a batch: features (b, d)."""
-        return (self.features[rows],)
-
-
-@dataclass(frozen=True)
-class TokenInputs:
-    """Texts as token ids, padded batch by batch.
-
-    Attributes:
-        text_features: (n, s), `router.text_features`; None for a head that does not read them.
-        encoder: pads.
-        ids: the token ids of n queries.
-    """
-
-    text_features: Tensor | None
-    encoder: Encoder
-    ids: list[list[int]]
-
-    @property
-    def lengths(self) -> Ints:
-        """(n,) tokens of each text."""
-        return np.array([len(row) for row in self.ids])
-
-    def take(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
-        """Make a batch: text features (b, s) if any, tokens (b, l) and mask (b, l)."""
-        surface = () if self.text_features is None else (self.text_features[rows],)
-        return (*surface, *self.encoder.pad([self.ids[row] for row in rows]))
 
 
 @component

@@ -14,8 +14,9 @@ from zooter.router.encoder import Encoder
 from zooter.router.linear_head import LinearHead
 from zooter.router.net import Net
 from zooter.router.text_encoder import TextEncoder
+from zooter.training.inputs import TokenInputs
 from zooter.training.labels import TagSmoothing
-from zooter.training.recipe import Recipe, TokenInputs
+from zooter.training.recipe import Recipe
 
 
 @component
