@@ -84,7 +84,7 @@ def train(home: Path, program: list[str], name: str, *overrides: str) -> tuple[n
     metrics = pyarrow.csv.read_csv(home / name / "metrics" / "metrics.csv")
     curves = [metrics[loss].drop_null().to_numpy() for loss in ("train/loss", "val/loss")]
     report = json.loads((home / name / "report.json").read_text())
-    assert "epochs, best validation loss" in (home / name / "train.log").read_text()
+    assert "epochs, validation loss" in (home / name / "train.log").read_text()
     return np.array(curves), {key: report[key] for key in ("test", "validation", "data", "chosen", "choices_by_tag")}
 
 

@@ -162,7 +162,10 @@ def train_and_measure(
     trained = method.train_part(
         data, part, checkpoints, initial_fit=initial_fit, logger=logger, prefix=prefix, ckpt_path=settings.ckpt_path
     )
-    log.info("%s%d epochs, best validation loss %.4f", prefix, trained.fit.epochs, trained.fit.val_loss)
+    fit = trained.fit
+    log.info(
+        "%s%d epochs, validation loss %.4f, share of the steps kept %.2f", prefix, fit.epochs, fit.val_loss, fit.kept
+    )
     others = {}
     for beta in settings.compare_beta:
         smoothed = replace(method, label=replace(method.label, beta=beta))

@@ -1,4 +1,4 @@
-"""Distil labels into a net with Lightning; the weights with the best validation loss are kept."""
+"""Distil labels into a net with Lightning, and keep of the steps what the validation loss bears out."""
 
 import copy
 import logging
@@ -120,6 +120,7 @@ class FitSummary:
         val_loss: that of the weights that are kept: the best, unless the recipe keeps the last (`Recipe.keep_last`).
         best_epoch: the epoch of these weights, counted from 1; 0 is the initial net, which stays when no epoch is
             better.
+        kept: share of the steps up to that epoch which is kept (`share_of_steps`).
         epochs: epochs done.
         steps: optimiser steps done.
     """
@@ -128,6 +129,7 @@ class FitSummary:
     best_epoch: int
     epochs: int
     steps: int
+    kept: float = 1.0
 
 
 def distill(
@@ -146,7 +148,8 @@ def distill(
 ) -> FitSummary:
     """Train a net in place and leave it with its best weights, in evaluation mode on the CPU.
 
-    The initial weights are among those compared. A recipe with `keep_last` takes the last epoch's without comparing.
+    The initial weights are among those compared, and steps are taken back towards them as far as the gain in validation
+    loss is not clear (`Recipe.standard_errors`). A recipe with `keep_last` takes the last epoch's without comparing.
 
     Args:
         net: initialised.
@@ -187,9 +190,9 @@ def distill(
     )  # a pretrained encoder comes in evaluation mode
     with _threads(recipe.threads):
         _fit(trainer, module, batches, ckpt_path)
-    kept = (last.best_model_path or ckpt_path) if recipe.keep_last else best.best_model_path
+    checkpoint = (last.best_model_path or ckpt_path) if recipe.keep_last else best.best_model_path
     # The first process has written it, perhaps to a disk that others do not see.
-    state = torch.load(str(kept), map_location="cpu", weights_only=True) if trainer.is_global_zero else {}
+    state = torch.load(str(checkpoint), map_location="cpu", weights_only=True) if trainer.is_global_zero else {}
     state = trainer.strategy.broadcast(state)
     module.load_state_dict(state["state_dict"])
     net.cpu().eval()
@@ -200,13 +203,51 @@ def distill(
         val_loss = float(best.best_model_score)
     if not val_loss < initial_loss:
         net.load_state_dict(initial_state)
-        val_loss, epoch = initial_loss, 0
-    return FitSummary(val_loss, epoch, trainer.current_epoch, trainer.global_step)
+        return FitSummary(initial_loss, 0, trainer.current_epoch, trainer.global_step, kept=0.0)
+    kept = 1.0
+    if recipe.standard_errors:
+        kept = _take_steps_back(net, initial_state, batches, objective, recipe.standard_errors)
+        val_loss, epoch = _validation_loss(net, batches, objective), epoch if kept else 0
+    return FitSummary(val_loss, epoch, trainer.current_epoch, trainer.global_step, kept)
 
 
 def keep_as_it_is(net: Net, batches: RouterDataModule, objective: Objective) -> FitSummary:
     """Leave a net untrained, in evaluation mode, and measure its validation loss."""
-    return FitSummary(_validation_loss(net, batches, objective), 0, 0, 0)
+    return FitSummary(_validation_loss(net, batches, objective), 0, 0, 0, kept=0.0)
+
+
+def share_of_steps(gains: Tensor, standard_errors: float) -> float:
+    """Compute the share of gradient steps to keep, 1 − (s / z)², and 0 where z ≤ s.
+
+    z is how many standard errors the validation loss has fallen by. This is the non-negative garrote of one coefficient
+    (Breiman, "Better subset regression using the nonnegative garrote", Technometrics 37, 1995): steps that may be
+    chance are taken back, those that many queries bear out stay.
+
+    Args:
+        gains: (n,) how much less the loss of each validation query is after the steps.
+        standard_errors: s, at least 0.
+
+    Returns:
+        A number in [0, 1]; 0 for a single query.
+    """
+    if len(gains) < 2 or not float(gains.mean()) > 0.0:
+        return 0.0
+    error = float(gains.std()) / math.sqrt(len(gains))
+    return 1.0 - min(standard_errors * error / float(gains.mean()), 1.0) ** 2
+
+
+def _take_steps_back(
+    net: Net, initial: dict[str, Tensor], batches: RouterDataModule, objective: Objective, standard_errors: float
+) -> float:
+    """Move a net's weights towards the initial ones, in place, and return the share of the steps that is kept."""
+    trained = copy.deepcopy(net.state_dict())
+    losses = []
+    for state in (initial, trained):
+        net.load_state_dict(state)
+        losses.append(_query_losses(net, batches, objective))
+    kept = share_of_steps(losses[0] - losses[1], standard_errors)
+    net.load_state_dict({name: torch.lerp(initial[name], weights, kept) for name, weights in trained.items()})
+    return kept
 
 
 def _fit(trainer: pl.Trainer, module: Distiller, batches: RouterDataModule, ckpt_path: Path | None) -> None:
@@ -232,6 +273,17 @@ def _validation_loss(net: Net, batches: RouterDataModule, objective: Objective) 
     net.eval()
     losses = [(float(objective(net(*inputs), *rest)), len(rest[0])) for inputs, *rest, _ in batches.val_dataloader()]
     return sum(loss * n for loss, n in losses) / sum(n for _, n in losses)
+
+
+@torch.inference_mode()
+def _query_losses(net: Net, batches: RouterDataModule, objective: Objective) -> Tensor:
+    """The loss (n,) of each validation query by itself."""
+    net.eval()
+    losses = []
+    for inputs, *rest, _ in batches.val_dataloader():
+        rows = zip(net(*inputs).split(1), *(values.split(1) for values in rest), strict=True)
+        losses += [objective(*row) for row in rows]
+    return torch.stack(losses).double()
 
 
 @contextmanager

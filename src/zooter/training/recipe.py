@@ -82,6 +82,11 @@ class Recipe(Protocol):
         ...
 
     @property
+    def standard_errors(self) -> float:
+        """Standard errors by which the validation loss must have fallen for any step to be kept (`distill`)."""
+        ...
+
+    @property
     def free(self) -> tuple[str, ...]:
         """Names of fields that a resumed training may change: what was trained so far does not depend on them."""
         ...
@@ -115,6 +120,8 @@ class FrozenRecipe:
         lr, weight_decay: of AdamW, constant over training.
         epochs: passes over the training part at most; `patience` passes without a better validation loss end it.
         batch_size: queries per step.
+        standard_errors: by which the validation loss must have fallen for any step to be kept; of steps that lower it
+            by z of them 1 − (standard_errors / z)² is kept (`distill.share_of_steps`). 0 keeps them whole.
         clusters: whether clusters are a tag set beside the tags.
         threads: CPU threads of a step; None is all. Steps this small get slower with several.
         tag_weight: 0, for the tag classifiers already minimise the cross-entropy on these features.
@@ -130,13 +137,14 @@ class FrozenRecipe:
     epochs: PositiveInt = 20
     patience: PositiveInt = 3
     batch_size: PositiveInt = 128
+    standard_errors: NonNegativeFloat = 2.0
     clusters: bool = True
     threads: int | None = 1
     tag_weight = 0.0
     initialises_head = True
     trains_encoder = False
     keep_last = False
-    free = ("epochs", "patience", "threads")
+    free = ("epochs", "patience", "standard_errors", "threads")
 
     def make_inputs(self, encoder: TextEncoder, texts: Sequence[str], features: Tensor) -> FeatureInputs:
         """Take the features as they are."""
@@ -189,6 +197,7 @@ class FinetuneRecipe:
     initialises_head = True
     trains_encoder = True
     keep_last = False
+    standard_errors = 0.0
     free = ("patience", "threads")  # the rates depend on the number of epochs
 
     def make_inputs(self, encoder: TextEncoder, texts: Sequence[str], features: Tensor) -> TokenInputs:

@@ -51,6 +51,7 @@ class ZooterRecipe:
     initialises_head = False
     trains_encoder = True
     keep_last = True
+    standard_errors = 0.0
     width, dropout, clusters = 0, 0.0, False  # of a head that is initialised, which this one is not
     free = ("threads",)
 
