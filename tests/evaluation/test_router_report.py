@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from zooter.evaluation import router_report
+from zooter.evaluation import report_text, router_report
 
 Report = dict[str, Any]
 PIPE = re.compile(r"(?<!\\)\|")
@@ -135,7 +135,7 @@ def test_numbers_are_never_cut_on_a_narrow_terminal(report: Report, width: int) 
     console.print(router_report.table(report))
     shown = console.export_text()
     for name, ends in report["test"]["intervals"].items():
-        assert router_report.format_interval(ends) in shown
+        assert report_text.format_interval(ends) in shown
         assert f" {report['test'][name]:.3f} " in shown
 
 

@@ -12,9 +12,10 @@ from zooter.evaluation import selector_plots, selector_report
 def test_nothing_is_called_better_when_the_interval_of_the_difference_covers_0(compared: dict[str, Any]) -> None:
     sentences = selector_report.describe_selectors(compared)
     assert sentences == [
-        "margin is better than the best single candidate, a|b (+0.2000, 95 % interval 0.100…0.300).",
-        "bad is worse than the best single candidate, a|b (-0.2000, 95 % interval -0.300…-0.100).",
-        "even is not distinguishable from the best single candidate, a|b (+0.0200, 95 % interval -0.100…0.100).",
+        "margin is better than the best single candidate, a|b (difference +0.2000, 95 % interval 0.100…0.300).",
+        "bad is worse than the best single candidate, a|b (difference -0.2000, 95 % interval -0.300…-0.100).",
+        "even is not distinguishable from the best single candidate, a|b "
+        "(difference +0.0200, 95 % interval -0.100…0.100).",
     ]
 
 
@@ -75,7 +76,7 @@ def test_queries_with_unknown_choices_are_counted_and_named(compared: dict[str, 
         ("oracle", "100%"), ("margin", "25%"), ("even", "100%"), ("best_single", "100%"), ("bad", "0%"),
     ]  # fmt: skip
     sentences = selector_report.describe_selectors(compared)
-    assert "a|b on the 10 queries where both choices are recorded (+0.2000" in sentences[0]
+    assert "a|b on the 10 queries where both choices are recorded (difference +0.2000" in sentences[0]
     assert sentences[1].startswith("bad cannot be compared with the best single candidate, a|b: on no query")
     console = Console(width=80, record=True)
     console.print(selector_report.table(compared))

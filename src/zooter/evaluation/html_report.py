@@ -9,11 +9,11 @@ from typing import Any
 from zooter.data.files import write_atomically
 from zooter.evaluation import router_report, selector_report, tag_groups
 from zooter.evaluation.html_page import Section, embed_pictures, page
+from zooter.evaluation.report_text import format_number, replace_non_finite
 from zooter.router.choices import describe_choices
 
 NAME = "report.html"
-METHODS = ("95 % interval", "gap closed", "mean task rank", "% uplift", "chosen by")
-TAGS = ("tag", "queries", "routed", "best single", "best per tag", "oracle", "the router's choices")
+TAGS = (*router_report.TAG_HEADING, "the router's choices")
 
 
 def write_router_page(report: dict[str, Any], folder: Path, plots: Sequence[Path]) -> None:
@@ -30,15 +30,16 @@ def write_router_page(report: dict[str, Any], folder: Path, plots: Sequence[Path
     sections = [
         Section(paragraphs=[router_report.describe_result(test)]),
         Section(
-            "Methods", points=_router_points(report), headings=("method", f"mean {test['measured_by']}", *METHODS),
-            rows=rows, marked=titles.index(router_report.TITLES["routed"]), pictures=embed_pictures(plots[:1]),
+            "Methods", points=_router_points(report),
+            headings=("method", f"mean {test['measured_by']}", *router_report.METHOD_HEADING), rows=rows,
+            marked=titles.index(router_report.TITLES["routed"]), pictures=embed_pictures(plots[:1]),
         ),
         *_groups_section(test["groups"], router_report.TITLES),
         Section("Choice by tag", headings=TAGS, rows=_tag_rows(report), texts=(len(TAGS) - 1,)),
         *_price_section(report, folder),
         Section("Plots", pictures=embed_pictures(plots[1:])),
         _examples_section(report.get("examples")),
-        _candidates_section(test),
+        Section("Candidates", headings=router_report.candidate_heading(test), rows=router_report.candidate_rows(test)),
         *_settings_sections(report["settings"], "train.py"),
     ]  # fmt: skip
     write_atomically(folder / NAME, page(f"Router on {test['queries']:,} queries that training never saw", sections))
@@ -52,11 +53,6 @@ def write_selectors_page(report: dict[str, Any], folder: Path, plots: Sequence[P
         folder: of the comparison.
         plots: PNG files to show, which are embedded.
     """
-    names = list(report["selectors"])
-    tags = [
-        (row["tag"], str(row["queries"]), *(router_report.format_number(row[name]) for name in names))
-        for row in report["tags"]
-    ]
     sections = [
         Section(
             paragraphs=[
@@ -69,7 +65,7 @@ def write_selectors_page(report: dict[str, Any], folder: Path, plots: Sequence[P
         ),
         Section("Plots", pictures=embed_pictures(plots)),
         *_groups_section(report["groups"]),
-        Section("Quality by tag", headings=("tag", "queries", *names), rows=tags),
+        Section("Quality by tag", headings=selector_report.tag_heading(report), rows=selector_report.tag_rows(report)),
         *_selectors_choices(report),
         _examples_section(report.get("examples")),
         *_settings_sections(report["settings"], "infer.py mode=evaluate"),
@@ -113,15 +109,7 @@ def _groups_section(groups: Mapping[str, Any], titles: Mapping[str, str] | None 
 
 def _tag_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
     choices = {row["tag"]: row["chosen"] for row in report.get("choices_by_tag", ())}
-    return [
-        (
-            row["tag"],
-            str(row["queries"]),
-            *(router_report.format_number(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")),
-            _shares(choices.get(row["tag"], {})),
-        )
-        for row in report["test"]["tags"]
-    ]
+    return [(*row, _shares(choices.get(row[0], {}))) for row in router_report.tag_rows(report["test"])]
 
 
 def _selectors_choices(report: Mapping[str, Any]) -> list[Section]:
@@ -165,9 +153,9 @@ def _examples_section(examples: Mapping[str, Any] | None) -> Section:
         (
             row["query"],
             row["routed"],
-            router_report.format_number(row["routed_reward"]),
+            format_number(row["routed_reward"]),
             row["best_single"],
-            router_report.format_number(row["best_single_reward"]),
+            format_number(row["best_single_reward"]),
         )
         for row in examples["rows"]
     ]
@@ -179,25 +167,11 @@ def _examples_section(examples: Mapping[str, Any] | None) -> Section:
     return Section(heading, paragraphs=[text], headings=columns, rows=rows)
 
 
-def _candidates_section(test: Mapping[str, Any]) -> Section:
-    rows = [
-        (
-            name,
-            router_report.format_number(row["reward"]),
-            *router_report.format_ranks(row),
-            f"{row['share']:.1%}",
-        )
-        for name, row in test["candidates"].items()
-    ]
-    headings = ("candidate", f"mean {test['measured_by']}", "mean task rank", "% uplift", "share chosen")
-    return Section("Candidates", headings=headings, rows=rows)
-
-
 def _settings_sections(settings: Mapping[str, Any], script: str) -> list[Section]:
     """Show the settings, and the command that repeats the run where it was started by one."""
     sections = []
     if "overrides" in settings:
         words = [f"python {script}", *map(shlex.quote, settings["overrides"])]
         sections.append(Section("To repeat it", code=" ".join(words)))
-    written = json.dumps(router_report.replace_non_finite(dict(settings)), indent=2, ensure_ascii=False, default=str)
+    written = json.dumps(replace_non_finite(dict(settings)), indent=2, ensure_ascii=False, default=str)
     return [*sections, Section("Settings", code=written)]

@@ -208,7 +208,11 @@ def summarise(outcome: RouterOutcome, groups: Mapping[str, str] | None = None) -
     return {
         "queries": len(outcome.choices),
         "measured_by": outcome.measured_by,
-        "chosen_by": {name: _chosen_by(name, outcome.measured_by) for name in names},
+        "chosen_by": {
+            **dict.fromkeys(names, "reward"),
+            **dict.fromkeys(BY_TRUTH, outcome.measured_by),
+            "random": "chance",
+        },
         **{name: finite_or_none(mean) for name, mean in zip(names, means, strict=True)},
         "best_single_name": Counter(outcome.best_single).most_common(1)[0][0],
         "knn_neighbours": list(outcome.neighbours),
@@ -237,12 +241,6 @@ def summarise(outcome: RouterOutcome, groups: Mapping[str, str] | None = None) -
         "calibration": _summarise_calibration(outcome),
         "entropy": summarise_entropy(outcome.labels, outcome.rewards),
     }
-
-
-def _chosen_by(name: str, measured_by: str) -> str:
-    if name == "random":
-        return "chance"
-    return measured_by if name in BY_TRUTH else "reward"
 
 
 def _summarise_recorded(outcome: RouterOutcome) -> dict[str, Any]:

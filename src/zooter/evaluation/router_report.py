@@ -1,9 +1,7 @@
 """Write the report of a run as JSON and Markdown, a table for the terminal, and the README of an export."""
 
 import json
-import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,18 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from zooter.data.files import write_atomically
-from zooter.evaluation import tag_groups
+from zooter.evaluation.report_text import (
+    describe_lead,
+    escape_markdown,
+    format_interval,
+    format_number,
+    format_percent,
+    format_ranks,
+    groups_section,
+    markdown_table,
+    replace_non_finite,
+    settings_section,
+)
 from zooter.router.choices import describe_choices
 
 TITLES = {
@@ -23,6 +32,8 @@ TITLES = {
     "ranking": "reward-model ranking",
     "oracle": "oracle",
 }
+METHOD_HEADING = ("95 % interval", "gap closed", "mean task rank", "% uplift", "chosen by")
+TAG_HEADING = ("tag", "queries", "routed", "best single", "best per tag", "oracle")
 MEASURED_BY_TRUTH = "measured by the truth, as best single is chosen on training queries; what learns has the rewards"
 
 
@@ -58,26 +69,12 @@ def table(report: dict[str, Any]) -> Table:
 def markdown(report: dict[str, Any], plots: list[Path]) -> str:
     """Format the whole report as a Markdown page; plots are linked relative to it."""
     test = report["test"]
-    heading = ("method", f"mean {test['measured_by']}", "95 % interval", "gap closed", "mean task rank", "% uplift")
-    tag_heading = ("tag", "queries", "routed", "best single", "best per tag", "oracle")
-    tag_rows = [
-        (
-            row["tag"],
-            str(row["queries"]),
-            *(format_number(row[name]) for name in ("routed", "best_single", "per_tag_best", "oracle")),
-        )
-        for row in test["tags"]
-    ]
-    candidates = [
-        (name, format_number(row["reward"]), *format_ranks(row), f"{row['share']:.1%}")
-        for name, row in test["candidates"].items()
-    ]
     lines = [
         "# Report",
         "",
         escape_markdown(describe_result(test)),
         "",
-        *markdown_table((*heading, "chosen by"), method_rows(test, chosen_by=True)),
+        *markdown_table(("method", f"mean {test['measured_by']}", *METHOD_HEADING), method_rows(test, chosen_by=True)),
         "",
         *notes(report),
         *[f"- {name}: {value}." for name, value in describe_choices(report.get("chosen", {}))],
@@ -91,44 +88,48 @@ def markdown(report: dict[str, Any], plots: list[Path]) -> str:
         ),
         "## Candidates",
         "",
-        *markdown_table(
-            ("candidate", f"mean {test['measured_by']}", "mean task rank", "% uplift", "share chosen"), candidates
-        ),
+        *markdown_table(candidate_heading(test), candidate_rows(test)),
         "",
         *groups_section(test["groups"], TITLES),
         "## Tags",
         "",
-        *markdown_table(tag_heading, tag_rows),
+        *markdown_table(TAG_HEADING, tag_rows(test)),
         "",
-        "## Settings",
-        "",
-        "```json",
-        json.dumps(report["settings"], indent=2, ensure_ascii=False),
-        "```",
+        *settings_section(report["settings"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def tag_rows(test: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Format one row per tag under `TAG_HEADING`."""
+    names = ("routed", "best_single", "per_tag_best", "oracle")
+    return [(row["tag"], str(row["queries"]), *(format_number(row[name]) for name in names)) for row in test["tags"]]
+
+
+def candidate_heading(test: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the columns of `candidate_rows`."""
+    return ("candidate", f"mean {test['measured_by']}", "mean task rank", "% uplift", "share chosen")
+
+
+def candidate_rows(test: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Format one row per candidate under `candidate_heading`."""
+    return [
+        (name, format_number(row["reward"]), *format_ranks(row), f"{row['share']:.1%}")
+        for name, row in test["candidates"].items()
+    ]
 
 
 def describe_result(test: dict[str, Any]) -> str:
     """Compare the router with the best single model and with kNN, in one sentence each.
 
-    Queries on which the first choice of either has no reward are left out.
-
     Args:
         test: the report's `test` section.
     """
-    sentences = []
-    for key, name in (("over_best_single", f"the best single model, {test['best_single_name']}"), ("over_knn", "kNN")):
-        over = test["known"][key]
-        if over["mean"] is None:
-            sentences.append(f"Routing cannot be compared with {name}: on no query are both choices recorded.")
-            continue
-        is_whole = over["queries"] == test["queries"]
-        on = "" if is_whole else f" on the {over['queries']:,} queries where both choices are recorded"
-        sentences.append(
-            f"Routing is {describe_difference(over['ci'])} {name}{on} (difference {over['mean']:+.4f}, "
-            f"95 % interval {format_interval(over['ci'])})."
-        )
+    best, leads = f"the best single model, {test['best_single_name']}", test["known"]
+    sentences = [
+        describe_lead("Routing", best, leads["over_best_single"], test["queries"]),
+        describe_lead("Routing", "kNN", leads["over_knn"], test["queries"]),
+    ]
     return " ".join(sentences)
 
 
@@ -161,15 +162,6 @@ Labels: {json.dumps(settings["label"], ensure_ascii=False)}{chosen}
 It has learned from the queries of one table. On other queries, other languages or other versions of these models it can
 be worse than always taking the best single model; compare `reference.json` with your traffic, and train again.
 """
-
-
-def replace_non_finite(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON does not have, by None in nested lists and dictionaries."""
-    if isinstance(value, dict):
-        return {key: replace_non_finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [replace_non_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def method_rows(test: dict[str, Any], chosen_by: bool = False) -> list[tuple[str, ...]]:
@@ -228,19 +220,6 @@ def _entropy_note(entropy: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def groups_section(groups: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> list[str]:
-    """Format means and mean task ranks by group of tags as a Markdown section; nothing without groups.
-
-    Args:
-        groups: of `tag_groups.summarise_groups`.
-        titles: method → its title; None for the names.
-    """
-    if not groups:
-        return []
-    headings = tuple(escape_markdown(heading) for heading in tag_groups.group_headings(groups))
-    return ["## Groups of tags", "", *markdown_table(headings, tag_groups.group_rows(groups, titles)), ""]
-
-
 def _win_rates(test: Mapping[str, Any]) -> list[str]:
     """Name each method's win rate where rewards are of battles; older reports have none."""
     rates = test.get("win_rate") or {}
@@ -248,51 +227,3 @@ def _win_rates(test: Mapping[str, Any]) -> list[str]:
     return (
         [f"- Rewards are of battles. Win rate, how often the winner is chosen (ties half): {shown}."] if rates else []
     )
-
-
-def describe_difference(ci: list[float | None]) -> str:
-    """Describe a difference by its interval.
-
-    Args:
-        ci: both ends; None where undefined.
-
-    Returns:
-        "better than" or "worse than" only if the interval excludes 0.
-    """
-    low, high = ci
-    if low is not None and low > 0:
-        return "better than"
-    return "worse than" if high is not None and high < 0 else "not distinguishable from"
-
-
-def markdown_table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Format a Markdown table with escaped cells; all columns but the first are right-aligned."""
-    escaped = [[escape_markdown(cell) for cell in row] for row in rows]
-    rule = ["---", *["---:"] * (len(heading) - 1)]
-    return ["| " + " | ".join(cells) + " |" for cells in [heading, rule, *escaped]]
-
-
-def escape_markdown(text: str) -> str:
-    """Escape text so that Markdown shows it as it is, on one line: names of candidates and tags may be anything."""
-    return re.sub(r"([\\`*<|\[\]])", r"\\\1", " ".join(text.split()))
-
-
-def format_number(value: float | None) -> str:
-    """Format with three decimals; None becomes a dash."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def format_ranks(numbers: dict[str, Any]) -> tuple[str, str]:
-    """Format `mean_task_rank` and `uplift`; None becomes nothing."""
-    rank, uplift = numbers["mean_task_rank"], numbers["uplift"]
-    return "" if rank is None else f"{rank:.2f}", "" if uplift is None else f"{uplift:.0%}"
-
-
-def format_percent(value: float | None) -> str:
-    """Format as a percentage with one decimal; None becomes a dash."""
-    return "–" if value is None else f"{value:.1%}"
-
-
-def format_interval(ci: list[float | None], percent: bool = False) -> str:
-    """Format both ends of an interval, as numbers or as percentages; None becomes a dash."""
-    return "…".join("–" if end is None else f"{end:.1%}" if percent else f"{end:.3f}" for end in ci)

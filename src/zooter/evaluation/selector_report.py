@@ -1,7 +1,7 @@
 """Write the report of a comparison of selectors as JSON and Markdown with plots, and a table for the terminal."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,17 @@ from rich.table import Table
 
 from zooter.data.files import write_atomically
 from zooter.evaluation import plotting, router_report, selector_plots
+from zooter.evaluation.report_text import (
+    describe_lead,
+    escape_markdown,
+    format_interval,
+    format_number,
+    format_percent,
+    format_ranks,
+    groups_section,
+    markdown_table,
+    settings_section,
+)
 
 HEADING = ("selector", "quality", "95 % interval", "gap closed", "$/1,000", "samples")
 
@@ -70,9 +81,9 @@ def selector_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             titles.get(name, name),
-            router_report.format_number(means[name]),
-            router_report.format_interval(selectors[name]["quality"]["ci"]),
-            router_report.format_percent(selectors[name]["gap_closed"]["mean"]),
+            format_number(means[name]),
+            format_interval(selectors[name]["quality"]["ci"]),
+            format_percent(selectors[name]["gap_closed"]["mean"]),
             format_dollars(selectors[name]["cost"]["mean"]),
             format_count(selectors[name]["samples"]),
             *([f"{selectors[name]['queries'] / report['queries']:.0%}"] if unknown else []),
@@ -83,20 +94,12 @@ def selector_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def describe_selectors(report: dict[str, Any]) -> list[str]:
     """Compare each selector with the best single candidate, in one sentence each."""
-    sentences = []
-    for name, numbers in report["selectors"].items():
-        if name in ("best_single", "oracle"):
-            continue
-        over, best = numbers["over_best_single"], f"the best single candidate, {report['best_single']}"
-        if over["mean"] is None:
-            sentences.append(f"{name} cannot be compared with {best}: on no query are both choices recorded.")
-            continue
-        is_whole = over["queries"] == report["queries"]
-        on = "" if is_whole else f" on the {over['queries']:,} queries where both choices are recorded"
-        sentences.append(
-            f"{name} is {router_report.describe_difference(over['ci'])} {best}{on} "
-            f"({over['mean']:+.4f}, 95 % interval {router_report.format_interval(over['ci'])})."
-        )
+    best = f"the best single candidate, {report['best_single']}"
+    sentences = [
+        describe_lead(name, best, numbers["over_best_single"], report["queries"])
+        for name, numbers in report["selectors"].items()
+        if name not in ("best_single", "oracle")
+    ]
     if report["coverage"]:
         most, bound = report["coverage"]["k"][-1], report["coverage"]["all"][-1]
         sentences.append(
@@ -118,12 +121,12 @@ def markdown(report: dict[str, Any], plots: Sequence[Path]) -> str:
         "",
         f"{report['queries']:,} test queries; what learns has learned from {report['trained_on']:,} others.",
         "",
-        *router_report.markdown_table(heading(report), selector_rows(report)),
+        *markdown_table(heading(report), selector_rows(report)),
         "",
         f"- Measured by the {report['measured_by']}. The best single candidate is chosen by the mean "
         f"{report['measured_by']} on training queries; selectors learn from rewards.",
-        *[f"- {router_report.escape_markdown(sentence)}" for sentence in describe_selectors(report)],
-        *[f"- {router_report.escape_markdown(note)}." for note in report["notes"]],
+        *[f"- {escape_markdown(sentence)}" for sentence in describe_selectors(report)],
+        *[f"- {escape_markdown(note)}." for note in report["notes"]],
         "",
         *[f"![{path.stem}](plots/{path.name})" for path in plots],
         "",
@@ -133,13 +136,9 @@ def markdown(report: dict[str, Any], plots: Sequence[Path]) -> str:
         *_savings_section(report),
         *_coverage_section(report),
         *_agreement_section(report),
-        *router_report.groups_section(report["groups"]),
+        *groups_section(report["groups"]),
         *_tags_section(report),
-        "## Settings",
-        "",
-        "```json",
-        json.dumps(report["settings"], indent=2, ensure_ascii=False),
-        "```",
+        *settings_section(report["settings"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -152,19 +151,19 @@ def _curves_section(report: dict[str, Any]) -> list[str]:
         (
             name,
             *(_format_with_interval(curve[key]) for key in ("area", "aiq", "apgr")),
-            *(router_report.format_percent(value["mean"]) for value in curve["cpt"].values()),
+            *(format_percent(value["mean"]) for value in curve["cpt"].values()),
         )
         for name, curve in report["curves"].items()
     ]
-    zero_router = router_report.format_number(report["candidates"]["aiq"])
+    zero_router = format_number(report["candidates"]["aiq"])
     return [
         "## Quality against price",
         "",
-        *router_report.markdown_table(heading, body),
+        *markdown_table(heading, body),
         "",
         f"- AIQ of the zero router, the best mixtures of single candidates: {zero_router}.",
-        f"- APGR and CPT take {router_report.escape_markdown(report['weak'])} for weak and "
-        f"{router_report.escape_markdown(report['strong'])} for strong.",
+        f"- APGR and CPT take {escape_markdown(report['weak'])} for weak and "
+        f"{escape_markdown(report['strong'])} for strong.",
         "- Area: 100 budgets between the prices of the selector's own candidates, 3 orders of the stream (Margin "
         "Sampling). AIQ: RouterBench. APGR, CPT: RouteLLM.",
         "",
@@ -186,12 +185,12 @@ def _ledger_section(report: dict[str, Any]) -> list[str]:
             "failed": str(numbers["failed"]),
             "rank": format_count(numbers["mean_task_rank"]),
             "uplift": "–" if numbers["uplift"] is None else f"{numbers['uplift']:.0%}",
-            "arena": router_report.format_number(numbers["arena"]["mean"]),
+            "arena": format_number(numbers["arena"]["mean"]),
         }
         for name, numbers in report["selectors"].items()
     ]
     body = [tuple(row.values()) for row in rows]
-    return ["## Ledger", "", *router_report.markdown_table(tuple(rows[0]), body), ""]
+    return ["## Ledger", "", *markdown_table(tuple(rows[0]), body), ""]
 
 
 def _candidates_section(report: dict[str, Any]) -> list[str]:
@@ -199,13 +198,13 @@ def _candidates_section(report: dict[str, Any]) -> list[str]:
     body = [
         (
             name,
-            router_report.format_number(single["quality"]),
+            format_number(single["quality"]),
             format_dollars(single["cost"]),
-            *router_report.format_ranks(single),
+            *format_ranks(single),
         )
         for name, single in report["candidates"]["singles"].items()
     ]
-    return ["## Candidates", "", *router_report.markdown_table(columns, body), ""]
+    return ["## Candidates", "", *markdown_table(columns, body), ""]
 
 
 def _coverage_section(report: dict[str, Any]) -> list[str]:
@@ -213,12 +212,12 @@ def _coverage_section(report: dict[str, Any]) -> list[str]:
     if not coverage:
         return []
     series = {"all candidates": coverage["all"], **coverage["candidates"]}
-    body = [(name, *map(router_report.format_number, values)) for name, values in series.items()]
+    body = [(name, *map(format_number, values)) for name, values in series.items()]
     columns = ("best of k samples", *(f"k = {k}" for k in coverage["k"]))
     return [
         "## Coverage",
         "",
-        *router_report.markdown_table(columns, body),
+        *markdown_table(columns, body),
         "",
         "- Expected best of k samples of each candidate (pass@k): no selector that returns one of them can be better.",
         "",
@@ -232,13 +231,12 @@ def _savings_section(report: dict[str, Any]) -> list[str]:
         (
             name,
             format_count(saving["samples"]),
-            f"{router_report.format_percent(saving['mean'])} "
-            f"({router_report.format_interval(saving['ci'], percent=True)})",
+            f"{format_percent(saving['mean'])} ({format_interval(saving['ci'], percent=True)})",
         )
         for name, saving in report["savings"].items()
     ]
     heading = ("selector", "samples", "saved")
-    return ["## Samples saved against self-consistency", "", *router_report.markdown_table(heading, body), ""]
+    return ["## Samples saved against self-consistency", "", *markdown_table(heading, body), ""]
 
 
 def _agreement_section(report: dict[str, Any]) -> list[str]:
@@ -249,16 +247,22 @@ def _agreement_section(report: dict[str, Any]) -> list[str]:
         (name, str(series["queries"]), series["answers"], _format_with_interval(series["pearson"]))
         for name, series in report["agreement"].items()
     ]
-    return ["## Agreement and accuracy", "", *router_report.markdown_table(heading, body), ""]
+    return ["## Agreement and accuracy", "", *markdown_table(heading, body), ""]
 
 
 def _tags_section(report: dict[str, Any]) -> list[str]:
+    return ["## Tags", "", *markdown_table(tag_heading(report), tag_rows(report)), ""]
+
+
+def tag_heading(report: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the columns of `tag_rows`."""
+    return ("tag", "queries", *report["selectors"])
+
+
+def tag_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Format one row per tag, with the quality of each selector in it."""
     names = list(report["selectors"])
-    body = [
-        (row["tag"], str(row["queries"]), *(router_report.format_number(row[name]) for name in names))
-        for row in report["tags"]
-    ]
-    return ["## Tags", "", *router_report.markdown_table(("tag", "queries", *names), body), ""]
+    return [(row["tag"], str(row["queries"]), *(format_number(row[name]) for name in names)) for row in report["tags"]]
 
 
 def format_dollars(cost: float | None) -> str:
@@ -279,4 +283,4 @@ def format_count(value: float | None, decimals: int = 2) -> str:
 def _format_with_interval(value: dict[str, Any] | None) -> str:
     if value is None or value["mean"] is None:
         return "–"
-    return f"{value['mean']:.3f} ({router_report.format_interval(value['ci'])})"
+    return f"{value['mean']:.3f} ({format_interval(value['ci'])})"
