@@ -26,7 +26,7 @@ def write(folder: Path, **sizes: int) -> None:
 
 
 def make_run(folder: Path) -> Path:
-    write(folder, export__head_DOT_safetensors=3_000_000, plots__methods_DOT_png=10, train_DOT_log=5)
+    write(folder, export__head_DOT_safetensors=3_000_000, plots__methods_DOT_png=10, report_DOT_html=3, train_DOT_log=5)
     (folder / "report.json").write_text(REPORT)
     return folder
 
@@ -38,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_run(tmp_path / "runs" / "sweep" / "0")
     (tmp_path / "runs" / "sweep" / "1").mkdir()
     (tmp_path / "runs" / "sweep" / "1" / "failure.json").write_text('{"overrides": [], "reason": "β"}')
-    write(tmp_path / "runs" / "sweep", sweep_DOT_csv=7, multirun_DOT_yaml=7)
+    write(tmp_path / "runs" / "sweep", sweep_DOT_csv=7, sweep_DOT_html=7, multirun_DOT_yaml=7)
     write(tmp_path / "runs" / "thesis", thesis_DOT_tex=10)
     for store in ("responses", f"embeddings/{HASH}"):
         write(tmp_path / "cache" / store, **{f"{HASH}_DOT_parquet": 1_000_000})
@@ -62,10 +62,10 @@ def run(*paths: str, remove: bool = False) -> str:
 def test_runs_sweeps_and_parts_of_the_cache_are_listed_with_their_sizes(home: Path) -> None:
     before = files(home)
     listed = {str(item.folder): (item.kind, item.size) for item in list_leftovers([])}
-    run_size = 3_000_015 + len(REPORT)
+    run_size = 3_000_018 + len(REPORT)
     assert listed == {
         "runs/first": ("run", run_size),
-        "runs/sweep": ("sweep of 2 jobs", run_size + 14 + len('{"overrides": [], "reason": "β"}'.encode())),
+        "runs/sweep": ("sweep of 2 jobs", run_size + 21 + len('{"overrides": [], "reason": "β"}'.encode())),
         "cache/responses": ("cache: responses of candidates", 1_000_000),
         "cache/embeddings": ("cache: embeddings of queries", 1_000_000),
         "cache/graphs": ("cache: ONNX graphs of encoders", 20),

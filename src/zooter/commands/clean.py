@@ -32,11 +32,11 @@ STORES = {
 _HASH = "[0-9a-f]{32}"
 _STORE_FILE = re.compile(rf"(.+/)?(\.?{_HASH}\.parquet(\.{_HASH}\.tmp)?|{_HASH}/((float32|int8)\.onnx|manifest\.json))")
 _RUN_FILE = re.compile(
-    r"report\.(json|md)|failure\.json|(records|labels|decisions)\.parquet|(train|infer)(_ddp_process_\d+)?\.log"
+    r"report\.(json|md|html)|failure\.json|(records|labels|decisions)\.parquet|(train|infer)(_ddp_process_\d+)?\.log"
     r"|plots/[^/]+\.png|metrics/(metrics\.csv|hparams\.yaml)|checkpoints/.+\.ckpt|export/.+|wandb/.+"
-    r"|compared/(report\.(json|md)|decisions\.parquet|plots/[^/]+\.png)"
+    r"|compared/(report\.(json|md|html)|decisions\.parquet|plots/[^/]+\.png)"
 )
-_SWEEP_FILE = re.compile(rf"sweep\.(csv|md|png)|multirun\.yaml|\d+/({_RUN_FILE.pattern})")
+_SWEEP_FILE = re.compile(rf"sweep\.(csv|md|png|html)|multirun\.yaml|\d+/({_RUN_FILE.pattern})")
 
 
 @dataclass(frozen=True)

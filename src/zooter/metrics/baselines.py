@@ -47,6 +47,19 @@ def preference_from_order(order: Ints, n: int) -> Floats:
     return np.tile(preference, (n, 1))
 
 
+def first_recorded(order: Ints, observed: np.ndarray) -> Ints:
+    """Choose the first candidate of an order that has a recorded reward, for each query.
+
+    Args:
+        order: (m,) columns, the first choice first.
+        observed: (n, m) booleans, at least one True per row.
+
+    Returns:
+        (n,) columns.
+    """
+    return np.asarray(order[observed[:, order].argmax(axis=1)])
+
+
 @dataclass(frozen=True)
 class NearestNeighbours:
     """kNN regression: predict a candidate's reward by its mean over the k training queries of largest cosine.

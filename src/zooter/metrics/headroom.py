@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from zooter.data.reward_table import Samples
 from zooter.data.types import Floats, Ints, Rewards, Tags
-from zooter.metrics import baselines, routing
-from zooter.metrics.baselines import rank_by_mean_reward
+from zooter.metrics import routing
+from zooter.metrics.baselines import first_recorded, rank_by_mean_reward
 
 MIN_TAG_QUERIES = 20  # with fewer, a tag's interval says nothing
 MIN_REPEATED = 10  # queries with repeats, below which their share says nothing
@@ -52,9 +52,7 @@ def single_and_oracle(rewards: Rewards) -> tuple[Floats, Floats, Ints]:
         largest rewards; and (m,) columns in order of their adjusted means.
     """
     order = rank_by_mean_reward(rewards)
-    columns = routing.best_candidates(
-        baselines.preference_from_order(order, len(rewards.values)), rewards.observed, order
-    )
+    columns = first_recorded(order, rewards.observed)
     return rewards.values[np.arange(len(columns)), columns], np.nanmax(rewards.values, axis=1), order
 
 
@@ -75,9 +73,7 @@ def out_of_fold_single(rewards: Rewards, fold: Ints) -> Floats:
     for k in np.unique(fold):
         test = np.flatnonzero(fold == k)
         order = rank_by_mean_reward(rewards.take(np.flatnonzero(fold != k)))
-        preference = baselines.preference_from_order(order, len(test))
-        columns = routing.best_candidates(preference, rewards.observed[test], order)
-        single[test] = rewards.values[test, columns]
+        single[test] = rewards.values[test, first_recorded(order, rewards.observed[test])]
     return single
 
 
@@ -125,7 +121,7 @@ def repeats(samples: Samples, rewards: Rewards) -> Repeats | None:
         return None
     first, second, both = first[rows], second[rows], both[rows]
     order, lines = rank_by_mean_reward(rewards), np.arange(len(rows))
-    single = routing.best_candidates(baselines.preference_from_order(order, len(rows)), both, order)
+    single = first_recorded(order, both)
     same, other = np.zeros(len(rows)), np.zeros(len(rows))
     for a, b in ((first, second), (second, first)):
         best = routing.best_candidates(a, both, order)
@@ -276,7 +272,6 @@ def price_headroom(rewards: Rewards, predicted: Floats, prices: Mapping[str, flo
     observed: NDArray[np.bool_] = rewards.observed
     good = observed & (np.nan_to_num(rewards.values, nan=-np.inf) >= single[:, None])
     oracle = float(np.where(good, price, np.inf).min(axis=1).mean())
-    column = routing.best_candidates(baselines.preference_from_order(order, len(single)), observed, order)
     scale = float(np.ptp(rewards.values[observed])) / float(np.ptp(price))
     lines, cheapest = np.arange(len(single)), None
     for weight in np.concatenate([[0.0], np.geomspace(1e-3, 10.0, 40)]):
@@ -284,4 +279,5 @@ def price_headroom(rewards: Rewards, predicted: Floats, prices: Mapping[str, flo
         mean_price = float(price[chosen].mean())
         if rewards.values[lines, chosen].mean() >= single.mean() and (cheapest is None or mean_price < cheapest):
             cheapest = mean_price
-    return PriceHeadroom(float(price[column].mean()), oracle, cheapest)
+    single_price = float(price[first_recorded(order, observed)].mean())
+    return PriceHeadroom(single_price, oracle, cheapest)

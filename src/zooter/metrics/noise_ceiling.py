@@ -4,8 +4,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 from zooter.data.types import Floats, Rewards, Tags
-from zooter.metrics import baselines, routing
-from zooter.metrics.baselines import rank_by_mean_reward
+from zooter.metrics.baselines import first_recorded, rank_by_mean_reward
 
 DRAWS = 20  # of every cell's chance; their mean varies little over thousands of queries
 MAX_TAGS = 64
@@ -42,8 +41,7 @@ def reachable_share(rewards: Rewards, tags: Tags, first: Floats, second: Floats,
     a, b = (first - expected)[both], (second - expected)[both]
     share = float(np.clip(2.0 * (a * b).mean() / (a**2 + b**2).mean(), 0.01, 0.99))
     weight, order = (1.0 - share) / share, rank_by_mean_reward(rewards)
-    preference = baselines.preference_from_order(order, len(values))
-    single = routing.best_candidates(preference, observed, order)
+    single = first_recorded(order, observed)
     rng, lines, marks = np.random.default_rng(seed), np.arange(len(values)), np.nan_to_num(values)
     by_chance = by_scoring = 0.0
     for _ in range(DRAWS):

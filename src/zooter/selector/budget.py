@@ -27,6 +27,7 @@ from zooter.data.component import Fraction, TupleField, component
 from zooter.data.types import Floats
 from zooter.errors import ConfigError
 
+ESCALATION_RATES = tuple(i / 10 for i in range(11))  # of the operating points
 RELATIVE_TOLERANCE = 1e-9  # so that N · c dollars pay for N calls in floating point too
 
 

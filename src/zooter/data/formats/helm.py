@@ -108,7 +108,7 @@ def _document(path: Path) -> Item:
 
 def _reference(state: Item) -> str | None:
     """Take the first reference that is tagged as correct."""
-    for reference in state.items("instance.references") if state.get("instance.references") is not None else ():
+    for reference in state.items_or_none("instance.references"):
         tags = reference.get("tags")
         if isinstance(tags, list) and "correct" in tags:
             return reference.text_or_none("output.text")

@@ -56,7 +56,7 @@ class InspectLog:
         if not query.strip():
             raise sample.error("a text, or messages with a user's text, as 'input'", content)
         target = sample.get("target")
-        choice = next(sample.items("output.choices"), None) if sample.get("output.choices") is not None else None
+        choice = next(sample.items_or_none("output.choices"), None)
         usage = sample.inner("model_usage").values.get(model)  # the key may have points
         tokens = Item(sample.path, sample.place, usage if isinstance(usage, Mapping) else {})
         return sample.row({
@@ -110,7 +110,7 @@ def _logs(file: Path) -> Iterator[tuple[Item, Iterator[Item]]]:
         return
     for item in read_items(file):
         item.text("eval.model")  # another JSON file has no samples either
-        yield item, (item.items("samples") if item.get("samples") is not None else iter(()))
+        yield item, item.items_or_none("samples")
 
 
 def _archive_header(file: Path) -> Item:

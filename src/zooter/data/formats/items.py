@@ -192,6 +192,14 @@ class Item:
                 raise self.error(f"objects in the list {key!r}", value)
             yield Item(self.path, f"{self.place}, {key} {number}", value)
 
+    def items_or_none(self, key: str) -> Iterator["Item"]:
+        """Iterate over a list of objects; over none if it is not there.
+
+        Raises:
+            RecordsError: there is something else than a list, or an element is not an object.
+        """
+        return iter(()) if self.get(key) is None else self.items(key)
+
 
 def read_items(path: Path) -> Iterator[Item]:
     """Read a file's objects.

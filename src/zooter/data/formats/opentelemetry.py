@@ -64,7 +64,7 @@ class _Scores:
     def add(self, item: Item) -> None:
         """Add the evaluations among an object's span events and log records."""
         for span in _spans(item):
-            for event in span.items("events") if span.get("events") is not None else ():
+            for event in span.items_or_none("events"):
                 if event.get("name") == EVALUATION:
                     self._add(event, span.text_or_none("spanId"))
         for group in _groups(item, "resourceLogs", "scopeLogs"):
@@ -92,7 +92,7 @@ def _rows(span: Item, scores: _Scores, skipped: list[str]) -> Iterator[dict[str,
     model = attributes.get("gen_ai.request.model") or attributes.get("gen_ai.response.model")
     if model is None or attributes.get("gen_ai.operation.name", "chat") not in OPERATIONS:
         return
-    for event in span.items("events") if span.get("events") is not None else ():
+    for event in span.items_or_none("events"):
         if event.get("name") == DETAILS:
             attributes = {**_attributes(event), **attributes}
     query = role_text(parse_json(attributes.get(INPUT)), "user")
@@ -115,9 +115,8 @@ def _rows(span: Item, scores: _Scores, skipped: list[str]) -> Iterator[dict[str,
 
 
 def _groups(item: Item, resources: str, scopes: str) -> Iterator[Item]:
-    if item.get(resources) is not None:
-        for resource in item.items(resources):
-            yield from resource.items(scopes)
+    for resource in item.items_or_none(resources):
+        yield from resource.items(scopes)
 
 
 def _spans(item: Item) -> Iterator[Item]:
@@ -128,9 +127,7 @@ def _spans(item: Item) -> Iterator[Item]:
 
 
 def _attributes(item: Item) -> dict[str, Any]:
-    if item.get("attributes") is None:
-        return {}
-    return {pair.text("key"): _value(pair.get("value")) for pair in item.items("attributes")}
+    return {pair.text("key"): _value(pair.get("value")) for pair in item.items_or_none("attributes")}
 
 
 def _value(value: Any) -> Any:

@@ -11,10 +11,9 @@ from zooter.data.pool import Pool
 from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query
 from zooter.errors import ConfigError
+from zooter.selector.budget import ESCALATION_RATES
 from zooter.selector.ordering import choose_two_tiers, mean_rewards
 from zooter.selector.protocol import Ask, Needs, Selection, check_candidates, first_response
-
-ESCALATION_RATES = tuple(i / 10 for i in range(11))
 
 
 @component

@@ -26,7 +26,7 @@ from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import RecordsError
 from zooter.router.encoder import Embedder, Encoder
-from zooter.selector.budget import EscalationThreshold, StreamState
+from zooter.selector.budget import ESCALATION_RATES, EscalationThreshold, StreamState
 from zooter.selector.cascade.chain_search import Chain, pareto_frontier, search_chains
 from zooter.selector.protocol import Ask, Needs, Selection, first_response
 from zooter.selector.routing.finetuned import FinetunedClassifier, Finetuning
@@ -189,8 +189,7 @@ class FrugalSelector:
             validation: not used: `fit` has searched the chains.
         """
         if self.rule == "running":
-            rates = [i / 10 for i in range(11)]
-            return [replace(self, threshold=replace(self.threshold, escalation_rate=rate)) for rate in rates]
+            return [replace(self, threshold=replace(self.threshold, escalation_rate=rate)) for rate in ESCALATION_RATES]
         return [replace(self, budget=chain.cost) for chain in self.chains]
 
     @property

@@ -28,15 +28,13 @@ from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats, Query, Response
 from zooter.errors import ConfigError
 from zooter.router import manifest
-from zooter.selector.budget import BudgetState, CascadeStep, EscalationThreshold, StreamState
+from zooter.selector.budget import ESCALATION_RATES, BudgetState, CascadeStep, EscalationThreshold, StreamState
 from zooter.selector.cascade.first_token_margin import response_margin, table_margins
 from zooter.selector.ordering import choose_two_tiers, mean_rewards
 from zooter.selector.protocol import Ask, Needs, Selection, check_candidates
 from zooter.selector.routing import price_target
 
 log = logging.getLogger(__name__)
-
-ESCALATION_RATES = tuple(i / 10 for i in range(11))
 
 
 @dataclass(slots=True)
@@ -94,7 +92,7 @@ class MarginSelector:
 
     async def select(self, query: Query, ask: Ask) -> Selection:
         """Ask tier after tier, the first one as the budget guards decide, until a margin reaches its threshold."""
-        step = self._tiers_state(ask).step()
+        step = self.state.get_or_start(lambda: self._start_stream(ask)).step()
         if step.first is None:
             return Selection(None, why="the budget is spent")
         return await self._run_cascade(ask, step, step.first)
@@ -264,16 +262,13 @@ class MarginSelector:
             log.warning("%r tells no first tokens to take a margin from; such queries go on", response.candidate)
         return margin, None
 
-    def _tiers_state(self, ask: Ask) -> BudgetState:
-        """Return the state of the fixed order's tiers, which the first query starts."""
-        if self.state.tiers is not None:
-            return self.state.tiers
+    def _start_stream(self, ask: Ask) -> BudgetState:
+        """Start the state of the fixed order's tiers."""
         check_candidates("margin", self.order, ask.pool, minimum=2)
         prices = [self.prices[name] if name in self.prices else ask.price(name) for name in self.order]
         has_means = all(name in self.means for name in self.order)
         means = [self.means[name] for name in self.order] if has_means else None
-        self.state.tiers = self.threshold.start_stream(prices, self.budget, self.queries, means)
-        return self.state.tiers
+        return self.threshold.start_stream(prices, self.budget, self.queries, means)
 
     def _candidate_state(self, name: str) -> BudgetState:
         """Return the state of one candidate, as the first of two tiers without prices."""
