@@ -1,9 +1,10 @@
 """Shared fixtures, and the settings of hypothesis."""
 
+import base64
 import gc
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ LONGEST = (
     "test_zooter_paper", "test_combinations",
     "serve/test_faults", "collect/rewarder/checking/test_sandbox", "router/test_onnx_router",
 )  # fmt: skip
+
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)  # PNG
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,6 +83,16 @@ def _train(home: Path) -> None:
         values = OmegaConf.to_container(compose("train", overrides), resolve=True)
     assert isinstance(values, dict)
     train.run(config.build(values), values)
+
+
+@pytest.fixture(scope="module")
+def undrawn_plots() -> Iterator[None]:
+    """Write one pixel for each plot: drawing takes a quarter of a small training, and is tested with the plots."""
+    from matplotlib.figure import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(PIXEL))
+        yield
 
 
 @pytest.fixture

@@ -30,8 +30,11 @@ from zooter.data.split import Split
 from zooter.errors import ConfigError, ExportError, RecordsError, StoreError
 from zooter.router import drift, inspect, manifest
 from zooter.router.encoder import Encoder
+from zooter.router.onnx_export import ExportFormats
 from zooter.router.protocol import Router
 from zooter.router.torch_router import TorchRouter
+
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +164,7 @@ def test_the_same_seed_gives_the_same_router(home: Path, report: dict[str, Any])
 
 
 def test_folds_test_every_query_once(home: Path) -> None:
-    report = train(home, "folds", "folds=3", "tagger=none")
+    report = train(home, "folds", "folds=2", "tagger=none")
     assert report["test"]["queries"] == 240
     assert (home / "folds" / "export" / "manifest.json").is_file()
 
@@ -225,42 +228,32 @@ def csv_rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-@pytest.mark.parametrize(
-    ("change", "difference"),
-    [
-        ("net.width=16", "net.width was 8 and is 16"),
-        ("label.beta=0.9", "label.beta was 0.3 and is 0.9"),
-        ("split.salt=other", r"split was \d+ training and \d+ validation queries"),
-        ("seed=1", "seed was 0 and is 1"),
-        ("trainer.gradient_clip_val=2.0", r"trainer.gradient_clip_val was 1.0 and is 2.0"),
-        ("objective=reverse_kl", "objective was ForwardKL and is ReverseKL; objective.floor was None and is 0.0001"),
-        ("encoder.layers=[2]", r"encoder was encoder of 256 tokens, layers \(1, 2\)"),
-    ],
-)
-def test_a_checkpoint_of_other_settings_is_refused_with_the_old_and_the_new_values(
-    home: Path, change: str, difference: str
-) -> None:
-    narrow = ("net.width=8", "net.epochs=1", "label.beta=0.3")
+def test_a_checkpoint_of_other_settings_is_refused_with_the_old_and_the_new_values(home: Path) -> None:
+    train(home, "narrow", "net.width=8", "net.epochs=1", "label.beta=0.3")
     last = home / "narrow" / "checkpoints" / "last.ckpt"
-    if not last.is_file():
-        train(home, "narrow", *narrow)
-    with pytest.raises(ConfigError, match=rf"expected the settings that .*last\.ckpt was written with.*{difference}"):
-        train(home, "resumed", *narrow, change, f"ckpt_path={last}")
+    changes = [
+        "split.salt=other", "encoder.layers=[2]", "label.beta=0.9", "objective=reverse_kl", "net.width=16",
+        "trainer.gradient_clip_val=2.0", "seed=1", "net.epochs=2",
+    ]  # fmt: skip
+    differences = [
+        r"split was \d+ training and \d+ validation queries \(.*\) and is .*",
+        r"encoder was encoder of 256 tokens, layers \(1, 2\).* and is .*layers \(2,\).*",
+        "label.beta was 0.3 and is 0.9",
+        "objective was ForwardKL and is ReverseKL",
+        "objective.floor was None and is 0.0001",
+        "net.width was 8 and is 16",  # and the number of epochs may change
+        "trainer.gradient_clip_val was 1.0 and is 2.0",
+        "seed was 0 and is 1",
+    ]
+    message = rf"the settings that .*last\.ckpt was written with; found {'; '.join(differences)}; resume with"
+    with pytest.raises(ConfigError, match=message):
+        train(home, "resumed", "net.width=8", "label.beta=0.3", *changes, f"ckpt_path={last}")
 
 
 def test_a_checkpoint_of_another_table_is_refused(home: Path, tmp_path: Path) -> None:
     train(home, "small", f"records={table(tmp_path / 'small.parquet', 60)}", "net.epochs=1")
     with pytest.raises(ConfigError, match=r"found data was 60 queries, 3 candidates, 3 tags .* and is 240 queries"):
         train(home, "large", f"ckpt_path={home}/small/checkpoints/last.ckpt")
-
-
-@pytest.mark.parametrize("content", [b"not a checkpoint", b"", b"PK\x03\x04 broken", b"\x80\x02}q\x00."])
-def test_a_file_that_is_no_checkpoint_is_refused(home: Path, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "last.ckpt").write_bytes(content)
-    with pytest.raises(ConfigError, match="expected ckpt_path to be a checkpoint of zooter"):
-        train(home, "foreign", f"ckpt_path={tmp_path / 'last.ckpt'}")
-    with pytest.raises(ConfigError, match="found no such file"):
-        train(home, "foreign", f"ckpt_path={tmp_path / 'none.ckpt'}")
 
 
 def test_a_table_without_tags_is_clustered(home: Path, tmp_path: Path) -> None:
@@ -636,11 +629,12 @@ def test_a_comparison_that_fails_costs_neither_the_report_nor_the_export(
         raise RecordsError(expected="something", found="nothing", do="look")
 
     monkeypatch.setattr(evaluate, "run", fail)
+    monkeypatch.setattr(ExportFormats, "write", lambda formats, folder, *_: (folder / "onnx").mkdir())
     with pytest.raises(RecordsError, match="expected something"):
         train(home, "failing", "+selectors.told={_target_: zooter.selector.baseline.single.SingleSelector}",
-              "net.epochs=1", "export.onnx=true")  # fmt: skip
+              "net.epochs=1")  # fmt: skip
     assert json.loads((home / "failing" / "report.json").read_text())["test"]["queries"]
-    assert (home / "failing" / "export" / "onnx" / "parity.json").is_file()
+    assert (home / "failing" / "export" / "onnx").is_dir()
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
