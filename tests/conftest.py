@@ -4,7 +4,7 @@ import base64
 import gc
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +85,12 @@ def _train(home: Path) -> None:
     train.run(config.build(values), values)
 
 
-@pytest.fixture(scope="module")
-def undrawn_plots() -> Iterator[None]:
+@pytest.fixture
+def undrawn_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write one pixel for each plot: drawing takes a quarter of a small training, and is tested with the plots."""
     from matplotlib.figure import Figure
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(PIXEL))
-        yield
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(PIXEL))
 
 
 @pytest.fixture

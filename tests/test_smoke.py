@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.made_up import CANDIDATES, encoder_folder, table
 from support.paths import ROOT
-from support.processes import run_forked
+from support.processes import PROCESSES, run_forked, run_script
 
 from zooter.commands import calibrate
 from zooter.errors import ExportError
@@ -38,14 +38,9 @@ def with_encoder(home: Path, script: str, *arguments: str) -> list[str]:
     return [*arguments, *(encoder if script == "train.py" else [])]
 
 
-def command(home: Path, script: str, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / script), *with_encoder(home, script, *arguments)]
-
-
 def start(home: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(home, script, *arguments), cwd=home, capture_output=True, text=True, timeout=300, check=False
-    )
+    command = [sys.executable, str(ROOT / script), *with_encoder(home, script, *arguments)]
+    return subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=300, check=False)
 
 
 def run(home: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -204,23 +199,23 @@ def test_a_damaged_export_is_one_message_and_leaves_an_earlier_answer(home: Path
     assert (home / "kept.jsonl").read_text() == "earlier\n"
 
 
-def test_ctrl_c_leaves_no_half_written_file(home: Path, trained: str) -> None:
-    process = subprocess.Popen(
-        command(home, "train.py", "records=table.parquet", "run_dir=cut", "net.epochs=100000", "net.patience=99999"),
-        cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
-        # A shell's background jobs ignore Ctrl-C, and so would what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+def test_ctrl_c_leaves_no_half_written_file(home: Path, tmp_path: Path, trained: str) -> None:
+    endless = ["records=table.parquet", "run_dir=cut", "net.epochs=100000", "net.patience=99999"]
+    streams = tmp_path / "out", tmp_path / "err"
+    arguments = with_encoder(home, "train.py", *endless)
+    process = PROCESSES.Process(target=run_script, args=(ROOT / "train.py", arguments, home, streams))
+    process.start()
     last = home / "cut" / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 120
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
     try:
-        _, errors = process.communicate(timeout=60)
+        while not last.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(process.pid or 0, signal.SIGINT)
+        process.join(60)
     finally:
         process.kill()
-    assert process.returncode == 130, errors
+    errors = streams[1].read_text()
+    assert process.exitcode == 130, errors
     assert "Traceback" not in errors
     assert not (home / "cut" / "report.json").exists()
     assert not (home / "cut" / "export").exists()

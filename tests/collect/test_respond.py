@@ -204,7 +204,7 @@ def flaky(body: dict[str, Any], number: int) -> Reply:
     """Give the same answer to the same query always; every 23rd call fails."""
     if number % 23 == 0:
         return error_reply(500, "hiccup")
-    # So slowly that the last kill comes before the end: 20 kills take at most 20 × 0.06 s / 0.01 s × 8 = 960 cells.
+    # So slowly that the last kill comes before the end: 10 kills take at most 10 × 0.06 s / 0.01 s × 8 = 480 cells.
     return chat(f"{body['model']} says {hash_of(body)}", delay=0.01)
 
 
@@ -213,13 +213,13 @@ def hash_of(body: dict[str, Any]) -> int:
 
 
 def test_a_run_that_is_killed_and_continued_ends_with_the_same_table(tmp_path: Path) -> None:
-    """`kill -9` of a real process, 20 times; each loses at most the cells that were not written yet."""
+    """`kill -9` of a real process, 10 times; each loses at most the cells that were not written yet."""
     rng = random.Random(0)
     with serving(flaky) as server:
         whole = fill_cells(server.url, tmp_path / "whole")
         calls_of_whole = len(server.bodies)
         cells, kills = ResponseCache(tmp_path / "killed"), 0
-        while kills < 20:
+        while kills < 10:
             before = len(cells.responses.table(["key"]))
             child = PROCESSES.Process(target=fill_cells, args=(server.url, tmp_path / "killed"))
             child.start()
@@ -234,7 +234,7 @@ def test_a_run_that_is_killed_and_continued_ends_with_the_same_table(tmp_path: P
                 break  # it has finished
             kills += 1
             assert len(cells.responses.table(["key"])) >= before
-        assert kills == 20
+        assert kills == 10
         killed = fill_cells(server.url, tmp_path / "killed")
     assert killed == whole
     for name in whole:

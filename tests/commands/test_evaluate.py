@@ -26,6 +26,8 @@ from zooter.selector.cascade.margin import MarginSelector
 from zooter.selector.ordering import mean_rewards, rank_by_mean_reward
 from zooter.selector.protocol import Ask, Needs, Selection, first_response
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 SPLIT = Split(val=0.2, test=0.4)
 
 

@@ -10,6 +10,8 @@ from zooter.evaluation import html_report, router_report, selector_report, sweep
 from zooter.evaluation.html_page import Section, embed_pictures, page
 from zooter.evaluation.router_plots import save_plots
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> \"quoted\" 'single' {{ 7 * 7 }} & </td></table>"
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from zooter.evaluation import selector_plots, selector_report
@@ -56,6 +57,7 @@ def test_the_page_has_every_section_and_no_name_breaks_a_table(compared: dict[st
     assert json.loads((tmp_path / "report.json").read_text()) == compared
 
 
+@pytest.mark.usefixtures("undrawn_plots")
 def test_empty_sections_are_left_out(compared: dict[str, Any], tmp_path: Path) -> None:
     selector_report.write({**compared, "savings": None, "agreement": None, "curves": {}}, tmp_path)
     page = (tmp_path / "report.md").read_text()
@@ -63,6 +65,7 @@ def test_empty_sections_are_left_out(compared: dict[str, Any], tmp_path: Path) -
         assert section not in page
 
 
+@pytest.mark.usefixtures("undrawn_plots")
 def test_queries_with_unknown_choices_are_counted_and_named(compared: dict[str, Any], tmp_path: Path) -> None:
     margin, bad = compared["selectors"]["margin"], compared["selectors"]["bad"]
     margin["queries"] = margin["over_best_single"]["queries"] = 10

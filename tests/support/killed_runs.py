@@ -8,7 +8,7 @@ from zooter.data.cache import ResponseCache
 from zooter.data.pool import Candidate, Pool
 from zooter.data.types import Query
 
-CELLS, BATCH, CONCURRENCY = 1_200, 8, 8
+CELLS, BATCH, CONCURRENCY = 600, 8, 8
 
 
 def fill_cells(url: str, folder: Path) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ def run_forked(script: Path, arguments: list[str], folder: Path) -> subprocess.C
     """Run a script as `python script arguments…` does in a folder; PyTorch is loaded already."""
     with tempfile.TemporaryDirectory() as outputs:
         streams = Path(outputs) / "out", Path(outputs) / "err"
-        process = PROCESSES.Process(target=_run_script, args=(script, arguments, folder, streams))
+        process = PROCESSES.Process(target=run_script, args=(script, arguments, folder, streams))
         process.start()
         process.join(300)
         if process.is_alive():
@@ -32,7 +33,9 @@ def run_forked(script: Path, arguments: list[str], folder: Path) -> subprocess.C
     return subprocess.CompletedProcess([str(script), *arguments], int(process.exitcode or 0), output, errors)
 
 
-def _run_script(script: Path, arguments: list[str], folder: Path, streams: tuple[Path, Path]) -> None:
+def run_script(script: Path, arguments: list[str], folder: Path, streams: tuple[Path, Path]) -> None:
+    """Run a script in this process; what it prints, and its errors, go to two files."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     redirect_output(*streams)
     os.chdir(folder)
     sys.argv = [str(script), *arguments]

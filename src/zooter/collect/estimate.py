@@ -107,11 +107,7 @@ def _estimate_rewards(
     line = StageEstimate(title, name, len(plan.keys), len(open_pairs), given_up)
     if not isinstance(rewarder, AskingRewarder):
         return line
-    calls = rewarder.estimate_calls(*unzip(open_pairs))
-    return replace(
-        line, calls=calls.calls, pairs=calls.pairs, input_tokens=calls.input_tokens,
-        output_tokens=calls.output_tokens, cost=calls.cost, guessed=calls.guessed,
-    )  # fmt: skip
+    return replace(line, **vars(rewarder.estimate_calls(*unzip(open_pairs))))
 
 
 def _estimate_comparisons(
@@ -123,11 +119,7 @@ def _estimate_comparisons(
     for name, plan in plans.items():
         stored = collector.stored_responses(queries, name, plan.keys)
         pairs += [pair for pair in stored if pair[1].error is None] + _missing_pairs(queries, name, plan, lengths)
-    calls = rewarder.estimate_calls(*unzip(pairs))
-    return StageEstimate(
-        title, "all", len(pairs), len(pairs), 0, calls.calls, calls.pairs, calls.input_tokens, calls.output_tokens,
-        calls.cost, calls.guessed,
-    )  # fmt: skip
+    return StageEstimate(title, "all", len(pairs), len(pairs), **vars(rewarder.estimate_calls(*unzip(pairs))))
 
 
 def _missing_pairs(

@@ -1,18 +1,17 @@
 """Test whether queries are like those that a router learned from."""
 
-import logging
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zooter.commands import config
-from zooter.commands.route import write_lines
+from zooter.commands.route import lines_or_file
 from zooter.data import reward_table
 from zooter.data.component import PathField, component
 from zooter.router import drift
-
-log = logging.getLogger(__name__)
 
 
 @component
@@ -49,20 +48,15 @@ def run(settings: DriftSettings) -> Iterator[str]:
     Args:
         settings: the export, the file of queries, and where the report goes.
 
-    Yields:
-        The report's lines; none when they go to `out`.
+    Returns:
+        The report as one line of JSON; nothing when it goes to `out`.
 
     Raises:
         ExportError: the export cannot be used.
         RecordsError: the queries cannot be read, or one is empty.
     """
-    lines = drift.to_json_lines(
-        drift.detect_drift(settings.export, distinct_queries(settings.queries), settings.device)
-    )
-    if settings.out is None:
-        yield from lines
-    else:
-        log.info("%d lines in %s", write_lines(settings.out, lines), settings.out)
+    report = drift.detect_drift(settings.export, distinct_queries(settings.queries), settings.device)
+    return lines_or_file([json.dumps(asdict(report), ensure_ascii=False)], settings.out)
 
 
 def distinct_queries(path: Path) -> list[str]:

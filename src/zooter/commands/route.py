@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,26 +125,25 @@ def route_texts(
         ExportError: the export cannot be used.
         RecordsError: a text is empty.
     """
-    lines = _decisions(load_router(export, device), texts, ids)
-    if out is None:
-        yield from lines
-    else:
-        count = write_lines(out, lines)
-        log.info("%d decisions in %s", count, out)
+    return lines_or_file(_decisions(load_router(export, device), texts, ids), out)
 
 
-def write_lines(path: Path, lines: Iterator[str]) -> int:
-    """Write lines to a file, whole or not at all.
+def lines_or_file(lines: Iterable[str], path: Path | None) -> Iterator[str]:
+    """Yield lines, or write them to a file, whole or not at all.
 
-    Returns:
-        The number of lines.
+    Args:
+        lines: without line breaks.
+        path: the file; None yields the lines.
     """
+    if path is None:
+        yield from lines
+        return
     count = 0
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
         for line in lines:
             file.write(line + "\n")
             count += 1
-    return count
+    log.info("%d lines in %s", count, path)
 
 
 def _decisions(router: Router, texts: Sequence[str], ids: Sequence[str]) -> Iterator[str]:

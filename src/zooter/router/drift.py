@@ -1,8 +1,6 @@
 """Test for drift: a two-sample test of a batch of queries against the training queries, on their embeddings."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,11 +155,6 @@ def nearest_centroids(embeddings: NDArray[np.float32], centroids: NDArray[np.flo
     squared = (centroids.astype(np.float32) ** 2).sum(axis=1)
     distances: Floats = squared - 2.0 * normalize(embeddings) @ centroids.astype(np.float32).T
     return distances.argmin(axis=1).astype(np.int64)
-
-
-def to_json_lines(report: DriftReport) -> Iterator[str]:
-    """Format a report as one line of JSON."""
-    yield json.dumps(asdict(report), ensure_ascii=False)
 
 
 def _report(

@@ -34,6 +34,11 @@ ROUTED = "zooter"
 MAX_LOGGED_TEXT = 10_000  # characters of a query in the access log
 
 
+def model_names(service: Service) -> list[str]:
+    """List what a request may name as its model: the router, the selectors and the candidates with a server."""
+    return [ROUTED, *(f"{ROUTED}:{name}" for name in service.selectors), *service.upstreams]
+
+
 @dataclass(frozen=True)
 class ChatHandler:
     """Answer requests to `/v1/chat/completions`, and to the text endpoints that are passed on like it.
@@ -264,7 +269,7 @@ class _Exchange:
         raise ApiError(502, message, "server_error", "no_candidate_answered", retry_after=1)
 
     def _unknown_model(self) -> ApiError:
-        names = [ROUTED, *(f"{ROUTED}:{name}" for name in self.service.selectors), *self.service.upstreams]
+        names = model_names(self.service)
         return ApiError(404, f"expected as model one of {names}", "invalid_request_error", "model_not_found", "model")
 
     def _log_decision(

@@ -50,7 +50,7 @@ def test_every_field_but_the_model_is_passed_on_unchanged(
         text.decode()
     except UnicodeDecodeError:
         return  # half of a surrogate pair, which is no UTF-8
-    passed = chat_request.parse_chat_request(text).body_for("its name", {"reasoning": '"low"'})
+    passed = b"".join(chat_request.parse_chat_request(text).body_parts("its name", {"reasoning": '"low"'}))
     expected = request | {"model": "its name"} | ({} if "reasoning" in request else {"reasoning": "low"})
     assert json.loads(passed) == expected
     more = b"" if "reasoning" in request else b', "reasoning": "low"'

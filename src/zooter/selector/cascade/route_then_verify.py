@@ -12,7 +12,8 @@ from zooter.data.component import component
 from zooter.data.response_table import ResponseTable
 from zooter.data.types import Query
 from zooter.errors import ConfigError
-from zooter.selector.cascade.margin import ESCALATION_RATES, MarginSelector
+from zooter.selector.budget import ESCALATION_RATES
+from zooter.selector.cascade.margin import MarginSelector
 from zooter.selector.protocol import Ask, Needs, Selection, first_response
 from zooter.selector.routing.routed import RoutedSelector
 from zooter.selector.voting.consistency import ConsistencySelector

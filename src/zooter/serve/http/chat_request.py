@@ -47,10 +47,6 @@ class ChatRequest:
     needs: Requirements
     endpoint: str = CHAT
 
-    def body_for(self, model: str, extra: Mapping[str, str]) -> bytes:
-        """Encode the request for a candidate; arguments as of `body_parts`."""
-        return b"".join(self.body_parts(model, extra))
-
     def body_parts(self, model: str, extra: Mapping[str, str]) -> tuple[memoryview, bytes, memoryview]:
         """Encode the request for a candidate, without copying it.
 
