@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from zooter.errors import ConfigError
 from zooter.serve import eligibility, service
 from zooter.serve.affinity import SessionAffinity
-from zooter.serve.chat import ChatHandler, model_names
+from zooter.serve.chat import ChatHandler
 from zooter.serve.decision import DecisionPolicy
 from zooter.serve.decision_log import DecisionLog
 from zooter.serve.http import auth, chat_request, openapi, page
@@ -152,8 +152,9 @@ class Application:
 
     def list_models(self) -> dict[str, Any]:
         """List what clients can ask for as `model`, in OpenAI's form."""
-        names = model_names(self.service)
-        models = [{"id": name, "object": "model", "created": 0, "owned_by": "zooter"} for name in names]
+        models = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "zooter"} for name in self.service.model_names
+        ]
         return {"object": "list", "data": models}
 
 

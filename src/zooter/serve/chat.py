@@ -22,7 +22,7 @@ from zooter.serve.http.protocol import ABORT
 from zooter.serve.metrics import Metrics
 from zooter.serve.response import ResponseSender, SlowClientError
 from zooter.serve.routing_decision import RoutingDecision
-from zooter.serve.service import Service
+from zooter.serve.service import ROUTED, Service
 from zooter.serve.settings import ServeSettings
 from zooter.serve.tracing import NO_TRACING, Tracing
 from zooter.serve.upstream.client import UpstreamClient, UpstreamResponse
@@ -30,13 +30,7 @@ from zooter.serve.upstream.errors import UpstreamError
 from zooter.serve.upstream.failover import Failover
 from zooter.serve.upstream.headers import request_headers
 
-ROUTED = "zooter"
 MAX_LOGGED_TEXT = 10_000  # characters of a query in the access log
-
-
-def model_names(service: Service) -> list[str]:
-    """List what a request may name as its model: the router, the selectors and the candidates with a server."""
-    return [ROUTED, *(f"{ROUTED}:{name}" for name in service.selectors), *service.upstreams]
 
 
 @dataclass(frozen=True)
@@ -269,8 +263,8 @@ class _Exchange:
         raise ApiError(502, message, "server_error", "no_candidate_answered", retry_after=1)
 
     def _unknown_model(self) -> ApiError:
-        names = model_names(self.service)
-        return ApiError(404, f"expected as model one of {names}", "invalid_request_error", "model_not_found", "model")
+        message = f"expected as model one of {self.service.model_names}"
+        return ApiError(404, message, "invalid_request_error", "model_not_found", "model")
 
     def _log_decision(
         self, upstream: UpstreamClient, decision: RoutingDecision, observer: sse.ResponseObserver, seconds: float

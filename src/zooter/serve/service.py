@@ -26,6 +26,7 @@ from zooter.serve.upstream.replica import Replica
 
 log = logging.getLogger(__name__)
 
+ROUTED = "zooter"  # what a request names as its model to be routed; "zooter:NAME" is a selector
 REFERENCE = "reference.json"
 WARM_UP_TEXT = "Is everything there?"
 RouterLoader = Callable[[ServeSettings], Router]
@@ -57,6 +58,11 @@ class Service:
     selectors: Mapping[str, Selector]
     eligible: tuple[str, ...]
     backup: Router | None
+
+    @property
+    def model_names(self) -> list[str]:
+        """List what a request may name as its model: the router, the selectors and the candidates with a server."""
+        return [ROUTED, *(f"{ROUTED}:{name}" for name in self.selectors), *self.upstreams]
 
     @property
     def eligible_upstreams(self) -> dict[str, UpstreamClient]:
