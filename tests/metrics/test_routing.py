@@ -236,13 +236,6 @@ def test_the_correlation_is_worked_out_by_hand_and_leaves_incomplete_pairs_out()
     assert math.isnan(routing.pearson(x[:1], y[:1]))
 
 
-def test_samples_saved_are_the_undrawn_share_of_the_budget() -> None:
-    # ModelSwitch, nominal 32: 18.08 samples drawn on MATH are a saving of 43.5 %
-    assert routing.samples_saved(np.array([18.08]), 32) == pytest.approx(0.435)
-    assert routing.samples_saved(np.array([8.0, 16.0]), 16) == 0.25
-    assert routing.samples_saved(np.array([24.0]), 16) == -0.5
-
-
 def test_the_arena_score_at_its_limits_and_of_a_published_entry() -> None:
     assert routing.arena_score(0.8, 0.0044) == pytest.approx(1.1 * 0.8 / (0.08 + 1))
     assert routing.arena_score(0.8, 0.0) == routing.arena_score(0.8, 0.0044)  # clipped

@@ -101,15 +101,11 @@ def run(settings: CalibrateSettings) -> dict[str, Any]:
     part = settings.split.parts(table.texts)[0]
     training, validation, test = (table.take(rows) for rows in (part.train, part.val, part.test))
     if settings.selector is None:
-        name, chosen = (
-            manifest.CALIBRATION,
-            calibrate_price_weight(TorchRouter.from_export(settings.export), settings.target, validation, test),
-        )
+        name, router = manifest.CALIBRATION, TorchRouter.from_export(settings.export)
+        chosen = calibrate_price_weight(router, settings.target, validation, test)
     else:
-        name, chosen = (
-            manifest.MARGIN,
-            calibrate_cascade(settings.selector, settings.target, training, validation, test),
-        )
+        name = manifest.MARGIN
+        chosen = calibrate_cascade(settings.selector, settings.target, training, validation, test)
     meets_held_out = meets_target(settings.target, chosen["held_out"])
     calibration = chosen | {
         "target": asdict(settings.target),

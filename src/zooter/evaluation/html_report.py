@@ -27,10 +27,11 @@ def write_router_page(report: dict[str, Any], folder: Path, plots: Sequence[Path
     test = report["test"]
     rows = router_report.method_rows(test, chosen_by=True)
     titles = [row[0] for row in rows]
+    chosen = [f"{name}: {value}." for name, value in describe_choices(report.get("chosen", {}))]
     sections = [
         Section(paragraphs=[router_report.describe_result(test)]),
         Section(
-            "Methods", points=_router_points(report),
+            "Methods", points=[*(note.removeprefix("- ") for note in router_report.notes(report)), *chosen],
             headings=("method", f"mean {test['measured_by']}", *router_report.METHOD_HEADING), rows=rows,
             marked=titles.index(router_report.TITLES["routed"]), pictures=embed_pictures(plots[:1]),
         ),
@@ -93,11 +94,6 @@ def write_sweep_page(
     """
     sections = [Section(paragraphs=notes, headings=headings, rows=rows, marked=best, pictures=embed_pictures(plots))]
     write_atomically(folder / "sweep.html", page(f"Sweep of {len(rows)} jobs", sections))
-
-
-def _router_points(report: Mapping[str, Any]) -> list[str]:
-    chosen = [f"{name}: {value}." for name, value in describe_choices(report.get("chosen", {}))]
-    return [*(note.removeprefix("- ") for note in router_report.notes(report)), *chosen]
 
 
 def _groups_section(groups: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> list[Section]:

@@ -44,8 +44,8 @@ def sample_savings(results: Mapping[str, SelectorResults], against: str) -> dict
             savings[name] = {**with_interval(np.nan, np.nan, np.nan), "samples": None}
             continue
         low, high = routing.paired_bootstrap(columns, lambda used, available: (1.0 - used / available)[None])
-        point = routing.samples_saved(columns[0], float(columns[1].mean()))
-        savings[name] = {**with_interval(point, low[0], high[0]), "samples": float(columns[0].mean())}
+        used, available = columns.mean(axis=1).tolist()
+        savings[name] = {**with_interval(1.0 - used / available, low[0], high[0]), "samples": used}
     return savings
 
 

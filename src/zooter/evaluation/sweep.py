@@ -164,10 +164,6 @@ def _metrics(report: dict[str, Any]) -> dict[str, Any]:
     return {name: numbers[name] for name in METRICS} | ranks
 
 
-def _swept_keys(row: dict[str, Any]) -> list[str]:
-    return [key for key in row if key not in METRICS and not key.startswith(RANK_IN)]
-
-
 def best_row(rows: Sequence[dict[str, Any]]) -> int | None:
     """Find the row with the best validation score: the share of the gap closed, or the reward where no row has one.
 
@@ -193,7 +189,7 @@ def write_summary(rows: list[dict[str, Any]], folder: Path, console: Console | N
         console: prints the table; None is the terminal.
     """
     console = console or Console()
-    keys = _swept_keys(rows[0])
+    keys = [key for key in rows[0] if key not in METRICS and not key.startswith(RANK_IN)]
     ranks = list(dict.fromkeys(name for row in rows for name in row if name.startswith(RANK_IN)))
     best = best_row(rows)
     heading = [*keys, *METRICS, *ranks]

@@ -8,22 +8,6 @@ import numpy as np
 
 from zooter.data.types import Floats
 
-GRID_SIZE = 100  # Margin Sampling's number of budgets
-
-
-def budget_grid(low: float, high: float, count: int = GRID_SIZE) -> Floats:
-    """Space budgets evenly between two prices, as Margin Sampling does (arXiv 2405.02134).
-
-    Args:
-        low: the cheap candidate's mean price per query, c_s.
-        high: the expensive candidate's mean price per query, c_l.
-        count: number of budgets.
-
-    Returns:
-        (count,) budgets per query, ascending, both ends included.
-    """
-    return np.linspace(low, high, count)
-
 
 def budget_area(budgets: Floats, quality: Floats) -> float:
     """Compute the area under quality by budget, divided by the range of budgets: a mean quality over all budgets.

@@ -251,19 +251,6 @@ def spearman(x: Floats, y: Floats) -> float:
     return float(stats.spearmanr(x, y).statistic)
 
 
-def samples_saved(used: Floats, budget: float) -> float:
-    """Compute the share of self-consistency's samples that were not drawn (ModelSwitch, "savings").
-
-    Args:
-        used: (n,) samples drawn per query, over all candidates.
-        budget: samples per query of the self-consistency it is compared with.
-
-    Returns:
-        At most 1; below 0 if more samples than the budget were drawn.
-    """
-    return 1.0 - float(np.mean(used)) / budget
-
-
 ARENA_BETA = 0.1
 ARENA_PRICES = (0.0044, 200.0)  # US dollars per thousand queries that count as 1 and as 0
 

@@ -165,15 +165,6 @@ class Metrics:
         self._defaults.append(lost)
         self.recent_defaults.set(self.default_share())
 
-    def record_first_byte(self, candidate: str, seconds: float) -> None:
-        """Record the latency with which a candidate's response began.
-
-        Args:
-            candidate: name of the candidate.
-            seconds: from sending the request to the response's first byte.
-        """
-        self.first_byte_seconds.labels(candidate).observe(seconds)
-
     def record_failure(self, candidate: str, kind: str, status: int | None) -> None:
         """Record a call that failed before its response began.
 

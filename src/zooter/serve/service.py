@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from zooter.data.api_key import read_api_key
-from zooter.data.pool import Candidate, Pool, pool_from_settings
+from zooter.data.pool import Pool, pool_from_settings
 from zooter.data.pool_file import read_candidates
 from zooter.errors import ConfigError, ExportError, ZooterError
 from zooter.router.ngrams import NGRAMS
@@ -212,13 +212,11 @@ def apply_pool_file(pool: Pool, path: Path | None) -> Pool:
     without_url = [name for name in pool.names if name not in overrides or overrides[name].url is None]
     if without_url:
         log.warning("%s gives no url for %s: they will not be asked", path, without_url)
-    return Pool(
-        tuple(_with_price(overrides.get(candidate.name, candidate), candidate) for candidate in pool.candidates)
-    )
-
-
-def _with_price(override: Candidate, candidate: Candidate) -> Candidate:
-    return override if override.mean_price() is not None else replace(override, price=candidate.price)
+    candidates = []
+    for candidate in pool.candidates:
+        override = overrides.get(candidate.name, candidate)
+        candidates.append(replace(override, price=candidate.price) if override.mean_price() is None else override)
+    return Pool(tuple(candidates))
 
 
 def _default_candidate(default: str | None, pool: Pool, keys: Mapping[str, Any], reference: Mapping[str, Any]) -> str:

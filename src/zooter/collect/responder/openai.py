@@ -15,7 +15,13 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from zooter.collect.responder.client.completion import FIRST_TOKENS, BadCompletionError, Completion, parse
 from zooter.collect.responder.client.endpoint import Endpoint, EndpointPool
-from zooter.collect.responder.client.failure import FailureKind, error_message, refused_parameters, retry_after
+from zooter.collect.responder.client.failure import (
+    FailureKind,
+    classify,
+    error_message,
+    refused_parameters,
+    retry_after,
+)
 from zooter.collect.responder.protocol import Request, Sampling
 from zooter.data.component import component
 from zooter.data.pool import Candidate
@@ -138,7 +144,7 @@ class OpenAIResponder:
                 completion = await self._attempt(endpoint, request, without)
             except (openai.APIError, BadCompletionError, TimeoutError) as error:
                 # The client's errors carry the request with its key, so they are not kept as a cause.
-                kind, message = endpoint.classify_failure(error, model), endpoint.redact(error_message(error))
+                kind, message = classify(error, model, endpoint.successes > 0), endpoint.redact(error_message(error))
                 requested_wait = retry_after(error)
                 if kind is FailureKind.FATAL:
                     raise endpoint.fatal_error(error, request.candidate) from None

@@ -130,7 +130,7 @@ class Failover:
             response = await upstream.send(chat, admission.replica.url, span.headers(headers))
             span.record_response(response.completion, response.first_events)
             breaker.record_success()
-            self.metrics.record_first_byte(name, clock() - start)
+            self.metrics.first_byte_seconds.labels(name).observe(clock() - start)
         except UpstreamError as error:
             span.record_failure(error)
             self.metrics.record_failure(name, error.kind, error.status)

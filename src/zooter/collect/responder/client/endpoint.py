@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import openai
 
-from zooter.collect.responder.client.failure import FailureKind, classify, error_message
+from zooter.collect.responder.client.failure import error_message
 from zooter.collect.responder.client.shared_limit import SharedSlots, shared_exchange
 from zooter.data.api_key import read_api_key
 from zooter.data.pool import Candidate
@@ -119,16 +119,7 @@ class Endpoint:
     def pause(self, seconds: float) -> None:
         """Make no call to this server for so many seconds, after a rate limit."""
         self.rate_limits_in_row += 1
-        self.resume_at = max(self.resume_at, asyncio.get_running_loop().time() + seconds)
-
-    def classify_failure(self, error: Exception, model: str) -> FailureKind:
-        """Decide what to do after a failed attempt, given whether the server has answered before.
-
-        Args:
-            error: raised by the client library, or by parsing the reply.
-            model: name that the server was asked for.
-        """
-        return classify(error, model, has_succeeded=self.successes > 0)
+        self.pause_at_least(seconds)
 
     def fatal_error(self, error: Exception, candidate: Candidate) -> ResponderError:
         """Return the error that ends the run, quoting the server with its key masked.
