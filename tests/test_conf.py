@@ -1,6 +1,7 @@
 """Every YAML binds to what it configures, with and without being chosen."""
 
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,18 @@ EXPERIMENTS = sorted(path.stem for path in CONF.glob("experiment/*.yaml"))
 GIVEN = ["records=some.parquet", "run_dir=some"]
 
 
+ENCODERS = sorted(path.stem for path in CONF.glob("encoder/*.yaml"))
+NETS = ("frozen", "finetune", "zooter")
+
+
 def composed(name: str, overrides: list[str]) -> dict[str, Any]:
+    return _composed(name, tuple(overrides))
+
+
+@cache
+def _composed(name: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        values = OmegaConf.to_container(compose(name, overrides), resolve=True)
+        values = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
     assert isinstance(values, dict)
     return values
 
@@ -94,10 +104,11 @@ def test_presets_of_reward_models_ask_for_no_code() -> None:
     assert all(model.count("/") == 1 for name, model in models.items() if name != "zoo")
 
 
-@pytest.mark.parametrize("net", ["frozen", "finetune", "zooter"])
-@pytest.mark.parametrize("encoder", sorted(path.stem for path in (CONF / "encoder").glob("*.yaml")))
+@pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_takes_every_net_and_encoder(experiment: str, encoder: str, net: str) -> None:
+def test_every_experiment_takes_every_net_and_encoder(experiment: str, encoder: str) -> None:
+    # Every pair of the three comes up; each composition takes a sixth of a second.
+    net = NETS[(EXPERIMENTS.index(experiment) + ENCODERS.index(encoder)) % len(NETS)]
     chosen = [f"experiment={experiment}", f"encoder={encoder}", f"net={net}"]
     found = composed("train", [*chosen, *GIVEN])
     assert found["net"]["_target_"].lower().endswith(f"{net}recipe")
