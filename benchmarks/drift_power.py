@@ -3,8 +3,9 @@
 Without drift: batches of 200 queries of a held-out fold against a router trained on the others; and batches of one task
 of which training had queries too. With drift: for every task, batches of 200 of its queries (all, where it has fewer)
 against a router trained on the other tasks; and batches of which half is of it.
-`--reference int8` measures routers trained on embeddings in int8, whose batches are embedded in float32 (`infer.py
-mode=drift`); `--size` takes batches of up to that many queries.
+`--trained int8` measures routers trained on embeddings in int8, whose batches are embedded in float32 (`infer.py
+mode=drift`), as is what an export of them keeps; `--kept int8` is what it would be without that. `--size` takes batches
+of up to that many queries.
 """
 
 import argparse
@@ -30,12 +31,14 @@ class DriftTest:
 
     Attributes:
         references: (n, e) embeddings that a router was trained on.
+        kept: (n, e) embeddings of the same queries, of which an export keeps some.
         embeddings: (n, e) embeddings of the same queries in batches.
         size: queries of a batch, at most.
         rng: draws them.
     """
 
     references: NDArray[np.float32]
+    kept: NDArray[np.float32]
     embeddings: NDArray[np.float32]
     size: int
     rng: np.random.Generator
@@ -43,7 +46,7 @@ class DriftTest:
     def alarm(self, reference: Ints, batch: Ints, seed: int) -> bool:
         """Test a batch against the reference that an export of a training on these rows keeps."""
         batch = self.rng.permutation(batch)[: self.size]
-        kept = stratified_reference(self.references[reference], seed)
+        kept = stratified_reference(self.references[reference], seed, lambda rows: self.kept[reference[rows]])
         strata = kept.strata, nearest_centroids(self.embeddings[batch], kept.centroids)
         test = mmd_test(kept.embeddings, self.embeddings[batch], seed, permutations=199, strata=strata)
         return test.p_value <= SIGNIFICANCE_LEVEL
@@ -78,16 +81,17 @@ def main() -> None:
     parser.add_argument("records", type=Path)
     parser.add_argument("--batches", type=int, default=100)
     parser.add_argument("--size", type=int, default=200)
-    parser.add_argument("--reference", choices=("float32", "int8"), default="float32")
+    for name in ("--trained", "--kept"):
+        parser.add_argument(name, choices=("float32", "int8"), default="float32")
     parser.add_argument("--same", action="store_true", help="test batches of the same distribution alone")
     arguments = parser.parse_args()
     table = reward_table.read(arguments.records, {})
     cache = Path(os.environ.get("ZOOTER_CACHE", "cache"))
-    references, embeddings = (
+    references, kept, embeddings = (
         Encoder(precision=precision).embed(table.queries, cache).astype(np.float16).astype(np.float32)
-        for precision in (arguments.reference, "float32")
+        for precision in (arguments.trained, arguments.kept, "float32")
     )
-    test = DriftTest(references, embeddings, arguments.size, np.random.default_rng(0))
+    test = DriftTest(references, kept, embeddings, arguments.size, np.random.default_rng(0))
     alarms = {"the same distribution": test.same_distribution(arguments.batches)}
     if not arguments.same:
         alarms |= test.tasks(table.tags, max(1, arguments.batches // 20))

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from out_of_distribution import route_out_of_fold, with_embeddings
+from out_of_distribution import chosen_rewards, route_out_of_fold, with_embeddings
 from quality import limit_output, load_data
 from rich.console import Console
 from rich.table import Table
@@ -133,14 +133,14 @@ def quality(records: Path, salts: list[str], cache: Path, sample: int) -> tuple[
     in_int8 = with_embeddings(data, replace(settings.encoder, precision="int8").embed(data.records.queries, cache))
     forms = (data, in_int8, replace(data, features=in_int8.features))  # clusters are those of `embeddings`
     rewards = data.records.rewards
-    single = rewards.values[:, baselines.rank_by_mean_reward(rewards)[0]]
-    gap = float(np.nanmean(np.nanmax(rewards.values, axis=1) - single)) / 100.0
+    single = chosen_rewards(np.zeros(rewards.values.shape), rewards, baselines.rank_by_mean_reward(rewards))
+    gap = float((np.nanmax(rewards.values, axis=1) - single).mean()) / 100.0
     by_salt = []
     for salt in salts:
         salted = replace(settings, split=Split(salt=salt))
         float32, int8, same_clusters = (route_out_of_fold(form, salted) for form in forms)
         by_salt.append((int8 - float32, same_clusters - float32))
-        cells = [f"{np.nanmean(obtained - single) / gap:.1f}" for obtained in (float32, int8)]
+        cells = [f"{(obtained - single).mean() / gap:.1f}" for obtained in (float32, int8)]
         view.add_row(salt, *cells, *(with_error(*mean_and_error(values / gap)) for values in by_salt[-1]))
         Console(stderr=True).print(records.name, salt, cells)
     means = dict(zip(DIFFERENCES, np.mean(by_salt, axis=0) / gap, strict=True))

@@ -1,12 +1,15 @@
 """A router that is trained on int8 embeddings: what it was trained to predict is what it serves."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+from safetensors.numpy import load_file
+from scipy.spatial.distance import cdist
 from support.made_up import rows, table
 
 import zooter
@@ -65,6 +68,18 @@ def test_its_float32_forms_agree_and_int8_is_compared_with_them(int8_export: Pat
     assert parity["float32"]["largest_probability_difference"] < 1e-5 < parity["int8"]["largest_probability_difference"]
     assert parity["int8"]["rewarded_queries"] == parity["int8"]["queries"]
     assert OnnxRouter.from_export(int8_export).precision == parity["default"]
+
+
+def test_drift_is_measured_against_float32_embeddings_as_those_of_a_batch_are(
+    int8_export: Path, home: Path, encoder: Encoder
+) -> None:
+    recorded = reward_table.read(int8_export.parents[1] / "table.parquet", {})
+    kept = load_file(int8_export / manifest.REFERENCE_EMBEDDINGS)["embeddings"].astype(np.float32)
+    float32, int8 = (
+        replace(encoder, precision=name).embed(recorded.queries, home / "cache") for name in ("float32", "int8")
+    )
+    distances = [cdist(kept, vectors).min(axis=1).max() for vectors in (float32, int8)]
+    assert distances[0] < 1e-2 < distances[1]
 
 
 def test_queries_like_those_of_training_are_no_drift_for_it(int8_export: Path) -> None:
