@@ -130,17 +130,20 @@ def quality(records: Path, salts: list[str], cache: Path, sample: int) -> tuple[
     with tempfile.TemporaryDirectory() as folder:
         table = _sampled(records.resolve(), sample, Path(folder) / records.name) if sample else records.resolve()
         data, settings = load_data(table, Path(folder), salts[0])
-    in_int8 = with_embeddings(data, replace(settings.encoder, precision="int8").embed(data.records.queries, cache))
-    forms = (data, in_int8, replace(data, features=in_int8.features))  # clusters are those of `embeddings`
+    float32, int8 = (
+        with_embeddings(data, replace(settings.encoder, precision=precision).embed(data.records.queries, cache))
+        for precision in ("float32", "int8")
+    )
+    forms = (float32, int8, replace(float32, features=int8.features))  # clusters are those of `embeddings`
     rewards = data.records.rewards
     single = chosen_rewards(np.zeros(rewards.values.shape), rewards, baselines.rank_by_mean_reward(rewards))
     gap = float((np.nanmax(rewards.values, axis=1) - single).mean()) / 100.0
     by_salt = []
     for salt in salts:
         salted = replace(settings, split=Split(salt=salt))
-        float32, int8, same_clusters = (route_out_of_fold(form, salted) for form in forms)
-        by_salt.append((int8 - float32, same_clusters - float32))
-        cells = [f"{(obtained - single).mean() / gap:.1f}" for obtained in (float32, int8)]
+        obtained = [route_out_of_fold(form, salted) for form in forms]
+        by_salt.append([rewards_of_int8 - obtained[0] for rewards_of_int8 in obtained[1:]])
+        cells = [f"{(rewards_of_form - single).mean() / gap:.1f}" for rewards_of_form in obtained[:2]]
         view.add_row(salt, *cells, *(with_error(*mean_and_error(values / gap)) for values in by_salt[-1]))
         Console(stderr=True).print(records.name, salt, cells)
     means = dict(zip(DIFFERENCES, np.mean(by_salt, axis=0) / gap, strict=True))

@@ -151,9 +151,7 @@ def write_export(
         table.pool.names,
         tag_probs,
     )
-    embed_rows = (
-        partial(_embed_in_float32, data, cache_dir, drift_rows) if _is_of_int8(trained, data, cache_dir) else None
-    )
+    embed_rows = partial(_embed_in_float32, data, cache_dir, drift_rows) if _is_of_int8(trained, data) else None
     drift_reference = export.stratified_reference(head.embeddings_of(features).numpy(), method.seed, embed_rows)
     card = router_report.model_card(report)
     with _errors_of_export(folder):
@@ -188,7 +186,7 @@ def write_forms(
         trained: the router.
         cache_dir: keeps the graphs of an encoder that other runs have too.
     """
-    in_int8 = _is_of_int8(trained, data, cache_dir)
+    in_int8 = _is_of_int8(trained, data)
     rows = np.concatenate([part.val, np.random.default_rng(0).permutation(part.train)])
     rows = rows[: COMPARED_WITH_INT8 if in_int8 else COMPARED_QUERIES]
     expected = None
@@ -242,12 +240,10 @@ def _errors_of_export(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_of_int8(trained: TrainedRouter, data: TrainingData, cache_dir: Path) -> bool:
+def _is_of_int8(trained: TrainedRouter, data: TrainingData) -> bool:
     """Return whether a router was trained on embeddings in int8."""
     encoder = data.encoder
-    return (
-        trained.net.backbone is None and isinstance(encoder, Encoder) and encoder.resolve(cache_dir).precision == "int8"
-    )
+    return trained.net.backbone is None and isinstance(encoder, Encoder) and encoder.precision == "int8"
 
 
 def _embed_in_float32(data: TrainingData, cache_dir: Path, rows: Ints, chosen: Ints) -> NDArray[np.float32]:
