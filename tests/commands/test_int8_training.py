@@ -79,7 +79,7 @@ def test_drift_is_measured_against_float32_embeddings_as_those_of_a_batch_are(
         replace(encoder, precision=name).embed(recorded.queries, home / "cache") for name in ("float32", "int8")
     )
     distances = [cdist(kept, vectors).min(axis=1).max() for vectors in (float32, int8)]
-    assert distances[0] < 1e-2 < distances[1]
+    assert distances[0] < 0.004 < distances[1], "0.002 is what rounding to 16 bits makes, 0.01 what int8 does"
 
 
 def test_queries_like_those_of_training_are_no_drift_for_it(int8_export: Path) -> None:
