@@ -1,11 +1,13 @@
-"""Compare how fast texts are embedded on this CPU: `python benchmarks/embed.py RECORDS [--queries N]`.
+"""Compare how fast texts are embedded on this CPU: `python benchmarks/embed.py RECORDS … [--queries N]`.
 
 By torch, by the encoder's ONNX graph in float32, and by the one in int8, each with the batches that suit it best. They
 take turns, so that other load affects all alike; on a busy machine the processor's seconds are more reliable than the
 clock. Beside the speed: how far embeddings are from torch's, by their cosine and by the mean of differences in standard
 deviations of each feature.
-`--quality` embeds all queries of the table in int8 too and compares the gap closed by the closed-form start: 5 folds,
-with the paired difference from torch's embeddings and its standard error, in points of the gap, for each of `--salts`.
+`--quality` embeds the queries of all tables (`--sample`: so many of each) in int8 too and compares the gap
+closed by the closed-form start: 5 folds, with the paired difference from torch's embeddings and its standard error, in
+points of the gap, for each of `--salts`; in the mean a query counts once. Other embeddings also make other clusters,
+which is luck, so the difference is measured with the clusters of torch's embeddings too.
 """
 
 import argparse
@@ -18,14 +20,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from out_of_distribution import route_out_of_fold, with_embeddings
+from out_of_distribution import chosen_rewards, route_out_of_fold, with_embeddings
 from quality import limit_output, load_data
 from rich.console import Console
 from rich.table import Table
 
 from zooter.data import reward_table
+from zooter.data.split import Split
 from zooter.metrics import baselines
 from zooter.router import torch_embedder
 from zooter.router.encoder import EmbedBatch, Encoder
@@ -36,6 +41,9 @@ from zooter.router.onnx_router import start_session
 from zooter.router.token_batches import length_batches
 
 ROUNDS = 3
+DIFFERENCES = ("int8 − torch ± standard error", "the same with torch's clusters")  # of the gap closed, in points
+
+Differences = dict[str, NDArray[np.float64]]
 
 
 def processor() -> str:
@@ -110,51 +118,89 @@ def speeds(texts: list[str], encoder: Encoder, cache: Path) -> Table:
     return view
 
 
-def quality(records: Path, salts: list[str], cache: Path) -> Table:
-    """Compare the gap closed with embeddings in int8 and in float32, on the same folds."""
+def quality(records: Path, salts: list[str], cache: Path, sample: int) -> tuple[Table, Differences]:
+    """Compare the gap closed with embeddings in int8 and in float32, on the same folds.
+
+    Returns:
+        The table, and for each kind of difference the (n,) means over salts, in points of the gap.
+    """
     view = Table(title=f"{records.name}: gap closed, % (closed-form start, 5 folds)")
-    for heading in ("salt", "torch float32", "ONNX int8", "difference ± standard error"):
+    for heading in ("salt", "torch float32", "ONNX int8", *DIFFERENCES):
         view.add_column(heading, justify="right")
-    differences = []
+    with tempfile.TemporaryDirectory() as folder:
+        table = _sampled(records.resolve(), sample, Path(folder) / records.name) if sample else records.resolve()
+        data, settings = load_data(table, Path(folder), salts[0])
+    float32, int8 = (
+        with_embeddings(data, replace(settings.encoder, precision=precision).embed(data.records.queries, cache))
+        for precision in ("float32", "int8")
+    )
+    forms = (float32, int8, replace(float32, features=int8.features))  # clusters are those of `embeddings`
+    rewards = data.records.rewards
+    single = chosen_rewards(np.zeros(rewards.values.shape), rewards, baselines.rank_by_mean_reward(rewards))
+    gap = float((np.nanmax(rewards.values, axis=1) - single).mean()) / 100.0
+    by_salt = []
     for salt in salts:
-        with tempfile.TemporaryDirectory() as folder:
-            data, settings = load_data(records.resolve(), Path(folder), salt)
-            embeddings = [
-                replace(Encoder(), precision=precision).embed(data.records.queries, cache)
-                for precision in ("float32", "int8")
-            ]
-            float32, int8 = (route_out_of_fold(with_embeddings(data, vectors), settings) for vectors in embeddings)
-        rewards = data.records.rewards
-        single = rewards.values[:, baselines.rank_by_mean_reward(rewards)[0]]
-        gap = float(np.nanmean(np.nanmax(rewards.values, axis=1) - single)) / 100.0
-        differences.append((int8 - float32) / gap)
-        view.add_row(
-            salt, *(f"{np.nanmean(obtained - single) / gap:.1f}" for obtained in (float32, int8)),
-            _with_error(differences[-1]),
-        )  # fmt: skip
-    view.add_row("mean", "", "", _with_error(np.mean(differences, axis=0)))
+        salted = replace(settings, split=Split(salt=salt))
+        obtained = [route_out_of_fold(form, salted) for form in forms]
+        by_salt.append([rewards_of_int8 - obtained[0] for rewards_of_int8 in obtained[1:]])
+        cells = [f"{(rewards_of_form - single).mean() / gap:.1f}" for rewards_of_form in obtained[:2]]
+        view.add_row(salt, *cells, *(with_error(*mean_and_error(values / gap)) for values in by_salt[-1]))
+        Console(stderr=True).print(records.name, salt, cells)
+    means = dict(zip(DIFFERENCES, np.mean(by_salt, axis=0) / gap, strict=True))
+    view.add_row("mean", "", "", *(with_error(*mean_and_error(values)) for values in means.values()))
+    return view, means
+
+
+def pooled(tables: list[Differences]) -> Table:
+    """Average the differences of several tables, each weighted by the inverse of its squared standard error."""
+    view = Table(title=f"{len(tables)} tables, by the inverse of their variances")
+    for heading in DIFFERENCES:
+        view.add_column(heading, justify="right")
+    cells = []
+    for name in DIFFERENCES:
+        means, errors = np.transpose([mean_and_error(table[name]) for table in tables])
+        weights = errors**-2.0
+        cells.append(with_error(float(np.average(means, weights=weights)), float(weights.sum() ** -0.5)))
+    view.add_row(*cells)
     return view
 
 
-def _with_error(values: NDArray[np.float64]) -> str:
-    return f"{values.mean():+.2f} ± {values.std() / np.sqrt(len(values)):.2f}"
+def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Compute the mean of (n,) values and its standard error."""
+    return float(values.mean()), float(values.std() / np.sqrt(len(values)))
+
+
+def with_error(mean: float, error: float) -> str:
+    return f"{mean:+.2f} ± {error:.2f}"
+
+
+def _sampled(records: Path, queries: int, path: Path) -> Path:
+    """Write the rows of some queries of a Parquet table, drawn at random."""
+    rows = pq.read_table(records)
+    texts = rows["query"].unique()
+    drawn = texts.take(np.sort(np.random.default_rng(0).permutation(len(texts))[:queries]))
+    pq.write_table(rows.filter(pc.is_in(rows["query"], value_set=drawn)), path)
+    return path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", type=Path)
-    parser.add_argument("--queries", type=int, default=300, help="drawn for the speed")
+    parser.add_argument("records", type=Path, nargs="+")
+    parser.add_argument("--queries", type=int, default=300, help="drawn of the first table, for the speed")
     parser.add_argument("--quality", action="store_true")
     parser.add_argument("--salts", nargs="*", default=["0", "1"])
+    parser.add_argument("--sample", type=int, default=0, help="queries drawn of each Parquet table; 0 is all")
     arguments = parser.parse_args()
     limit_output()
     console, cache = Console(width=150), Path(os.environ.get("ZOOTER_CACHE", "cache"))
-    queries = reward_table.read(arguments.records, {}).queries
+    queries = reward_table.read(arguments.records[0], {}).queries
     rows = np.random.default_rng(0).permutation(len(queries))[: arguments.queries]
     console.print(processor())
-    console.print(speeds([queries[i] for i in rows], Encoder(), cache))
+    if len(rows):
+        console.print(speeds([queries[i] for i in rows], Encoder(), cache))
     if arguments.quality:
-        console.print(quality(arguments.records, arguments.salts, cache))
+        tables = [quality(records, arguments.salts, cache, arguments.sample) for records in arguments.records]
+        console.print(*(view for view, _ in tables), pooled([means for _, means in tables]), sep="\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Task: train on the queries of all other tasks and none, 50 or 200 of the one (all but 50 of a small one); judged on the
 rest of that task.
 Candidate: rewards of one candidate on only some training queries, of the others on all; judged on one held-out fold,
-against the candidate's rewards on all queries and on none (it is then never chosen).
+against the candidate's rewards on all queries. Which queries have them is drawn, `--draws` times.
 """
 
 import argparse
@@ -87,32 +87,43 @@ def new_task(data: TrainingData, settings: TrainSettings, sizes: list[int], max_
     return view
 
 
-def new_candidate(data: TrainingData, settings: TrainSettings, sizes: list[int]) -> Table:
-    """For each candidate, compute the share of the gap closed with its rewards on only some training queries."""
+def new_candidate(data: TrainingData, settings: TrainSettings, sizes: list[int], draws: int) -> Table:
+    """For each candidate, compute the share of the gap closed with its rewards on only some training queries.
+
+    Args:
+        sizes: numbers of rewards.
+        draws: of the queries that have them; cells are means over draws.
+    """
     part, rewards = settings.split.parts(data.records.queries, 5)[0], data.records.rewards
     rows, test_rewards = np.concatenate([part.train, part.val]), rewards.take(part.test)
     full = rewards.take(rows)
     order = baselines.rank_by_mean_reward(full)
     oracle = float(np.nanmax(test_rewards.values, axis=1).mean())
     single = mean_reward(np.zeros(test_rewards.values.shape), test_rewards, order)
-    view = Table(title="a new candidate: share of the gap closed, %")
-    for heading in ("candidate", *(f"{size} rewards" for size in sizes), "all rewards"):
+
+    def gap_closed(train_rewards: Rewards) -> float:
+        """Train on these rewards and compute the share of the gap closed on the test queries, in percent."""
+        preference = expected_rewards(data, settings, rows, train_rewards, part.test)
+        return 100.0 * (mean_reward(preference, test_rewards, order) - single) / (oracle - single)
+
+    title = f"a new candidate: share of the gap closed, %, {draws} draws"
+    view = Table(title=f"{title}; with all rewards {gap_closed(full):.1f}")
+    for heading in ("candidate", *(f"{size} rewards" for size in sizes)):
         view.add_column(heading, justify="left" if heading == "candidate" else "right")
-    results = []
-    with_all = mean_reward(expected_rewards(data, settings, rows, full, part.test), test_rewards, order)
+    gaps = np.empty((len(rewards.candidates), draws, len(sizes)))
     for j, name in enumerate(rewards.candidates):
-        row = []
-        for size in sizes:
+        for draw, k in np.ndindex(draws, len(sizes)):
             values = full.values.copy()
-            values[np.random.default_rng(j).permutation(len(rows))[size:], j] = np.nan
-            preference = expected_rewards(data, settings, rows, Rewards(values, rewards.candidates), part.test)
-            row.append(mean_reward(preference, test_rewards, order))
-        results.append([*row, with_all])
-        gaps = [float(routing.gap_closed(np.asarray(x), np.asarray(single), np.asarray(oracle))) for x in results[-1]]
-        view.add_row(name, *(f"{100 * gap:.1f}" for gap in gaps))
-        Console(stderr=True).print(name, gaps)
-    gaps = (np.mean(results, axis=0) - single) / (oracle - single)
-    view.add_row("mean", *(f"{100 * gap:.1f}" for gap in gaps))
+            order_of_rows = np.random.default_rng(j + 1_000 * draw).permutation(len(rows))
+            values[order_of_rows[sizes[k] :], j] = np.nan
+            gaps[j, draw, k] = gap_closed(Rewards(values, rewards.candidates))
+        view.add_row(name, *(f"{gap:.1f}" for gap in gaps[j].mean(axis=0)))
+        Console(stderr=True).print(name, gaps[j].round(1).tolist())
+    means = [f"{mean:.1f}" for mean in gaps.mean(axis=(0, 1))]
+    if draws > 1:
+        errors = np.sqrt(gaps.var(axis=1, ddof=1).mean(axis=0) / (draws * len(gaps)))
+        means = [f"{mean} ± {error:.1f}" for mean, error in zip(means, errors, strict=True)]
+    view.add_row("mean" if draws == 1 else "mean ± standard error over draws", *means)
     return view
 
 
@@ -122,6 +133,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("task", "candidate"))
     parser.add_argument("--tasks", type=int, default=100, help="at most")
     parser.add_argument("--rewards", type=int, nargs="*", default=[100, 300, 500], help="that a new candidate has")
+    parser.add_argument("--draws", type=int, default=1, help="of the queries on which it has them")
     arguments = parser.parse_args()
     limit_output()
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +141,7 @@ def main() -> None:
         if arguments.only != "candidate":
             Console(width=140).print(new_task(data, settings, [0, 50, 200], arguments.tasks))
         if arguments.only != "task":
-            Console(width=140).print(new_candidate(data, settings, arguments.rewards))
+            Console(width=140).print(new_candidate(data, settings, arguments.rewards, arguments.draws))
 
 
 if __name__ == "__main__":

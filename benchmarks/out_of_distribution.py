@@ -90,6 +90,11 @@ class Cut(Encoder):
         return [[opening, *row, closing] for row in cut]
 
 
+def cut(encoder: Encoder, tokens: int, keep: str) -> Cut:
+    """Make an encoder of the same model that reads so many tokens."""
+    return Cut(encoder.model, None, tokens, encoder.layers, precision=encoder.precision, keep=keep)
+
+
 def with_embeddings(data: TrainingData, embeddings: NDArray[np.float32]) -> TrainingData:
     """Replace the embeddings, and the features that are made of them."""
     return replace(data, embeddings=embeddings, features=encoder_and_text_features(embeddings, data.records.queries))
@@ -142,7 +147,7 @@ def cuts_table(data: TrainingData, settings: TrainSettings, length: Ints, only: 
         if only and f"{tokens} {keep}" not in only:
             continue
         rows = np.flatnonzero(length > min(tokens, 256))  # all others are read as they were
-        encoder = Cut(settings.encoder.model, None, tokens, settings.encoder.layers, keep=keep)
+        encoder = cut(settings.encoder, tokens, keep)
         embeddings = data.embeddings.copy()
         if (tokens, keep) != (256, "head"):
             embeddings[rows] = encoder.embed([data.records.queries[i] for i in rows], settings.cache_dir)
@@ -228,7 +233,7 @@ def filler_table(data: TrainingData, settings: TrainSettings, length: Ints) -> T
     for name, texts in variants.items():
         cells = []
         for keep in CUTS:
-            encoder = Cut(settings.encoder.model, None, 256, settings.encoder.layers, keep=keep)
+            encoder = cut(settings.encoder, 256, keep)
             features = encoder_and_text_features(encoder.embed(texts, settings.cache_dir), texts)
             preference = _expected_of_texts(data, settings, rows, train_rewards, features.numpy())
             point, interval = gap_with_interval(
@@ -250,9 +255,8 @@ def languages_table(data: TrainingData, settings: TrainSettings, length: Ints) -
     choices = {}
     for language, questions in QUESTIONS.items():
         texts = [question.format(*numbers) for question in questions for numbers in NUMBERS]
-        preference = _expected_of_texts(
-            data, settings, rows, train_rewards, encoder_and_text_features(settings.encoder.embed(texts), texts).numpy()
-        )
+        features = encoder_and_text_features(settings.encoder.embed(texts, settings.cache_dir), texts)
+        preference = _expected_of_texts(data, settings, rows, train_rewards, features.numpy())
         choices[language] = preference.argmax(axis=1).reshape(len(questions), len(NUMBERS))
         same = choices[language] == choices["English"]
         view.add_row(language, *(f"{share:.0%}" for share in [*same.mean(axis=1), same.mean()]))

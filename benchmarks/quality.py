@@ -52,8 +52,8 @@ def default_settings(table: Path, folder: Path, cache: Path, salt: str) -> Train
     """Make the default settings of conf/train.yaml, on the CPU."""
     trainer = partial(pl.Trainer, accelerator="cpu", devices=1, gradient_clip_val=1.0, deterministic=True)
     return TrainSettings(
-        folder, cache, Split(salt=salt), Encoder(), ColumnTagger(otherwise=ClusterTagger()), TagSmoothing(),
-        FrozenRecipe(),        ForwardKL(), trainer, table,
+        folder, cache, Split(salt=salt), Encoder(), ColumnTagger(otherwise=ClusterTagger()),
+        TagSmoothing(), FrozenRecipe(), ForwardKL(), trainer, table,
     )  # fmt: skip
 
 

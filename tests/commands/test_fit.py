@@ -14,6 +14,7 @@ from sklearn.preprocessing import FunctionTransformer
 from support.made_up import CANDIDATES, rows, table
 
 import zooter
+from zooter.commands import train
 from zooter.data.reward_arrays import table_from_arrays
 from zooter.errors import RecordsError
 from zooter.router.encoder import Encoder
@@ -41,6 +42,25 @@ def options(export: Path) -> dict[str, Any]:
 def run(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> zooter.Run:
     path = table(tmp_path_factory.mktemp("table") / "table.parquet")
     return zooter.fit(zooter.read_table(path), beta=0.3, **options)
+
+
+@pytest.mark.parametrize(
+    ("onnx", "keeps_a_cache", "precision"), [(True, False, "auto"), (False, True, "auto"), (False, False, "float32")]
+)
+def test_the_default_encoder_makes_no_int8_graph_for_embeddings_of_one_fit(
+    onnx: bool, keeps_a_cache: bool, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoders: list[Encoder] = []
+
+    def stop(settings: Any, *_: Any) -> None:
+        encoders.append(settings.encoder)
+        raise RecordsError(expected="no training", found="some", do="nothing")
+
+    monkeypatch.setattr(train, "run", stop)
+    recorded = table_from_arrays(["p", "q"], np.eye(2), ["a", "b"])
+    with pytest.raises(RecordsError, match="no training"):
+        zooter.fit(recorded, onnx=onnx, cache_dir=tmp_path if keeps_a_cache else None)
+    assert encoders == [Encoder(precision=precision)]  # type: ignore[arg-type]
 
 
 def arrays() -> tuple[list[str], np.ndarray[Any, Any]]:

@@ -58,6 +58,7 @@ def test_auto_is_int8_for_large_encoders_alone(folder: Path, monkeypatch: pytest
     int8_embedder.choose_precision.cache_clear()
     monkeypatch.setattr(int8_embedder, "LEAST_BYTES", 0)
     assert encoder(folder).resolve(folder / "cache").precision == "int8"
+    assert encoder(folder).resolve(None).precision == "float32", "without a cache, which keeps the graph"
 
 
 def test_a_cpu_that_overflows_or_an_encoder_without_a_graph_embeds_in_float32_and_says_why_once(

@@ -94,7 +94,7 @@ def fit(
         folds: None for one split; k tests every query once, out of fold, and trains the router on all queries.
         label: how rewards become labels, in place of `beta`.
         tagger: where tags come from; None takes the table's, or clusters of the queries where it has none.
-        encoder: the text encoder; None is all-MiniLM-L6-v2.
+        encoder: the text encoder; None is all-MiniLM-L6-v2, in float32 with neither `onnx` nor `cache_dir`.
         net: which weights are trained, and how; None trains the head on frozen embeddings.
         objective: the distillation loss; None is the forward KL divergence.
         split: how queries are divided into training, validation and test.
@@ -115,7 +115,8 @@ def fit(
         run_dir=folder,
         cache_dir=folder / "cache" if cache_dir is None else Path(cache_dir),
         split=split or Split(),
-        encoder=encoder or Encoder(),
+        # Without a cache, an int8 graph for embeddings alone would be made by each fit, in the time of 800 texts.
+        encoder=encoder or Encoder(precision="float32" if cache_dir is None and not onnx else "auto"),
         tagger=tagger or ColumnTagger(otherwise=ClusterTagger()),
         label=label or TagSmoothing(beta=beta),
         net=net or FrozenRecipe(),

@@ -135,7 +135,7 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
             remove_export(run_dir / "export")
             return report
         facts = {**asdict(settings.split), "folds": settings.folds}
-        write_export(run_dir / "export", method, data, part, trained, report, facts)
+        write_export(run_dir / "export", method, data, part, trained, report, facts, settings.cache_dir)
         try:
             if settings.selectors:
                 compare_selectors(settings, table.pool.names, config, report)

@@ -5,11 +5,13 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
@@ -20,7 +22,7 @@ from zooter.commands.train_settings import TrainSettings
 from zooter.data.pool import Pool
 from zooter.data.split import Part
 from zooter.data.text_file import TextRows
-from zooter.data.types import RouterOutput
+from zooter.data.types import Ints, RouterOutput
 from zooter.errors import ExportError
 from zooter.evaluation import html_report, router_metrics, router_plots, router_report
 from zooter.router import export, manifest
@@ -112,6 +114,7 @@ def write_export(
     trained: TrainedRouter,
     report: Mapping[str, Any],
     split: Mapping[str, Any],
+    cache_dir: Path,
 ) -> None:
     """Write the export for torch, with its card and the reference that drift is measured against.
 
@@ -123,6 +126,7 @@ def write_export(
         trained: the router.
         report: that of the run.
         split: how queries were divided; JSON.
+        cache_dir: keeps embeddings.
     """
     table, tags = data.records, trained.tags.take(part.train)
     reference_rows = np.random.default_rng(method.seed).permutation(part.train)[: export.REFERENCE_QUERIES]
@@ -147,7 +151,8 @@ def write_export(
         table.pool.names,
         tag_probs,
     )
-    drift_reference = export.stratified_reference(head.embeddings_of(features).numpy(), method.seed)
+    embed_rows = partial(_embed_in_float32, data, cache_dir, drift_rows) if _is_of_int8(trained, data) else None
+    drift_reference = export.stratified_reference(head.embeddings_of(features).numpy(), method.seed, embed_rows)
     card = router_report.model_card(report)
     with _errors_of_export(folder):
         export.write(folder, trained.net, data.encoder, table.pool, facts, reference, drift_reference, card)
@@ -181,14 +186,13 @@ def write_forms(
         trained: the router.
         cache_dir: keeps the graphs of an encoder that other runs have too.
     """
-    frozen = trained.net.backbone is None
-    in_int8 = frozen and isinstance(data.encoder, Encoder) and data.encoder.resolve(cache_dir).precision == "int8"
+    in_int8 = _is_of_int8(trained, data)
     rows = np.concatenate([part.val, np.random.default_rng(0).permutation(part.train)])
     rows = rows[: COMPARED_WITH_INT8 if in_int8 else COMPARED_QUERIES]
     expected = None
     if not in_int8:
         expected = RouterOutput(predict_probabilities(trained.net, data.inputs, rows), data.records.pool.names)
-    cache = cache_dir if frozen else None  # no other run has an encoder trained here
+    cache = cache_dir if trained.net.backbone is None else None  # no other run has an encoder trained here
     with _errors_of_export(folder):
         add_forms(folder, [data.records.queries[i] for i in rows], expected, cache, data.records.rewards.take(rows))
 
@@ -234,6 +238,19 @@ def _errors_of_export(folder: Path) -> Iterator[None]:
             found=getattr(error, "strerror", None) or str(error),
             do=f"make room there and train again; the report in {folder.parent} is written",
         ) from error
+
+
+def _is_of_int8(trained: TrainedRouter, data: TrainingData) -> bool:
+    """Return whether a router was trained on embeddings in int8."""
+    encoder = data.encoder
+    return trained.net.backbone is None and isinstance(encoder, Encoder) and encoder.precision == "int8"
+
+
+def _embed_in_float32(data: TrainingData, cache_dir: Path, rows: Ints, chosen: Ints) -> NDArray[np.float32]:
+    """Embed the queries `rows[chosen]` as an export's torch form does, which drift is tested with: (k, e)."""
+    assert isinstance(data.encoder, Encoder)
+    texts = [data.records.queries[i] for i in rows[chosen]]
+    return replace(data.encoder, precision="float32").embed(texts, cache_dir)
 
 
 def _headline(test: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Encoder:
     prefix: str = ""
     batch_tokens: PositiveInt = 8_192
     device: str = "auto"
-    precision: Literal["float32", "int8", "auto"] = "float32"
+    precision: Literal["float32", "int8", "auto"] = "auto"
 
     learns = False
 
@@ -213,14 +213,17 @@ class Encoder:
             pass
         return read_vectors(store, keys)
 
-    def resolve(self, cache: Path) -> "Encoder":
+    def resolve(self, cache: Path | None) -> "Encoder":
         """Decide what "auto" means on this machine: an encoder of the precision "float32" or "int8".
 
         Args:
-            cache: folder that keeps embeddings, and the graph for int8, which is made where it is missing.
+            cache: folder that keeps embeddings, and the graph for int8, which is made where it is missing; None is
+                float32.
         """
         from zooter.router.int8_embedder import choose_precision  # which needs this module
 
+        if cache is None:
+            return replace(self, precision="float32")
         return replace(self, precision=choose_precision(self, cache)) if self.precision == "auto" else self
 
     def store(self, cache: Path) -> Store:

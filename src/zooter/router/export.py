@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +42,11 @@ class DriftReference(NamedTuple):
     centroids: NDArray[np.float32]
 
 
-def stratified_reference(embeddings: NDArray[np.float32], seed: int) -> DriftReference:
+def stratified_reference(
+    embeddings: NDArray[np.float32],
+    seed: int,
+    embed_rows: Callable[[Ints], NDArray[np.float32]] | None = None,
+) -> DriftReference:
     """Sample training queries of every kind, so that drift is tested inside kinds and not on their mix.
 
     Kinds are k-means clusters of unit vectors.
@@ -50,6 +54,8 @@ def stratified_reference(embeddings: NDArray[np.float32], seed: int) -> DriftRef
     Args:
         embeddings: (n, e) of all training queries.
         seed: of clusters and sample.
+        embed_rows: computes the embeddings to keep, of some rows, as those of later batches are computed; None keeps
+            `embeddings`. The same queries embedded in int8 and in float32 differ by as much as some drift.
     """
     points = normalize(embeddings)
     clusters = max(1, min(STRATA, len(points) // (2 * PER_STRATUM)))
@@ -59,7 +65,8 @@ def stratified_reference(embeddings: NDArray[np.float32], seed: int) -> DriftRef
     rows = np.concatenate([member[:PER_STRATUM] for member in members])
     filled = np.unique(kinds.labels_)  # an empty kind has no reference
     strata = np.searchsorted(filled, kinds.labels_[rows]).astype(np.int64)
-    return DriftReference(embeddings[rows], strata, kinds.cluster_centers_[filled].astype(np.float32))
+    kept = embeddings[rows] if embed_rows is None else embed_rows(rows)
+    return DriftReference(kept, strata, kinds.cluster_centers_[filled].astype(np.float32))
 
 
 def write(

@@ -17,6 +17,7 @@ from zooter.data.split import Part
 from zooter.data.text_file import TextRows
 from zooter.data.types import Floats, Ints, Tags
 from zooter.router.choices import describe_evidence
+from zooter.router.encoder import Encoder
 from zooter.router.net import Head, Net
 from zooter.router.text_encoder import TextEncoder
 from zooter.router.text_features import TEXT_FEATURES
@@ -134,6 +135,8 @@ class TrainingMethod:
             cache_dir: keeps embeddings for other runs; None keeps none.
         """
         encoder = self.encoder.fit(TextRows(table.queries, part.train))
+        if isinstance(encoder, Encoder):
+            encoder = encoder.resolve(cache_dir)
         features = map_features(encoder.embed(table.queries, cache_dir), table.queries)
         inputs = self.net.make_inputs(encoder, table.queries, features)
         return TrainingData(table, encoder, features[:, :-TEXT_FEATURES].numpy(), features, inputs)
