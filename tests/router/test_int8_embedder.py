@@ -76,3 +76,11 @@ def test_a_cpu_that_overflows_or_an_encoder_without_a_graph_embeds_in_float32_an
         with caplog.at_level(logging.INFO, "zooter"):
             assert [encoder(folder).resolve(tmp_path).precision for _ in range(2)] == ["float32"] * 2
         assert [reason in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_cpu_that_overflows_and_embeds_in_int8_all_the_same_is_warned_about(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(int8_embedder, "products_are_exact", lambda: False)
+    int8_embedder.start_embedding(encoder(folder, "int8"), folder / "cache")
+    assert "set encoder.precision=float32" in caplog.text

@@ -58,6 +58,8 @@ def start_embedding(encoder: Encoder, cache: Path) -> tuple[EmbedBatch, int]:
         encoder: whose embeddings are computed.
         cache: folder that keeps the graph.
     """
+    if not products_are_exact():  # another machine of the cluster has chosen int8, or the settings have
+        log.warning("8-bit products overflow on this CPU: its int8 embeddings are wrong; set encoder.precision=float32")
     with graph_files(encoder, cache) as files:
         session = start_session(files["int8"], torch.get_num_threads())
 
