@@ -147,8 +147,10 @@ def test_weighed_tag_sets_predict_the_weighted_sum_of_what_each_predicts_alone()
     sets = [Tags.from_rows([[str(g)] for g in group]), Tags.from_rows([[str(i % 2)] for i in range(60)])]
     head = head_init.init_head(features, rewards, sets, temperature=0.5, width=4, dropout=0.0)
     z = head.standardise(features)
-    alone = [classify(z).softmax(dim=-1) @ means for classify, means in zip(head.classifiers, head.rewards, strict=True)]
-    expected = 0.9 * alone[0] + 0.1 * alone[1]
+    first, second = (
+        classify(z).softmax(dim=-1) @ means for classify, means in zip(head.classifiers, head.rewards, strict=True)
+    )
+    expected = 0.9 * first + 0.1 * second
     head_init.weigh_tag_sets(head, np.array([0.9, 0.1]))
     torch.testing.assert_close(head.tag_rewards(z), expected)
 

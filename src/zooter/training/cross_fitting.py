@@ -107,7 +107,12 @@ def _predict_from_tags(models: Sequence[tuple[nn.Linear, Floats]], z: FeatureRow
     The same model as `Head.tag_rewards`, but in float64: a head keeps its means as float32 parameters, which would move
     the estimated weights.
     """
-    return np.stack([z.map(lambda x, linear=linear: linear(x).softmax(dim=-1)) @ means for linear, means in models])
+    return np.stack([z.map(partial(_probabilities, linear)) @ means for linear, means in models])
+
+
+def _probabilities(linear: nn.Linear, z: Tensor) -> Tensor:
+    """(b, t) probabilities of tags from features (b, d)."""
+    return linear(z).softmax(dim=-1)
 
 
 def fit_set_shares(by_set: Floats, rewards: Rewards) -> Floats:
