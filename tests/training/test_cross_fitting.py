@@ -103,6 +103,37 @@ def test_a_signal_is_routed_and_noise_is_not() -> None:
         assert not cross_fitting.fit_blend_weights(cross_fitting.cross_fit(z, rewards, [tags], 0), rewards).routes
 
 
+def test_tag_sets_share_as_the_rewards_were_made_from_them() -> None:
+    rng = np.random.default_rng(0)
+    by_set = rng.normal(size=(3, 2_000, 3))
+    rewards = Rewards(0.6 * by_set[0] + 0.2 * by_set[1] - 0.4 * by_set[2] + rng.normal(size=(2_000, 1)), NAMES)
+    shares = cross_fitting.fit_set_shares(by_set, rewards)
+    assert shares == pytest.approx([0.75, 0.25, 0.0], abs=0.02)  # of what is left without the third, which misleads
+
+
+def test_tag_sets_that_predict_nothing_share_equally() -> None:
+    rewards = Rewards(np.random.default_rng(0).normal(size=(20, 3)), NAMES)
+    assert cross_fitting.fit_set_shares(np.zeros((2, 20, 3)), rewards).tolist() == [0.5, 0.5]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4))
+def test_shares_are_not_negative_and_sum_to_one(seed: int, sets: int) -> None:
+    rng = np.random.default_rng(seed)
+    rewards = np.where(rng.random((6, 3)) < 0.3, math.nan, rng.normal(size=(6, 3)))
+    shares = cross_fitting.fit_set_shares(rng.normal(size=(sets, 6, 3)), Rewards(rewards, NAMES))
+    assert (shares >= 0.0).all()
+    assert shares.sum() == pytest.approx(1.0)
+
+
+def test_tags_at_random_take_little_of_the_share_of_true_ones() -> None:
+    z, rewards, tags = grouped_data()
+    random = Tags.from_rows([[str(i)] for i in np.random.default_rng(1).integers(3, size=240)])
+    alone, beside = (cross_fitting.cross_fit(z, rewards, sets, 0) for sets in ([tags], [tags, random]))
+    assert alone.set_shares.tolist() == [1.0]
+    assert beside.set_shares[0] > 0.9
+    np.testing.assert_allclose(beside.from_tags, alone.from_tags, atol=0.1)
+
+
 def test_no_query_is_predicted_from_its_own_rewards() -> None:
     z, rewards, tags = grouped_data(60)
     before = cross_fitting.cross_fit(z, rewards, [tags], 0)

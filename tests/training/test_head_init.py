@@ -141,6 +141,20 @@ def test_weights_of_one_and_zero_leave_a_head_as_it_was() -> None:
     torch.testing.assert_close(head.expected_rewards(features), before)
 
 
+def test_weighed_tag_sets_predict_the_weighted_sum_of_what_each_predicts_alone() -> None:
+    features, group = groups(60)
+    rewards = Rewards(np.random.default_rng(0).random((60, 2)), ("x", "y"))
+    sets = [Tags.from_rows([[str(g)] for g in group]), Tags.from_rows([[str(i % 2)] for i in range(60)])]
+    head = head_init.init_head(features, rewards, sets, temperature=0.5, width=4, dropout=0.0)
+    z = head.standardise(features)
+    first, second = (
+        classify(z).softmax(dim=-1) @ means for classify, means in zip(head.classifiers, head.rewards, strict=True)
+    )
+    expected = 0.9 * first + 0.1 * second
+    head_init.weigh_tag_sets(head, np.array([0.9, 0.1]))
+    torch.testing.assert_close(head.tag_rewards(z), expected)
+
+
 def test_every_tag_takes_its_own_share_of_the_residual() -> None:
     features = torch.tensor([[9.0, 1.0], [-9.0, 1.0], [9.0, -1.0], [-9.0, -1.0]] * 20)
     rewards = Rewards(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]] * 20), ("x", "y"))

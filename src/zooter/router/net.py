@@ -12,8 +12,8 @@ m candidates and one or two sets of tags (the table's tags, and clusters of quer
     logits            = expected_rewards / temperature
 
 - `classifiers[k]` are logistic regressions that predict a query's tags; `rewards[k]` (t_k, m) holds each tag's mean
-  reward, shrunk towards `overall`. This carries tag-based label enhancement (ZOOTER, arXiv 2311.08692, §3.2) from
-  labels to the net.
+  reward, shrunk towards `overall`; the difference from it is weighted by how well the set predicts rewards. This
+  carries tag-based label enhancement (ZOOTER, arXiv 2311.08692, §3.2) from labels to the net.
 - `residual` (m, d) is a ridge regression on z, which holds embeddings and text features, of what the tags leave
   unexplained: rewards − tag_rewards. `shares` (t_0) weights it for each tag.
 - `correction` is a network with one hidden layer whose last layer starts at zero. Gradient steps train it on the KL

@@ -6,7 +6,7 @@ n is the number of training queries, m of candidates, d of features, t of tags.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -39,11 +39,13 @@ class OutOfFold:
         overall: (m,) mean rewards of all training queries.
         from_tags: (n, m) rewards expected from probable tags.
         residual: penalty → (n, m) what the ridge adds.
+        set_shares: (k,) share of each set of tags in `from_tags`, of sum 1; 1 without tags.
     """
 
     overall: Floats
     from_tags: Floats
     residual: dict[float, Floats]
+    set_shares: Floats = field(default_factory=lambda: np.ones(1))
 
     def shrunk_from_tags(self, weight: float) -> Floats:
         """Pull what tags predict towards the overall means: (n, m); 1 leaves it as it is, 0 gives the means."""
@@ -67,17 +69,22 @@ def cross_fit(z: Tensor | FeatureRows, rewards: Rewards, tag_sets: Sequence[Tags
     z, (n, m) = FeatureRows.of(z), rewards.values.shape
     folds = min(n, FOLDS if n >= SMALL_TABLE else SMALL_TABLE_FOLDS)
     fold = np.random.default_rng(seed).permutation(n) % folds
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds)]
     tag_sets = [tags for tags in map(frequent_tags, tag_sets) if tags.names]
-    from_tags = np.zeros((n, m))
+    by_set = np.zeros((max(1, len(tag_sets)), n, m))
+    tag_models = []
+    for train, test in splits:
+        tag_models.append(_fit_tag_models(z.take(train), rewards.take(train), [tags.take(train) for tags in tag_sets]))
+        by_set[:, test] = _predict_from_tags(tag_models[-1], z.take(test))
+    shares = fit_set_shares(by_set, rewards)
     residual = {penalty: np.zeros((n, m)) for penalty in RIDGE_PENALTIES}
-    for k in range(folds):
-        train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+    for (train, test), models in zip(splits, tag_models, strict=True):
         z_train, z_test = z.take(train), z.take(test)
-        train_rewards, train_tags = rewards.take(train), [tags.take(train) for tags in tag_sets]
-        train_from_tags, from_tags[test] = _predict_from_tags(z_train, z_test, train_rewards, train_tags)
-        for penalty, weights in fit_ridge(z_train, train_rewards.values - train_from_tags).items():
+        left_open = rewards.values[train] - np.tensordot(shares, _predict_from_tags(models, z_train), axes=1)
+        for penalty, weights in fit_ridge(z_train, left_open).items():
             residual[penalty][test] = z_test.map(partial(_linear, torch.from_numpy(weights)))
-    return OutOfFold(np.nan_to_num(rewards.column_means()), from_tags, residual)
+    overall = np.nan_to_num(rewards.column_means())
+    return OutOfFold(overall, np.tensordot(shares, by_set, axes=1), residual, shares)
 
 
 def _linear(weights: Tensor, z: Tensor) -> Tensor:
@@ -85,26 +92,46 @@ def _linear(weights: Tensor, z: Tensor) -> Tensor:
     return z.double() @ weights.T
 
 
-def _predict_from_tags(
-    z_train: FeatureRows, z_test: FeatureRows, rewards: Rewards, tag_sets: Sequence[Tags]
-) -> tuple[Floats, Floats]:
-    """Rewards (n, m) and (k, m) expected from probable tags, at the queries fitted on and at others.
+def _fit_tag_models(z: FeatureRows, rewards: Rewards, tag_sets: Sequence[Tags]) -> list[tuple[nn.Linear, Floats]]:
+    """Fit a classifier and mean rewards (t, m) to each set of tags; without any, to one tag that all queries have."""
+    models = []
+    for tags in tag_sets:
+        linear = nn.Linear(z.shape[1], len(tags.names))
+        models.append((linear, fit_tag_model(linear, z, rewards, tags)))
+    return models or [(nn.Linear(z.shape[1], 1), np.nan_to_num(rewards.column_means())[None])]
+
+
+def _predict_from_tags(models: Sequence[tuple[nn.Linear, Floats]], z: FeatureRows) -> Floats:
+    """Rewards (k, n, m) expected from the probable tags of each of k sets.
 
     The same model as `Head.tag_rewards`, but in float64: a head keeps its means as float32 parameters, which would move
     the estimated weights.
     """
-    overall = np.nan_to_num(rewards.column_means())
-    if not tag_sets:
-        return tuple(np.zeros((len(z.rows), len(overall))) + overall for z in (z_train, z_test))  # type: ignore[return-value]
-    predictions = np.zeros((len(z_train.rows), len(overall))), np.zeros((len(z_test.rows), len(overall)))
-    for tags in tag_sets:
-        linear = nn.Linear(z_train.shape[1], len(tags.names))
-        means = fit_tag_model(linear, z_train, rewards, tags)
-        with torch.no_grad():
-            for total, z in zip(predictions, (z_train, z_test), strict=True):
-                for chunk, features in z.chunks():
-                    total[chunk] += linear(features).softmax(dim=-1).double().numpy() @ means / len(tag_sets)
-    return predictions
+    return np.stack([z.map(partial(_probabilities, linear)) @ means for linear, means in models])
+
+
+def _probabilities(linear: nn.Linear, z: Tensor) -> Tensor:
+    """(b, t) probabilities of tags from features (b, d)."""
+    return linear(z).softmax(dim=-1)
+
+
+def fit_set_shares(by_set: Floats, rewards: Rewards) -> Floats:
+    """Fit the shares of tag sets by non-negative least squares on differences between candidates.
+
+    Args:
+        by_set: (k, n, m) rewards expected from each set alone, for queries that it was not fitted on.
+        rewards: (n, m) of the same queries.
+
+    Returns:
+        (k,) of sum 1; equal ones where no set predicts anything.
+    """
+    if len(by_set) == 1:
+        return np.ones(1)
+    overall, observed = np.nan_to_num(rewards.column_means()), rewards.observed
+    columns = np.stack([_centre(predicted - overall, observed) for predicted in by_set], axis=2)
+    targets = _centre(rewards.values - overall, observed)
+    weights = nnls(columns.reshape(-1, len(by_set)), targets.ravel())[0]
+    return np.asarray(weights / weights.sum() if weights.any() else np.full(len(by_set), 1.0 / len(by_set)))
 
 
 def fit_blend_weights(out_of_fold: OutOfFold, rewards: Rewards, beta: float | None = None) -> BlendWeights:

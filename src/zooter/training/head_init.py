@@ -120,11 +120,22 @@ def _mean_and_deviation(features: FeatureRows) -> tuple[Tensor, Tensor]:
     return mean, variance.sqrt()
 
 
+def weigh_tag_sets(head: Head, shares: Floats) -> None:
+    """Give each tag set its share of what tags predict, in place: of differences from the mean rewards of all queries.
+
+    Args:
+        head: of `init_head`, which takes the average of all sets.
+        shares: (k,) of sum 1; not used without tags.
+    """
+    for means, share in zip(head.rewards, shares.tolist(), strict=False):
+        means.data = head.overall + len(head.rewards) * share * (means.data - head.overall)
+
+
 def fit_residual_ridges(head: Head, features: Tensor | FeatureRows, rewards: Rewards) -> dict[float, Floats]:
     """Fit the ridge on what a head's tags leave open, for every penalty that `apply_weights` may be given.
 
     Args:
-        head: of `init_head`, before weights are applied.
+        head: of `init_head`, its tag sets weighed, before other weights are applied.
         features: (n, d) of the queries that it was fitted on.
         rewards: (n, m) of the same queries.
 

@@ -154,6 +154,7 @@ def fit_initial_head(
     features, rewards = FeatureRows.of(features), without_query_effects(rewards)
     head = head_init.init_head(features, rewards, tag_sets, 1.0, recipe.width, recipe.dropout)
     out_of_fold = cross_fitting.cross_fit(features.transformed(head.standardise), rewards, tag_sets, seed)
+    head_init.weigh_tag_sets(head, out_of_fold.set_shares)
     ridges = head_init.fit_residual_ridges(head, features, rewards)
     return InitialFit(tags, rewards, tuple(tag_sets), features, head, ridges, out_of_fold)
 
