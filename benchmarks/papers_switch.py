@@ -16,7 +16,7 @@ from zooter.data.response_table import ResponseTable
 from zooter.data.types import Floats
 from zooter.evaluation.harness import run_selector
 from zooter.evaluation.replay import Replay
-from zooter.metrics.routing import answer_entropy, pearson, samples_saved
+from zooter.metrics.routing import answer_entropy, pearson
 from zooter.selector.voting.answers import AnswerExtractor
 from zooter.selector.voting.best_of import BestOfSelector
 from zooter.selector.voting.consistency import ConsistencySelector
@@ -102,7 +102,7 @@ def _against_one(replay: Replay, pair: Sequence[str]) -> list[str]:
         best = max(singles, key=lambda result: float(result.quality.mean()))
         difference, sign = compare(switched.quality, best.quality)
         outcomes.append(sign)
-        saved.append(samples_saved(switched.samples, budget))
+        saved.append(1.0 - float(np.mean(switched.samples)) / budget)  # ModelSwitch, "savings"
         rows.append(
             [
                 str(budget),
