@@ -1,5 +1,6 @@
 """Several workers on one port: what they share, and what happens when one of them, or all of them, end."""
 
+import contextlib
 import json
 import os
 import re
@@ -56,8 +57,12 @@ class Workers:
     def processes(self) -> set[int]:
         """Return the ids of the workers' processes."""
         children = Path(f"/proc/{self.supervisor.pid}/task/{self.supervisor.pid}/children").read_text().split()
-        commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-        return {child for child, command in commands.items() if b"spawn_main" in command}
+        workers = set()
+        for child in children:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    workers.add(int(child))
+        return workers
 
     def wait_for_both(self) -> None:
         """Wait until each of two workers has answered a request."""
