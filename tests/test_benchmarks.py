@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ BENCHMARKS = sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py"))
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
 def test_every_name_that_a_benchmark_imports_from_zooter_exists(path: Path) -> None:
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    for node in (node for node in nodes if isinstance(node, ast.ImportFrom)):
-        if node.module and node.module.split(".")[0] == "zooter":
-            module = importlib.import_module(node.module)
-            for name in node.names:
-                if not hasattr(module, name.name):  # then it is a module in a package, or there is none
-                    importlib.import_module(f"{node.module}.{name.name}")
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zooter")]
+    missing = [
+        f"{node.module}.{name.name}"
+        for node in imports
+        for name in node.names
+        if not hasattr(module := importlib.import_module(str(node.module)), name.name)
+        and name.name not in {inner.name for inner in pkgutil.iter_modules(getattr(module, "__path__", ()))}
+    ]
+    assert missing == []

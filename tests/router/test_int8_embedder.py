@@ -52,6 +52,15 @@ def test_both_precisions_have_stores_of_their_own(folder: Path, tmp_path: Path) 
     np.testing.assert_array_equal(encoder(folder, "int8").embed(TEXTS, tmp_path), vectors["int8"])
 
 
+def test_auto_embeds_in_float32_where_no_training_has_resolved_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8_embedder, "LEAST_BYTES", 0)
+    by_torch = encoder(folder, "float32").embed(TEXTS)
+    np.testing.assert_allclose(encoder(folder).embed(TEXTS, tmp_path), by_torch, atol=1e-5)
+    np.testing.assert_allclose(encoder(folder).embed(TEXTS), by_torch, atol=1e-5)
+
+
 def test_auto_is_int8_for_large_encoders_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8_embedder, "products_are_exact", lambda: True)
     assert encoder(folder).resolve(folder / "cache").precision == "float32"

@@ -126,3 +126,10 @@ def test_what_cross_fitting_tells_is_said_before_an_encoder_is_trained(
         specialist.train(encoder, tmp_path, FinetuneRecipe())
     assert f"out of fold, choices earn {evidence.gain:+.4f} (standard error 0.0200)" in caplog.text
     assert ("no clear gain over the best single model can be foretold" in caplog.text) == is_warned
+
+
+def test_embeddings_are_in_float32_where_the_encoders_weights_are_trained(tmp_path: Path) -> None:
+    int8 = Encoder(precision="int8")
+    nets: tuple[Recipe, ...] = (FrozenRecipe(), FinetuneRecipe())
+    methods = [TrainingMethod(int8, ColumnTagger(), TagSmoothing(), net, ForwardKL(), pl.Trainer) for net in nets]
+    assert [method.resolve_encoder(tmp_path) for method in methods] == [int8, Encoder(precision="float32")]

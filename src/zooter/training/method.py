@@ -126,6 +126,16 @@ class TrainingMethod:
     trainer: Callable[..., pl.Trainer]
     seed: int = 0
 
+    def resolve_encoder(self, cache_dir: Path | None) -> TextEncoder:
+        """Decide the precision of embeddings on this machine: float32 where the encoder's weights are trained too.
+
+        Args:
+            cache_dir: keeps embeddings and the graph for int8; None is float32.
+        """
+        if not isinstance(self.encoder, Encoder):
+            return self.encoder
+        return self.encoder.resolve(None if self.net.trains_encoder else cache_dir)
+
     def embed(self, table: RewardTable, part: Part, cache_dir: Path | None) -> TrainingData:
         """Embed the n queries of a table, and prepare the net's inputs.
 
@@ -134,9 +144,7 @@ class TrainingMethod:
             part: whose training queries the encoder is fitted to, where it learns.
             cache_dir: keeps embeddings for other runs; None keeps none.
         """
-        encoder = self.encoder.fit(TextRows(table.queries, part.train))
-        if isinstance(encoder, Encoder):
-            encoder = encoder.resolve(cache_dir)
+        encoder = self.resolve_encoder(cache_dir).fit(TextRows(table.queries, part.train))
         features = map_features(encoder.embed(table.queries, cache_dir), table.queries)
         inputs = self.net.make_inputs(encoder, table.queries, features)
         return TrainingData(table, encoder, features[:, :-TEXT_FEATURES].numpy(), features, inputs)
