@@ -256,6 +256,12 @@ def test_a_checkpoint_of_another_table_is_refused(home: Path, tmp_path: Path) ->
         train(home, "large", f"ckpt_path={home}/small/checkpoints/last.ckpt")
 
 
+def test_a_file_that_is_no_checkpoint_is_refused_before_the_table_is_read(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("{oops")
+    with pytest.raises(ConfigError, match=r"ckpt_path to be a checkpoint of zooter: .*none\.ckpt; found no such file"):
+        train(home, "never", f"records={tmp_path / 'bad.jsonl'}", f"ckpt_path={tmp_path / 'none.ckpt'}")
+
+
 def test_a_table_without_tags_is_clustered(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "untagged.jsonl"
     path.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "tags"}) + "\n" for row in rows()))

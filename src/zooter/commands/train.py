@@ -12,7 +12,7 @@ from rich.console import Console
 from zooter.collect import estimate
 from zooter.collect.engine.plan import describe_cluster_plan
 from zooter.commands import config as configuration
-from zooter.commands.train_checks import check_run, check_trainer
+from zooter.commands.train_checks import check_run, check_settings
 from zooter.commands.train_outputs import (
     compare_selectors,
     keep_logged_metrics,
@@ -91,7 +91,7 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
         StoreError: another process writes into the run folder.
     """
     started = time.perf_counter()
-    check_trainer(settings)
+    check_settings(settings)
     if table is None:
         settings = with_recorded_table(settings)
         if settings.until in BEFORE_TRAINING:

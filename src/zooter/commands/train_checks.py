@@ -14,6 +14,7 @@ from zooter.data.split import Part, Split
 from zooter.errors import ConfigError, RecordsError
 from zooter.evaluation import harness, tag_groups
 from zooter.selector.protocol import Selector
+from zooter.training import checkpoint
 from zooter.training.tagger.protocol import AskingTagger
 
 log = logging.getLogger(__name__)
@@ -41,16 +42,22 @@ def check_run(settings: TrainSettings, table: RewardTable, parts: Sequence[Part]
         _check_selectors(settings.selectors, settings.records, settings.split, settings.cache_dir)
 
 
-def check_trainer(settings: TrainSettings) -> None:
-    """Refuse a trainer that cannot run here, and work that several processes (DDP) would all do.
+def check_settings(settings: TrainSettings) -> None:
+    """Refuse, before a table is read or recorded, what can be seen without one.
+
+    These are a checkpoint that cannot be read, a trainer that cannot run here, and work that several processes (DDP)
+    would all do.
 
     Args:
         settings: those of the run.
 
     Raises:
-        ConfigError: the trainer does not suit this machine or the processes that were started; or there are several
-            processes, and the encoder is not trained, or something is to be asked or imported first.
+        ConfigError: the checkpoint is none of zooter's; the trainer does not suit this machine or the processes that
+            were started; or there are several processes, and the encoder is not trained, or something is to be asked or
+            imported first.
     """
+    if settings.ckpt_path is not None:
+        checkpoint.read_identity(settings.ckpt_path)
     lightning = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     level = lightning.level
     lightning.setLevel(logging.WARNING)  # what it says of devices, it says again when training starts

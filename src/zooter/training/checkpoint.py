@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -93,15 +93,14 @@ def describe_training(
     }
 
 
-def check_checkpoint(path: Path, identity: Identity) -> None:
-    """Refuse a checkpoint that a training with other settings wrote.
+def read_identity(path: Path) -> Identity:
+    """Read what the weights of a checkpoint depend on.
 
     Args:
         path: the checkpoint.
-        identity: of the training that is to be resumed, by `describe_training`.
 
     Raises:
-        ConfigError: there is no such file, it is not a checkpoint of zooter, or its settings are others.
+        ConfigError: there is no such file, or it is not a checkpoint of zooter.
     """
     expected = f"ckpt_path to be a checkpoint of zooter: {path}"
     do = "give the checkpoints/last.ckpt of an interrupted run, or train anew with ckpt_path=null"
@@ -113,7 +112,20 @@ def check_checkpoint(path: Path, identity: Identity) -> None:
         raise ConfigError(expected=expected, found="a file of another kind, or a damaged one", do=do) from error
     if not isinstance(state, dict) or KEY not in state:
         raise ConfigError(expected=expected, found="one that does not carry the settings of its run", do=do)
-    written = state[KEY]["settings"]
+    return cast(Identity, state[KEY]["settings"])
+
+
+def check_checkpoint(path: Path, identity: Identity) -> None:
+    """Refuse a checkpoint that a training with other settings wrote.
+
+    Args:
+        path: the checkpoint.
+        identity: of the training that is to be resumed, by `describe_training`.
+
+    Raises:
+        ConfigError: there is no such file, it is not a checkpoint of zooter, or its settings are others.
+    """
+    written = read_identity(path)
     different = [
         f"{key} was {written.get(key)} and is {identity.get(key)}"
         for key in {**identity, **written}
