@@ -65,10 +65,10 @@ def stuck() -> list[str]:
             problems.append(f"{name} does not answer: {error}")
     for _ in range(20):
         values = metrics()
-        if (values["zooter_requests_at_work"], values["zooter_body_bytes"]) == (1, 0):  # that for the metrics
+        if (values["zooter_requests_in_flight"], values["zooter_body_bytes"]) == (1, 0):  # that for the metrics
             return problems
         time.sleep(0.1)
-    in_flight, held = values["zooter_requests_at_work"] - 1, values["zooter_body_bytes"]
+    in_flight, held = values["zooter_requests_in_flight"] - 1, values["zooter_body_bytes"]
     return [*problems, f"{in_flight:g} requests are in flight and hold {held:g} bytes"]
 
 

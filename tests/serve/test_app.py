@@ -90,8 +90,8 @@ def test_embeddings_are_refused_with_the_reason(tmp_path: Path) -> None:
 def test_health_and_readiness_are_reported(tmp_path: Path) -> None:
     with running_server(tmp_path) as front:
         assert front.client.get("/healthz").json() == {"status": "alive"}
-        expected = {"status": "ready", "problems": [], "candidates": 3, "candidates_out": 0, "default_share": 0.0}
-        assert front.client.get("/readyz").json() == expected
+        counts = {"candidates": 3, "candidates_unavailable": 0, "default_share": 0.0}
+        assert front.client.get("/readyz").json() == {"status": "ready", "problems": [], **counts}
 
 
 def test_the_server_is_not_ready_while_every_candidate_is_out_and_again_when_one_may_be_probed(tmp_path: Path) -> None:
@@ -103,9 +103,10 @@ def test_the_server_is_not_ready_while_every_candidate_is_out_and_again_when_one
         assert front.chat().status_code == 502
         all_out = front.client.get("/readyz")
         wait_until(lambda: front.client.get("/readyz").status_code == 200)
-    assert (one_out.status_code, one_out.json()["candidates_out"]) == (200, 1)
-    assert (all_out.status_code, all_out.json()["status"], all_out.json()["candidates_out"]) == (503, "not ready", 3)
-    assert all_out.json()["problems"][0].startswith("every candidate is left alone after failures, for ")
+    assert (one_out.status_code, one_out.json()["candidates_unavailable"]) == (200, 1)
+    details = all_out.json()
+    assert (all_out.status_code, details["status"], details["candidates_unavailable"]) == (503, "not ready", 3)
+    assert details["problems"][0].startswith("the circuit breaker of every candidate is open, for ")
 
 
 def test_more_than_one_percent_of_decisions_lost_is_warned_of_shown_and_counted(

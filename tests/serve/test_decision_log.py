@@ -23,7 +23,7 @@ def write(rows: list[dict[str, Any]], settings: ServeSettings) -> tuple[list[dic
     metrics = Metrics()
 
     async def log() -> None:
-        decisions = DecisionLog(settings, metrics.lost_rows.labels("decision"))
+        decisions = DecisionLog(settings, metrics.dropped_rows.labels("decision"))
         for row in rows:
             decisions.add(row)
         await decisions.close()
@@ -32,7 +32,7 @@ def write(rows: list[dict[str, Any]], settings: ServeSettings) -> tuple[list[dic
     assert settings.decisions is not None
     files = sorted(settings.decisions.glob("*.parquet"))
     written = [row for path in files for row in pq.read_table(path).to_pylist()]
-    return written, metrics.registry.get_sample_value("zooter_log_rows_lost_total", {"log": "decision"}) or 0.0
+    return written, metrics.registry.get_sample_value("zooter_log_rows_dropped_total", {"log": "decision"}) or 0.0
 
 
 def test_only_the_servers_user_may_read_the_files(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_long_texts_are_written_before_they_fill_the_memory(tmp_path: Path) -> N
 
     async def log() -> int:
         decisions = DecisionLog(
-            ServeSettings(tmp_path, decisions=tmp_path / "log"), metrics.lost_rows.labels("decision")
+            ServeSettings(tmp_path, decisions=tmp_path / "log"), metrics.dropped_rows.labels("decision")
         )
         for _ in range(3):
             decisions.add({**ROW, "query": "x" * (decision_log.MAX_CHARACTERS // 2)})

@@ -140,7 +140,7 @@ def test_a_collector_that_hangs_and_fails_touches_no_request_and_is_counted(
             start = time.perf_counter()
             assert front.chat("small").status_code == 200
             assert time.perf_counter() - start < 5.0
-        upstreams.wait_until(lambda: front.metric("log_rows_lost_total", log="traces") > 0)
+        upstreams.wait_until(lambda: front.metric("log_rows_dropped_total", log="traces") > 0)
     warnings = [record.getMessage() for record in caplog.records if "spans are lost" in record.getMessage()]
     assert warnings == ["spans are lost: nobody there"]
 

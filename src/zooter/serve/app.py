@@ -74,9 +74,9 @@ class Application:
         self.metrics = Metrics(memory=self.memory)
         self.keys = Keys(self.settings, self.metrics, self.memory)
         if self.settings.access_log is not None:
-            self.access_log = AccessLog(self.settings.access_log, self.metrics.lost_rows.labels("access"))
+            self.access_log = AccessLog(self.settings.access_log, self.metrics.dropped_rows.labels("access"))
         self.bodies = BodyReader(self.settings, self.metrics)
-        self.tracing = start_tracing(self.settings, self.metrics.lost_rows.labels("traces"))
+        self.tracing = start_tracing(self.settings, self.metrics.dropped_rows.labels("traces"))
 
     @property
     def service(self) -> Service:
@@ -116,7 +116,7 @@ class Application:
         stack.callback(lambda: self.service.batcher.close())
         decision_log = None
         if settings.decisions is not None:
-            decision_log = DecisionLog(settings, self.metrics.lost_rows.labels("decision"))
+            decision_log = DecisionLog(settings, self.metrics.dropped_rows.labels("decision"))
             stack.push_async_callback(decision_log.close)
         sessions = SessionAffinity(settings.conversations, self.memory)
         policy = DecisionPolicy(settings, self.metrics, sessions)

@@ -92,7 +92,7 @@ class ChatHandler:
             await asyncio.gather(work, disconnect, return_exceptions=True)
         if disconnected:
             self.metrics.disconnects.inc()
-            scope["zooter"]["client"] = "gone"
+            scope["zooter"]["client"] = "disconnected"
         else:
             work.result()
 

@@ -52,11 +52,11 @@ class DecisionLog:
 
     Attributes:
         settings: settings with the folder, the limits, and what is left out of texts.
-        lost_rows: counts rows that could not be written.
+        dropped_rows: counts rows that could not be written.
     """
 
     settings: ServeSettings
-    lost_rows: Counter
+    dropped_rows: Counter
     _pending_files: int = field(default=0, init=False)
     _rows: list[Mapping[str, Any]] = field(default_factory=list, init=False)
     _characters: int = field(default=0, init=False)
@@ -142,7 +142,7 @@ class DecisionLog:
             self._lose(n_rows, str(error))
 
     def _lose(self, n_rows: int, reason: str) -> None:
-        self.lost_rows.inc(n_rows)
+        self.dropped_rows.inc(n_rows)
         self._warning.warn("rows of the decision log are lost: %s", reason)
 
 

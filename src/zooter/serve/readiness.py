@@ -18,11 +18,11 @@ def readiness(running: bool, service: Service, metrics: Metrics) -> tuple[bool, 
         metrics: metrics of the server.
     """
     waits = [upstream.wait() for upstream in service.upstreams.values()]
-    out = sum(wait > 0 for wait in waits)
+    unavailable = sum(wait > 0 for wait in waits)
     share = metrics.default_share()
     problems = [] if running else ["starting or shutting down"]
-    if waits and out == len(waits):
-        problems.append(f"every candidate is left alone after failures, for {min(waits):.0f} s more at least")
+    if waits and unavailable == len(waits):
+        problems.append(f"the circuit breaker of every candidate is open, for {min(waits):.0f} s more at least")
     ready = not problems
     if share > MAX_DEFAULT_SHARE:
         problems.append(f"{share:.1%} of recent decisions fell to the default candidate")
@@ -30,6 +30,6 @@ def readiness(running: bool, service: Service, metrics: Metrics) -> tuple[bool, 
         "status": "ready" if ready else "not ready",
         "problems": problems,
         "candidates": len(waits),
-        "candidates_out": out,
+        "candidates_unavailable": unavailable,
         "default_share": round(share, 4),
     }

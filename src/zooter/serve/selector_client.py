@@ -144,7 +144,7 @@ class ServedAsk:
         chat = await self.parser.run(make, self.chat.body)
         replica = least_loaded(upstream.replicas)
         if replica is None:
-            return replace(failed, error="left alone after failures")
+            return replace(failed, error="its circuit breaker is open")
         try:
             upstream_response = await self.failover.send(upstream, replica.admit(), chat, self.headers)
             completion = parse(upstream_response.body or b"")

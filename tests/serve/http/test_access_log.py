@@ -34,7 +34,7 @@ def test_rows_are_written_in_order_without_missing_values(tmp_path: Path, lost: 
     assert count(lost) == 0
 
 
-def test_a_pipe_that_nobody_reads_delays_nothing_and_lost_rows_are_counted(
+def test_a_pipe_that_nobody_reads_delays_nothing_and_dropped_rows_are_counted(
     tmp_path: Path, lost: Counter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(access_log, "MAX_WAITING", 100)

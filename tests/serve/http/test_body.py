@@ -65,5 +65,5 @@ def test_requests_of_one_key_over_its_limit_get_status_429_and_others_go_on(
         refused = asyncio.run(both())
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
-        wait_until(lambda: front.metric("requests_at_work") == 0)
+        wait_until(lambda: front.metric("requests_in_flight") == 0)
         assert chat("one", 3.0).status_code == 200

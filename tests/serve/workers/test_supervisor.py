@@ -105,8 +105,8 @@ def test_metrics_of_all_workers_are_added_up(workers: Workers) -> None:
     for _ in range(10):
         assert workers.chat().status_code == 200
     workers.wait_for_counts()
-    assert workers.metric('zooter_upstream_out{candidate="small"}') == 0
-    wait_until(lambda: workers.metric("zooter_requests_at_work") == 1)  # the one for the metrics
+    assert workers.metric('zooter_upstream_circuit_open{candidate="small"}') == 0
+    wait_until(lambda: workers.metric("zooter_requests_in_flight") == 1)  # the one for the metrics
 
 
 def test_a_conversation_stays_with_its_candidate_whichever_worker_answers(workers: Workers) -> None:
@@ -151,7 +151,7 @@ def test_the_end_of_the_server_lets_every_worker_finish_its_requests(workers: Wo
     processes = workers.processes()
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(workers.chat, "slow") for _ in range(8)]  # half a second each
-        wait_until(lambda: workers.metric("zooter_requests_at_work") == 9)  # with that for the metrics
+        wait_until(lambda: workers.metric("zooter_requests_in_flight") == 9)  # with that for the metrics
         workers.supervisor.send_signal(signal.SIGTERM)
         assert [answer.result().status_code for answer in answers] == [200] * 8
     assert workers.supervisor.wait(20) == 0

@@ -27,11 +27,11 @@ class AccessLog:
 
     Attributes:
         target: path of a file, which is appended to; "-" is standard error.
-        lost_rows: counts rows that could not be written.
+        dropped_rows: counts rows that could not be written.
     """
 
     target: str
-    lost_rows: Counter
+    dropped_rows: Counter
     _warning: ThrottledWarning = field(init=False)
     _rows: queue.Queue[Any] = field(init=False)
     _thread: threading.Thread = field(init=False)
@@ -69,11 +69,11 @@ class AccessLog:
             self._rows.put_nowait(order)
         except queue.Full:
             self._rows.get_nowait()  # an order counts more than a row
-            self.lost_rows.inc()
+            self.dropped_rows.inc()
             self._rows.put_nowait(order)
 
     def _lose(self, count: int, reason: str) -> None:
-        self.lost_rows.inc(count)
+        self.dropped_rows.inc(count)
         self._warning.warn("rows of the access log are lost: %s", reason)
 
     def _run(self, file: int) -> None:

@@ -94,7 +94,7 @@ class Middleware:
             row["refused"] = error.message
             await auth.send_error(error, receive, send_with_headers)
         except ClientDisconnectedError:
-            row["client"] = "gone"
+            row["client"] = "disconnected"
         except asyncio.CancelledError:
             if not self._ending:
                 raise

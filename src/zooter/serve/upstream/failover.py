@@ -208,7 +208,7 @@ class _Attempts:
         details = "; ".join(f"{name}: {error}" for name, error in self.failures)
         return ApiError(
             502 if self.failures else 503,
-            f"no candidate answered ({details})" if self.failures else "all candidates are left alone after failures",
+            f"no candidate answered ({details})" if self.failures else "the circuit breaker of every candidate is open",
             "server_error",
             code="no_candidate_answered" if self.failures else "candidates_unavailable",
             retry_after=max(1, math.ceil(wait)),
