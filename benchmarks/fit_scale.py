@@ -53,7 +53,7 @@ def measure(rows: int) -> None:
         started = time.perf_counter()
         run = zooter.fit(
             folder / "table.parquet", encoder=encoder, cache_dir=folder / "cache", onnx=False, run_dir=folder / "run",
-            net=FrozenRecipe(clusters=False, epochs=1),
+            net=FrozenRecipe(clusterings=0, epochs=1),
         )  # fmt: skip
         assert run.report["test"]["routed"] > run.report["test"]["best_single"], "tags tell who is best"
         print(time.perf_counter() - started, peak[0])

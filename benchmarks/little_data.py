@@ -1,8 +1,8 @@
 """Measure how many labels routing needs: `python benchmarks/little_data.py RECORDS [--sizes 50 100 …] [--draws 4]`.
 
-For each size, draws of that many training queries, each judged on all queries of one held-out fold: the default with
-its fall-back, the same without, kNN, and the single model that the few queries show to be best. Shares of the gap are
-from the model that all training queries show to be best, so with few queries also "best single" is below 0.
+For each size, draws of that many training queries, each judged on all queries of one held-out fold: the default, kNN,
+and the single model that the few queries show to be best. Shares of the gap are from the model that all training
+queries show to be best, so with few queries also "best single" is below 0.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from new_task import expected_rewards
 from quality import fold_of, limit_output, load_data
 from rich.console import Console
 from rich.table import Table
@@ -17,11 +18,9 @@ from rivals import knn_regression
 
 from zooter.commands.train_settings import TrainSettings
 from zooter.data.split import Part
-from zooter.data.types import Floats, Tags
+from zooter.data.types import Floats
 from zooter.metrics import baselines, routing
-from zooter.training import head_init
 from zooter.training.method import TrainingData
-from zooter.training.prepare import fit_initial_head, resolve_weights
 
 SIZES = (50, 100, 200, 500, 1_000, 2_000, 4_900)
 
@@ -32,21 +31,11 @@ def shares(data: TrainingData, settings: TrainSettings, part: Part, size: int, s
     rows = np.sort(np.random.default_rng(seed).permutation(others)[:size])
     rewards = data.records.rewards
     train_rewards, test = rewards.take(rows), rewards.take(part.test)
-    tag_sets: list[Tags] = [data.records.tags.take(rows)]
-    tag_sets.append(head_init.cluster_tags([data.records.queries[i] for i in rows], data.embeddings[rows], seed))
-    head, _, weights = resolve_weights(
-        fit_initial_head(tag_sets[0], data.features[rows], train_rewards, tag_sets, settings.net, seed),
-        settings.label,
-        seed,
-    )
-    routed = head.expected_rewards(data.features[part.test]).detach().double().numpy()
     order = baselines.rank_by_mean_reward(train_rewards)
-    single = baselines.preference_from_order(order, len(part.test))
     preferences: dict[str, Floats] = {
-        "best single": single,
+        "best single": baselines.preference_from_order(order, len(part.test)),
         "kNN": knn_regression(fold_of(data, Part(rows, rows[:0], part.test), seed)),
-        "without fall-back": routed,
-        "default": routed if weights.routes else single,
+        "default": expected_rewards(data, settings, rows, train_rewards, part.test),
     }
     best = baselines.rank_by_mean_reward(rewards.take(others))[0]
     choices = {name: routing.best_candidates(p, test.observed, order) for name, p in preferences.items()}
@@ -55,7 +44,7 @@ def shares(data: TrainingData, settings: TrainSettings, part: Part, size: int, s
     return {
         name: float(routing.gap_closed(test.values[row_numbers, columns].mean(), base.mean(), oracle.mean()))
         for name, columns in choices.items()
-    } | {"routes": float(weights.routes)}
+    } | {"routes": float((choices["default"] != order[0]).any())}
 
 
 def main() -> None:
@@ -67,8 +56,8 @@ def main() -> None:
     arguments = parser.parse_args()
     limit_output()
     view = Table(title=f"{arguments.records.name}, {arguments.draws} draws: share of the gap closed, %")
-    names = ("best single", "kNN", "without fall-back", "default")
-    for heading in ("queries", *names, "− best single, worst", "without fall-back", "routes"):
+    names = ("best single", "kNN", "default")
+    for heading in ("queries", *names, "default − best single, worst", "routes"):
         view.add_column(heading, justify="right")
     with tempfile.TemporaryDirectory() as folder:
         data, settings = load_data(arguments.records.resolve(), Path(folder), "0")
@@ -78,12 +67,9 @@ def main() -> None:
                 shares(data, settings, parts[draw % 5], size, arguments.seed + draw) for draw in range(arguments.draws)
             ]
             mean = {name: np.mean([draw_shares[name] for draw_shares in draws]) for name in draws[0]}
-            worst = [
-                min(draw_shares[name] - draw_shares["best single"] for draw_shares in draws)
-                for name in ("default", "without fall-back")
-            ]
+            worst = min(draw_shares["default"] - draw_shares["best single"] for draw_shares in draws)
             cells = [f"{100 * mean[name]:.1f}" for name in names]
-            view.add_row(f"{size:,}", *cells, *(f"{100 * w:.1f}" for w in worst), f"{mean['routes']:.0%}")
+            view.add_row(f"{size:,}", *cells, f"{100 * worst:.1f}", f"{mean['routes']:.0%}")
             Console(stderr=True).print(size, mean)
     Console(width=120).print(view)
 

@@ -30,9 +30,8 @@ def expected_rewards(
 ) -> Floats:
     """Predict (k, m) rewards on test queries with the initial fit, or its fall-back, trained on some rows."""
     tag_sets: list[Tags] = [data.records.tags.take(rows)]
-    tag_sets.append(
-        head_init.cluster_tags([data.records.queries[i] for i in rows], data.embeddings[rows], settings.seed)
-    )
+    texts = [data.records.queries[i] for i in rows]
+    tag_sets += head_init.cluster_tags(texts, data.embeddings[rows], settings.net.clusterings, settings.seed)
     head, _, weights = resolve_weights(
         fit_initial_head(tag_sets[0], data.features[rows], train_rewards, tag_sets, settings.net, settings.seed),
         settings.label,

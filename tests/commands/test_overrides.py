@@ -102,6 +102,8 @@ def test_every_renamed_key_names_a_setting_that_there_is() -> None:
         "MarginSelector": "zooter.selector.cascade.margin",
         "EscalationThreshold": "zooter.selector.budget",
         "RandomSelector": "zooter.selector.baseline.random",
+        "FrozenRecipe": "zooter.training.recipe",
+        "FinetuneRecipe": "zooter.training.recipe",
     }
     assert set(modules) == set(overrides.RENAMED_KEYS)
     for name, renamed in overrides.RENAMED_KEYS.items():

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -85,11 +86,15 @@ def test_an_outlying_feature_has_no_more_effect_than_a_large_one() -> None:
 
 
 @pytest.mark.parametrize("n", [12, 500])
-def test_every_query_is_in_one_cluster_of_the_second_tag_set(n: int) -> None:
-    rng = np.random.default_rng(0)
-    tags = head_init.cluster_tags([f"query {i}" for i in range(n)], rng.normal(size=(n, 8)).astype(np.float32), seed=0)
-    assert (tags.membership.sum(axis=1) == 1).all()
-    assert len(tags.names) >= 2
+def test_every_query_is_in_one_cluster_of_each_clustering_and_no_two_are_the_same(n: int) -> None:
+    points = np.random.default_rng(0).normal(size=(n, 8)).astype(np.float32)
+    tag_sets = head_init.cluster_tags([f"query {i}" for i in range(n)], points, count=3, seed=0)
+    assert len(tag_sets) == 3
+    for tags in tag_sets:
+        assert (tags.membership.sum(axis=1) == 1).all()
+        assert len(tags.names) >= 2
+    together = [(tags.membership @ tags.membership.T).toarray() for tags in tag_sets]  # n × n: in the same cluster
+    assert not any(np.array_equal(one, other) for one, other in combinations(together, 2))
 
 
 @pytest.mark.parametrize(("n", "d"), [(30, 4), (5, 12)])

@@ -28,6 +28,8 @@ RENAMED_KEYS: dict[str, dict[str, str]] = {
     "MarginSelector": {"distinct": "merge_token_variants"},
     "EscalationThreshold": {"running": "online_threshold", "share": "escalation_rate"},
     "RandomSelector": {"share": "escalation_rate"},
+    "FrozenRecipe": {"clusters": "clusterings"},
+    "FinetuneRecipe": {"clusters": "clusterings"},
 }
 
 

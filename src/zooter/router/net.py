@@ -1,7 +1,7 @@
 """The default net: features of a query → one logit per candidate.
 
 The features (b, d) of a batch of queries are their embeddings followed by their text features. `Head` computes, with
-m candidates and one or two sets of tags (the table's tags, and clusters of queries),
+m candidates and any number of tag sets (the table's tags, and clusterings of the queries),
 
     z                 = clip((features − mean) / scale, −CLIP, CLIP)                  (b, d)
     p_k               = softmax(classifiers[k](z))                                    (b, t_k), for each tag set k

@@ -1,7 +1,7 @@
 """Initialisation of a head: standardised features, tag classifiers, the tags' mean rewards and the residual's ridge.
 
 All of it is fitted at once on the training queries; gradient steps then train the correction (and the encoder).
-A tag set is one way to tag the queries: the table's tags, or clusters.
+A tag set is one way to tag the queries: the table's tags, or a clustering.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,20 +60,21 @@ def learned_tag_names(tag_sets: Sequence[Tags]) -> tuple[str, ...]:
     return next((tags.names for tags in learnable_tag_sets(tag_sets)), ())
 
 
-def cluster_tags(queries: Sequence[str], embeddings: NDArray[np.float32], seed: int) -> Tags:
-    """Tag training queries by clusters of their embeddings.
+def cluster_tags(queries: Sequence[str], embeddings: NDArray[np.float32], count: int, seed: int) -> list[Tags]:
+    """Tag training queries by clusters of their embeddings, in several ways.
 
     Args:
         queries: n texts.
         embeddings: (n, e).
-        seed: of the run; k-means takes the next one, so that these clusters are no copy of `ClusterTagger`'s.
+        count: number of clusterings, by k-means of different seeds.
+        seed: of the run; k-means takes the next ones, so that these clusters are no copy of `ClusterTagger`'s.
 
     Returns:
-        (n, t); one cluster for each query.
+        (n, t) of each clustering; one cluster for each query.
     """
     no_tags = Tags.empty(len(queries))
-    tagger = ClusterTagger(seed=seed + 1).fit(queries, embeddings, no_tags)
-    return tagger.tag(queries, embeddings, no_tags)
+    taggers = [ClusterTagger(seed=seed + k).fit(queries, embeddings, no_tags) for k in range(1, count + 1)]
+    return [tagger.tag(queries, embeddings, no_tags) for tagger in taggers]
 
 
 def init_head(

@@ -34,7 +34,7 @@ class InitialFit:
     Attributes:
         tags: (n, t) of all queries.
         rewards: (r, m) of the training rows; without effects of queries where cells are missing.
-        tag_sets: (r, t) each, the training rows' sets of tags: the table's, and clusters.
+        tag_sets: (r, t) each, the training rows' sets of tags: the table's, and clusterings.
         features: of the training rows.
         head: initialised with the tag sets; copied before weights are applied.
         ridges: penalty → weights (m, d) of the ridge on what the head's tags leave open.
@@ -119,7 +119,7 @@ def fit_initial(
         features: (n, d) of all queries.
         part: whose training rows are fitted on.
         tagger: not yet fitted.
-        recipe: says whether a head is initialised, how wide, and whether clusters are a second tag set.
+        recipe: says whether a head is initialised, how wide, and how many clusterings are further tag sets.
         seed: of clusters, folds and the head's first weights.
     """
     rows = part.train
@@ -128,9 +128,9 @@ def fit_initial(
         return TaggedRows(tags, table.rewards.take(rows), tags.take(rows), embeddings.shape[1])
     pl.seed_everything(seed, workers=True, verbose=False)  # the head's first weights
     tag_sets = [tags.take(rows)]
-    if recipe.clusters:
-        texts = TextRows(table.queries, rows)
-        tag_sets.append(head_init.cluster_tags(texts, mapped_rows(embeddings, rows), seed))
+    if recipe.clusterings:
+        texts, points = TextRows(table.queries, rows), mapped_rows(embeddings, rows)
+        tag_sets += head_init.cluster_tags(texts, points, recipe.clusterings, seed)
     return fit_initial_head(tags, FeatureRows(features, rows), table.rewards.take(rows), tag_sets, recipe, seed)
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Protocol
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -57,8 +57,8 @@ class Recipe(Protocol):
         ...
 
     @property
-    def clusters(self) -> bool:
-        """Whether clusters are a tag set beside the tags."""
+    def clusterings(self) -> int:
+        """How many clusterings of the queries are tag sets beside the tags."""
         ...
 
     @property
@@ -122,7 +122,8 @@ class FrozenRecipe:
         batch_size: queries per step.
         standard_errors: by which the validation loss must have fallen for any step to be kept; of steps that lower it
             by z of them 1 − (standard_errors / z)² is kept (`distill.share_of_steps`). 0 keeps them whole.
-        clusters: whether clusters are a tag set beside the tags.
+        clusterings: how many k-means clusterings of the queries are tag sets beside the tags. One of them is a matter
+            of luck, several of different seeds less so.
         threads: CPU threads of a step; None is all. Steps this small get slower with several.
         tag_weight: 0, for the tag classifiers already minimise the cross-entropy on these features.
 
@@ -137,8 +138,8 @@ class FrozenRecipe:
     epochs: PositiveInt = 20
     patience: PositiveInt = 3
     batch_size: PositiveInt = 128
-    standard_errors: NonNegativeFloat = 2.0
-    clusters: bool = True
+    standard_errors: NonNegativeFloat = 3.0
+    clusterings: NonNegativeInt = 3
     threads: int | None = 1
     tag_weight = 0.0
     initialises_head = True
@@ -175,7 +176,7 @@ class FinetuneRecipe:
         tag_weight: of the cross-entropy of tags and clusters, added to the objective: without it a few thousand noisy
             labels undo what the head has learned of tags.
         warmup: share of the steps over which the rates rise; after that they fall linearly to 0.
-        width, dropout, epochs, patience, batch_size, clusters, threads: as in `FrozenRecipe`.
+        width, dropout, epochs, patience, batch_size, clusterings, threads: as in `FrozenRecipe`.
 
     Raises:
         ConfigError: a setting is outside its range.
@@ -192,7 +193,7 @@ class FinetuneRecipe:
     epochs: PositiveInt = 2
     patience: PositiveInt = 2
     batch_size: PositiveInt = 32
-    clusters: bool = True
+    clusterings: NonNegativeInt = 1
     threads: int | None = None
     initialises_head = True
     trains_encoder = True

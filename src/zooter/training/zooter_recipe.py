@@ -52,7 +52,7 @@ class ZooterRecipe:
     trains_encoder = True
     keep_last = True
     standard_errors = 0.0
-    width, dropout, clusters = 0, 0.0, False  # of a head that is initialised, which this one is not
+    width, dropout, clusterings = 0, 0.0, 0  # of a head that is initialised, which this one is not
     free = ("threads",)
 
     @property
