@@ -1,7 +1,7 @@
 """Advantages of candidates over the best single model, and the weights with which a router believes them.
 
 A candidate's advantage on a query is its reward less that of the best single model. Predictions of rewards can be good
-because they foretell how hard a query is, which all candidates share, and yet say nothing of who is better on it. Only
+because they predict how hard a query is, which all candidates share, and yet say nothing of who is better on it. Only
 advantages matter to a choice, so each candidate's are weighted by how well they come true out of fold. A router then
 leaves the best single model only for candidates whose predicted advantages have proved true beyond chance. Between
 near-equal candidates few pass that test alone, and little is lost by a wrong choice: where choices by all predicted

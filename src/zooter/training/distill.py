@@ -1,4 +1,4 @@
-"""Distil labels into a net with Lightning, and keep of the steps what the validation loss bears out."""
+"""Distil labels into a net with Lightning, and keep the share of the steps that the validation loss supports."""
 
 import copy
 import logging
@@ -221,7 +221,7 @@ def share_of_steps(gains: Tensor, standard_errors: float) -> float:
 
     z is how many standard errors the validation loss has fallen by. This is the non-negative garrote of one coefficient
     (Breiman, "Better subset regression using the nonnegative garrote", Technometrics 37, 1995): steps that may be
-    chance are taken back, those that many queries bear out stay.
+    chance are taken back, those that lower the loss of most queries stay.
 
     Args:
         gains: (n,) how much less the loss of each validation query is after the steps.
