@@ -220,3 +220,12 @@ def test_gradient_steps_never_change_who_is_better_of_the_best_single_model_and_
     x, y, z = (head.expected_rewards(features).detach() - before).T
     torch.testing.assert_close(y, z)
     assert ((x - y).abs() > 0.1).any()
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [6]), (3, [6, 9, 12])])
+def test_clusterings_go_from_the_default_number_of_clusters_to_twice_as_many(count: int, sizes: list[int]) -> None:
+    n = 192  # 30 · √(192 / 4,800) = 6
+    embeddings = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float32)
+    clusterings = head_init.cluster_tags([f"query {i}" for i in range(n)], embeddings, count, seed=0)
+    assert [len(tags.names) for tags in clusterings] == sizes
+    assert all((tags.membership.sum(axis=1) == 1.0).all() for tags in clusterings)

@@ -17,7 +17,7 @@ from zooter.router.net import Head
 from zooter.training.advantages import AdvantageWeights, GateEvidence
 from zooter.training.closed_form import RIDGE_PENALTIES, fit_ridge, fit_tag_model, frequent_tags
 from zooter.training.feature_rows import FeatureRows
-from zooter.training.tagger.cluster import ClusterTagger
+from zooter.training.tagger.cluster import ClusterTagger, default_cluster_count
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,18 @@ def cluster_tags(queries: Sequence[str], embeddings: NDArray[np.float32], count:
     Args:
         queries: n texts.
         embeddings: (n, e).
-        count: number of clusterings, by k-means of different seeds.
+        count: number of clusterings, from `default_cluster_count` clusters to twice as many.
         seed: of the run; k-means takes the next ones, so that these clusters are no copy of `ClusterTagger`'s.
 
     Returns:
         (n, t) of each clustering; one cluster for each query.
     """
     no_tags = Tags.empty(len(queries))
-    taggers = [ClusterTagger(seed=seed + k).fit(queries, embeddings, no_tags) for k in range(1, count + 1)]
+    clusters = np.linspace(1.0, 2.0, count) * default_cluster_count(len(queries))
+    taggers = [
+        ClusterTagger(clusters=round(k), seed=seed + i).fit(queries, embeddings, no_tags)
+        for i, k in enumerate(clusters.tolist(), start=1)
+    ]
     return [tagger.tag(queries, embeddings, no_tags) for tagger in taggers]
 
 

@@ -123,7 +123,7 @@ class FrozenRecipe:
         standard_errors: by which the validation loss must have fallen for any step to be kept; of steps that lower it
             by z of them 1 − (standard_errors / z)² is kept (`distill.share_of_steps`). 0 keeps them whole.
         clusterings: how many k-means clusterings of the queries are tag sets beside the tags. One of them is a matter
-            of luck, several of different seeds less so.
+            of luck, several of different seeds and numbers of clusters less so.
         threads: CPU threads of a step; None is all. Steps this small get slower with several.
         tag_weight: 0, for the tag classifiers already minimise the cross-entropy on these features.
 

@@ -24,6 +24,18 @@ QUERIES_PER_NAME = 200  # queries of a cluster, at most, that its name is made f
 MAX_COMPONENTS = 64  # principal components that k-means runs on; more cost time and change little
 
 
+def default_cluster_count(queries: int) -> int:
+    """Choose a number of clusters: 30 for 4,800 queries, and more or fewer with the square root of their number.
+
+    Few enough for a precise mean reward of each, enough to tell tasks apart (docs/log.md has the figures; silhouettes
+    favour 8, far too few).
+
+    Args:
+        queries: how many are clustered.
+    """
+    return max(2, round(30 * math.sqrt(queries / 4_800)))
+
+
 @component
 class ClusterTagger:
     """Cluster the training queries by k-means on their unit embeddings, in the first principal components.
@@ -31,9 +43,7 @@ class ClusterTagger:
     A query's one tag is its nearest cluster.
 
     Attributes:
-        clusters: how many; None takes 30 for 4,800 queries, and more or fewer with the square root of their number:
-            few enough for a precise mean reward of each, enough to tell tasks apart (docs/log.md has the figures;
-            silhouettes favour 8, far too few).
+        clusters: how many; None takes `default_cluster_count` of the training queries.
         words: words in a cluster's name.
         seed: of k-means.
         components: (c, e) principal components, learned by `fit`; None before.
@@ -60,7 +70,7 @@ class ClusterTagger:
             recorded: not used.
         """
         n, d = embeddings.shape
-        count = min(self.clusters or max(2, round(30 * math.sqrt(n / 4_800))), n)
+        count = min(self.clusters or default_cluster_count(n), n)
         # Uncentred: the nearest centre does not change by moving all points, and serving needs one product less.
         dimensions = min(MAX_COMPONENTS, n - 1, d - 1)
         sample = np.random.default_rng(self.seed).permutation(n)[:CHUNK_ROWS] if n > CHUNK_ROWS else slice(None)
