@@ -20,8 +20,8 @@ from zooter.data.types import Rewards, Tags
 from zooter.evaluation import router_metrics
 from zooter.training.labels import TagSmoothing
 
-settings.register_profile("house", max_examples=60, deadline=None, derandomize=True, database=None)
-settings.load_profile("house")
+settings.register_profile("zooter", max_examples=60, deadline=None, derandomize=True, database=None)
+settings.load_profile("zooter")
 
 
 # Modules that take longest, the longest first: one of them must not start when the other worker has nothing left.

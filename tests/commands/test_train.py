@@ -286,11 +286,11 @@ def test_rewards_train_and_the_truth_measures(home: Path, tmp_path: Path) -> Non
         for row in rows()
     ]
     pq.write_table(pa.Table.from_pylist(noisy), tmp_path / "truth.parquet")
-    room = "zooter.selector.baseline"
+    package = "zooter.selector.baseline"
     selectors = [
-        f"+selectors.near={{_target_: {room}.knn.KnnSelector}}", "+selectors.near.encoder=${encoder}",
-        f"+selectors.tagged={{_target_: {room}.per_tag_best.PerTagBestSelector}}",
-        f"+selectors.drawn={{_target_: {room}.random.RandomSelector}}",
+        f"+selectors.near={{_target_: {package}.knn.KnnSelector}}", "+selectors.near.encoder=${encoder}",
+        f"+selectors.tagged={{_target_: {package}.per_tag_best.PerTagBestSelector}}",
+        f"+selectors.drawn={{_target_: {package}.random.RandomSelector}}",
         "+selectors.ranked={_target_: zooter.selector.voting.best_of.BestOfSelector}",
     ]  # fmt: skip
     report = train(home, "truth", f"records={tmp_path / 'truth.parquet'}", "compare_beta=[1.0]", *selectors)

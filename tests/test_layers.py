@@ -1,4 +1,4 @@
-"""The layers of the house: imports point strictly down, and the outside stays where it belongs."""
+"""The layers of the package: imports point strictly down, and heavy libraries stay where they are needed."""
 
 import ast
 import re
@@ -12,8 +12,8 @@ from support.paths import ROOT
 
 PACKAGE = ROOT / "src" / "zooter"
 
-# The pipeline, from the ground up: a room imports only rooms before it. `serve` and `evaluation` stand side by side.
-FLOORS = [
+# The pipeline: a package imports only packages before it. `serve` and `evaluation` are of one layer.
+LAYERS = [
     {"errors"},
     {"data"},
     {"metrics"},
@@ -24,7 +24,7 @@ FLOORS = [
     {"evaluation", "serve"},
     {"commands"},
 ]
-FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 # What serving an ONNX export imports: none of it may load torch.
 SERVING = ["router.onnx_router", "router.loading", "serve.server", "serve.selector_loading"]
@@ -42,25 +42,25 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def room(name: str) -> str:
+def package_of(name: str) -> str:
     return name.split(".")[1] if name.count(".") else ""
 
 
 def test_the_listing_of_the_package_is_the_pipeline() -> None:
-    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
-    assert rooms == set(FLOOR_OF)
+    packages = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
+    assert packages == set(LAYER_OF)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_strictly_down(path: Path) -> None:
     mine = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    others = {room(name) for name in imports(path) if name.startswith("zooter.")} - {"", mine}
-    upward = {other for other in others if FLOOR_OF[other] >= FLOOR_OF[mine]}
-    assert not upward, f"{mine} (floor {FLOOR_OF[mine]}) imports {upward}"
+    others = {package_of(name) for name in imports(path) if name.startswith("zooter.")} - {"", mine}
+    upward = {other for other in others if LAYER_OF[other] >= LAYER_OF[mine]}
+    assert not upward, f"{mine} (layer {LAYER_OF[mine]}) imports {upward}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_hydra_stops_at_the_door(path: Path) -> None:
+def test_only_the_commands_import_hydra(path: Path) -> None:
     configured = path in (PACKAGE / "commands" / "hydra_app.py", PACKAGE / "commands" / "hydra_errors.py")
     assert bool({name for name in imports(path) if name.split(".")[0] in {"hydra", "omegaconf"}}) == configured
 
@@ -77,7 +77,7 @@ def test_serving_an_export_imports_nothing_that_trains(name: str) -> None:
     assert not loaded.stdout.split()
 
 
-def test_the_init_files_of_rooms_import_nothing() -> None:
+def test_the_init_files_of_packages_import_nothing() -> None:
     for path in PACKAGE.rglob("*/__init__.py"):
         assert not imports(path), path
 
