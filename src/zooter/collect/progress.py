@@ -91,14 +91,14 @@ def describe(title: str, total: int, outcomes: Outcomes, in_flight: int, seconds
     Returns:
         Counts, rates per second, US dollars, and seconds left; None where it cannot be estimated yet.
     """
-    spent, done = outcomes.spending, outcomes.cells
-    share = done / total if total else 1.0
+    spending, cells = outcomes.spending, outcomes.cells
+    share = cells / total if total else 1.0
     return {
-        "at": time.time(), "stage": title, "cells": total, "done": done, "failed": outcomes.failed,
-        "in_flight": in_flight, "cells_per_second": done / seconds,
-        "tokens_per_second": (spent.input_tokens + spent.output_tokens) / seconds, "dollars": spent.dollars,
-        "dollars_to_come": spent.dollars * (1 - share) / share if done else None,
-        "seconds_left": seconds * (1 - share) / share if done else None,
+        "at": time.time(), "stage": title, "cells": total, "done": cells, "failed": outcomes.failed,
+        "in_flight": in_flight, "cells_per_second": cells / seconds,
+        "tokens_per_second": (spending.input_tokens + spending.output_tokens) / seconds, "dollars": spending.dollars,
+        "dollars_to_come": spending.dollars * (1 - share) / share if cells else None,
+        "seconds_left": seconds * (1 - share) / share if cells else None,
     }  # fmt: skip
 
 

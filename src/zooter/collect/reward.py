@@ -65,13 +65,13 @@ class RewardStage:
         if missing:
             shards = count_shards((len(plan.missing) for plan in plans.values()), self.engine.shard_cells)
             job = Job(self.title, "reward", RewardWork(self.rewarder, self.cells), missing, shards)
-            spent = self.engine.run(job, self._tables(load, plans)).spending
+            spending = self.engine.run(job, self._tables(load, plans)).spending
             distinct = len(pc.unique(pa.concat_arrays([plan.keys for plan in plans.values()])))
             log.info("%s: %d responses, %d of them distinct, %d computed now in %.1f s", self.title,
                      sum(len(plan.keys) for plan in plans.values()), distinct, missing,
                      time.monotonic() - start_time)  # fmt: skip
-            if spent.calls:
-                log.info("%s: %s", self.title, spent.describe())
+            if spending.calls:
+                log.info("%s: %s", self.title, spending.describe())
             self.cells.rewards.compact()
         rewards, judged, unread = {}, 0, 0
         for name, plan in plans.items():
@@ -99,9 +99,9 @@ class RewardStage:
             # Two candidates may have written the same.
             is_open &= ~pc.is_in(absent_keys, value_set=planned).to_numpy(zero_copy_only=False)
             planned = pa.concat_arrays([planned, absent_keys.filter(pa.array(is_open))])
-            asked = self.rewarder.askable_rows(*answered) if isinstance(self.rewarder, AskingRewarder) else []
+            askable = self.rewarder.askable_rows(*answered) if isinstance(self.rewarder, AskingRewarder) else []
             plans[name] = _RewardPlan(len(pairs), rows, keys, absent[is_open], attempts[is_open],
-                                       np.array(asked, dtype=np.int64))  # fmt: skip
+                                       np.array(askable, dtype=np.int64))  # fmt: skip
         return plans
 
     def _tables(self, load: Callable[[str], Pairs], plans: Mapping[str, "_RewardPlan"]) -> Iterator[pa.Table]:

@@ -128,12 +128,12 @@ def _round(value: float) -> int:
 def _pairs(analysis: "Analysis") -> str:
     if not analysis.pairs:
         return "Near-equal candidates: no two have mean rewards within 2 % of the range."
-    shown = [
+    pairs = [
         f"{pair.first} and {pair.second} ({signed(pair.difference)}, equal on {pair.agreement:.0%})"
         for pair in analysis.pairs[:SHOWN_PAIRS]
     ]
     more = f", and {len(analysis.pairs) - SHOWN_PAIRS} more pairs" if len(analysis.pairs) > SHOWN_PAIRS else ""
-    return f"Near-equal candidates: {'; '.join(shown)}{more}. Of two such, the cheaper one may do."
+    return f"Near-equal candidates: {'; '.join(pairs)}{more}. Of two such, the cheaper one may do."
 
 
 def _price(analysis: "Analysis") -> str:

@@ -37,12 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_serve(commands)
     _add_inspect(commands)
     _add_clean(commands)
-    options, rest = parser.parse_known_args(arguments)
-    unknown = [] if "passes_flags" in options else [argument for argument in rest if argument.startswith("-")]
-    if rest and (unknown or "arguments" not in options):
-        parser.error(f"unrecognized arguments: {' '.join(unknown or rest)}")
-    if rest:  # argparse leaves here what stands behind an option
-        options.arguments = [*options.arguments, *rest]
+    options, extra = parser.parse_known_args(arguments)
+    unknown = [] if "passes_flags" in options else [argument for argument in extra if argument.startswith("-")]
+    if extra and (unknown or "arguments" not in options):
+        parser.error(f"unrecognized arguments: {' '.join(unknown or extra)}")
+    if extra:  # argparse leaves here what stands behind an option
+        options.arguments = [*options.arguments, *extra]
     try:
         return options.run(options) or 0
     except ZooterError as error:

@@ -128,8 +128,8 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
     if kind in (int, bool):
         choices = {"true": True, "false": False} if kind is bool else {value: int(value)} if value.isdecimal() else {}
         if value not in choices:
-            wanted = "true or false" if kind is bool else "a whole number"
-            raise ConfigError(expected=f"{wanted} as {key}", found=repr(value), do="correct it")
+            kinds = "true or false" if kind is bool else "a whole number"
+            raise ConfigError(expected=f"{kinds} as {key}", found=repr(value), do="correct it")
         return choices[value]
     return Path(value) if kind == Path | None else value
 
@@ -149,14 +149,14 @@ def run(settings: ImportSettings, note: Note, progress: Callable[[int], None] = 
         RecordsError: the data cannot be used, or hold no row.
         ConfigError: there is no such format or option.
     """
-    counter, done = CoverageCounter(), 0
+    counter, row_count = CoverageCounter(), 0
     with atomic_path(settings.out) as whole, atomic_path(settings.out.with_suffix(".rows")) as rows:
         with pq.ParquetWriter(rows, ROWS, compression="zstd") as writer:
             for path in settings.paths:
                 for table in _row_groups(path, settings, note, counter):
                     writer.write_table(table)
-                    done += len(table)
-                    progress(done)
+                    row_count += len(table)
+                    progress(row_count)
         if not counter.cells:
             raise RecordsError(
                 expected=f"at least one row in {', '.join(map(str, settings.paths))}", found="none",
@@ -190,12 +190,12 @@ def _row_groups(path: Path, settings: ImportSettings, note: Note, counter: Cover
 def _renumber(source: Path, target: Path, samples: NDArray[np.int64]) -> None:
     """Copy a table with other numbers of samples."""
     column = ROWS.get_field_index("sample")
-    done = 0
+    start = 0
     with pq.ParquetWriter(target, ROWS, compression="zstd") as writer:
         for batch in pq.ParquetFile(source).iter_batches(batch_size=ROW_GROUP):
-            numbers = pa.array(samples[done : done + len(batch)])
+            numbers = pa.array(samples[start : start + len(batch)])
             writer.write_batch(batch.set_column(column, ROWS.field("sample"), numbers))
-            done += len(batch)
+            start += len(batch)
 
 
 def show(coverage: Coverage, out: Path, console: Console) -> None:

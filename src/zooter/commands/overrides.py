@@ -44,8 +44,8 @@ def read_mode(arguments: Sequence[str], modes: Collection[str], default: str) ->
     Raises:
         ConfigError: there is no such mode.
     """
-    given = [argument.removeprefix(MODE) for argument in arguments if argument.startswith(MODE)]
-    mode = RENAMED_MODES.get(given[-1], given[-1]) if given else default
+    requested = [argument.removeprefix(MODE) for argument in arguments if argument.startswith(MODE)]
+    mode = RENAMED_MODES.get(requested[-1], requested[-1]) if requested else default
     if mode not in modes:
         close = get_close_matches(mode, modes, 1)
         raise ConfigError(

@@ -80,10 +80,10 @@ def run(settings: ToHuggingFaceSettings) -> dict[str, Any]:
         )
     part = settings.split.parts(table.queries)[0]
     probs = router.route_embedded(table.queries, encoder.embed(table.queries, settings.cache_dir))[0].probs
-    seen = np.concatenate([part.train, part.val])
-    val = np.arange(len(part.train), len(seen))
+    rows = np.concatenate([part.train, part.val])
+    val = np.arange(len(part.train), len(rows))
     encoder = replace(encoder, prefix="")  # the pipelines that load a student put nothing before a text
-    model = settings.student.fit(encoder, [table.queries[i] for i in seen], probs[seen], names, val)
+    model = settings.student.fit(encoder, [table.queries[i] for i in rows], probs[rows], names, val)
     student_probs = hf_student.predict_proba(model, encoder, [table.queries[i] for i in part.test])
     rewards = Rewards(table.rewards.values[:, [table.pool.names.index(name) for name in names]], names)
     comparison = compare(probs[part.test], student_probs, rewards.take(part.train), rewards.take(part.test))

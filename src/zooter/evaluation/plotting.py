@@ -109,22 +109,22 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]], fontsiz
     assert figure is not None
     figure.draw_without_rendering()  # settles the limits of the axes
     pixels = axes.transData.transform([(x, y) for x, y, _ in points]) if points else np.empty((0, 2))
-    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
+    occupied = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
     inside, legend = axes.get_window_extent(), axes.get_legend()
     if legend is not None:
-        taken.append(legend.get_window_extent())
+        occupied.append(legend.get_window_extent())
     left_out = 0
     for i, (x, y, name) in enumerate(points):
         if not name:
             continue
-        others = taken[:i] + taken[i + 1 :]
+        other_boxes = occupied[:i] + occupied[i + 1 :]
         for dx, dy, side in LABEL_OFFSETS:
             label = axes.annotate(name, (x, y), xytext=(dx, dy), textcoords="offset points", ha=side,
                                   fontsize=fontsize, color=DARK)  # fmt: skip
             box = label.get_window_extent()
             is_inside = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
-            if is_inside and not any(box.overlaps(other) for other in others):
-                taken.append(box)
+            if is_inside and not any(box.overlaps(other) for other in other_boxes):
+                occupied.append(box)
                 break
             label.remove()
         else:

@@ -222,8 +222,7 @@ def _entropy_note(entropy: Mapping[str, Any] | None) -> list[str]:
 
 def _win_rates(test: Mapping[str, Any]) -> list[str]:
     """Name each method's win rate where rewards are of battles; older reports have none."""
-    rates = test.get("win_rate") or {}
-    shown = ", ".join(f"{TITLES.get(name, name)} {rate:.1%}" for name, rate in rates.items())
-    return (
-        [f"- Rewards are of battles. Win rate, how often the winner is chosen (ties half): {shown}."] if rates else []
-    )
+    if not test.get("win_rate"):
+        return []
+    rates = ", ".join(f"{TITLES.get(name, name)} {rate:.1%}" for name, rate in test["win_rate"].items())
+    return [f"- Rewards are of battles. Win rate, how often the winner is chosen (ties half): {rates}."]

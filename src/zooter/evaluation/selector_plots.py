@@ -138,8 +138,8 @@ def plot_coverage(report: dict[str, Any]) -> Figure:
     coverage, selectors = report["coverage"], report["selectors"]
     figure, axes = new_axes(5.6, 3.8, "Coverage: the best of k samples of each candidate")
     axes.plot(coverage["k"], coverage["all"], color=ACCENT, marker="o", ms=4, lw=1.8, label="all candidates")
-    shown = sorted(coverage["candidates"], key=lambda name: -float(coverage["candidates"][name][-1]))[:MAX_LINES]
-    for name in shown:
+    candidates = sorted(coverage["candidates"], key=lambda name: -float(coverage["candidates"][name][-1]))[:MAX_LINES]
+    for name in candidates:
         axes.plot(coverage["k"], coverage["candidates"][name], marker="o", ms=3, lw=1, label=shorten(name))
     for name, style in (("oracle", "--"), ("best_single", ":")):
         if selectors[name]["quality"]["mean"] is not None:

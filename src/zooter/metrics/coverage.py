@@ -73,8 +73,8 @@ class Coverage:
         elif m > 1 and not self.compared:
             lines.append("No query was answered by two candidates: their rewards cannot be compared.")
         elif len(self.groups) > 1:
-            shown = "; ".join(", ".join(group[:4]) + (" …" if len(group) > 4 else "") for group in self.groups[:4])
-            lines.append(f"Candidates that never answered the same queries are compared by their means only: {shown}.")
+            groups = "; ".join(", ".join(group[:4]) + (" …" if len(group) > 4 else "") for group in self.groups[:4])
+            lines.append(f"Candidates that never answered the same queries are compared by their means only: {groups}.")
         elif m > 1 and self.rewards.min() < COMPARABLE * self.rewards.max():
             least, most = self.candidates[int(self.rewards.argmin())], self.candidates[int(self.rewards.argmax())]
             lines.append(

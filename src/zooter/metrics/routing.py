@@ -82,8 +82,8 @@ def _resampled_means(columns: Floats, seed: int) -> Floats:
     rng, n = np.random.default_rng(seed), columns.shape[1]
     batch = max(1, MAX_DRAWS // n)
     means = []
-    for done in range(0, RESAMPLES, batch):
-        size = min(batch, RESAMPLES - done)
+    for start in range(0, RESAMPLES, batch):
+        size = min(batch, RESAMPLES - start)
         drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
         # Counts of each query's draws: as a matrix product, a hundred rows cost little more than one.
         counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)

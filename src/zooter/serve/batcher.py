@@ -124,7 +124,7 @@ class RouterBatcher:
         now = asyncio.get_running_loop().time()
         # All of a batch wait for its last text, and four texts save a quarter of CPU time (int8) or a third (float32):
         # short queues are not batched, and long ones are, before they cost decisions.
-        room = min(float(self.batch), 1.0 + len(self._queue) // REQUESTS_PER_TEXT)
+        capacity = min(float(self.batch), 1.0 + len(self._queue) // REQUESTS_PER_TEXT)
         while self._queue:
             request = self._queue[0]
             in_time = now + self._seconds_per_text * len(request.texts) <= request.deadline
@@ -134,12 +134,12 @@ class RouterBatcher:
                 if not request.result.done():
                     request.result.set_exception(NoDecisionError("crowded"))
                 continue
-            if batch and (request.alone or batch[0].alone or len(request.texts) > room):
+            if batch and (request.alone or batch[0].alone or len(request.texts) > capacity):
                 break
             if not batch and self._seconds_per_text:
-                room = min(room, (request.deadline - now) / self._seconds_per_text)
+                capacity = min(capacity, (request.deadline - now) / self._seconds_per_text)
             batch.append(self._queue.popleft())
-            room -= len(request.texts)
+            capacity -= len(request.texts)
         return batch
 
     def _finish(self, batch: list[_Request], done: asyncio.Future[Any], seconds_per_text: float) -> None:

@@ -81,11 +81,11 @@ class ClusterState:
         return self.error
 
     def exchange_slots(
-        self, address: str, concurrency: int, process: str, in_use: int, wanted: int, pause: float
+        self, address: str, concurrency: int, process: str, in_use: int, demand: int, pause: float
     ) -> tuple[int, float]:
         """Renew one process's part of a server's limit; see `LimitHolder.exchange`."""
         limit = self.limits.setdefault(address, LimitHolder(concurrency))
-        return limit.exchange(process, in_use, wanted, pause)
+        return limit.exchange(process, in_use, demand, pause)
 
     def get_counts(self) -> tuple[Outcomes, int]:
         """Return the outcomes so far, and the number of cells that actors are working on."""

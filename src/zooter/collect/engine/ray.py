@@ -119,7 +119,7 @@ class RayEngine:
                     do="correct engine.address or RAY_ADDRESS; engine.address=local starts another beside it",
                 ) from error
         context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False  # the cluster's own counts are shown
+        context.enable_progress_bars = False  # the cluster's own counts are reported
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         return ray
@@ -127,20 +127,20 @@ class RayEngine:
     @contextmanager
     def _watch(self, ray: Any, state: Any, job: Job) -> Iterator[None]:
         """Show the cluster's counts, and write them as JSON lines, while the context is open."""
-        start, shown, ended = time.monotonic(), Outcomes(), threading.Event()
+        start, reported, ended = time.monotonic(), Outcomes(), threading.Event()
 
         def show(advance: progress.Advance) -> None:
             """Show what has happened since the last call."""
-            nonlocal shown, start
+            nonlocal reported, start
             latest, in_flight = ray.get(state.get_counts.remote())
             if not (latest.cells or in_flight):
                 start = time.monotonic()  # actors are starting: rates would be too low, and the time left too long
             advance(
-                latest.cells - shown.cells,
-                latest.spending.dollars - shown.spending.dollars,
-                latest.failed - shown.failed,
+                latest.cells - reported.cells,
+                latest.spending.dollars - reported.spending.dollars,
+                latest.failed - reported.failed,
             )
-            shown = latest
+            reported = latest
             if self.progress is not None:
                 seconds = max(time.monotonic() - start, POLL_SECONDS)
                 line = progress.describe(job.title, job.total, latest, in_flight, seconds)

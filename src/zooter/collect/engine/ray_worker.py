@@ -94,9 +94,9 @@ def _exchange_with(state: Any) -> Callable[[str, int], Exchange]:
     def exchange_of(address: str, concurrency: int) -> Exchange:
         """Return the exchange for one server."""
 
-        async def exchange(in_use: int, wanted: int, pause: float) -> tuple[int, float]:
+        async def exchange(in_use: int, demand: int, pause: float) -> tuple[int, float]:
             """Renew this process's slots."""
-            return await state.exchange_slots.remote(address, concurrency, process, in_use, wanted, pause)
+            return await state.exchange_slots.remote(address, concurrency, process, in_use, demand, pause)
 
         return exchange
 

@@ -80,8 +80,8 @@ class RankingRewarder:
                 own = [
                     marks.get((queries[i].id, responses[i].text, responses[j].text), self.tie) for j in rows if j != i
                 ]
-                given = [mark for mark in own if not np.isnan(mark)]
-                rewards[i] = float(np.mean(given)) if given else np.nan if own else self.tie
+                judged = [mark for mark in own if not np.isnan(mark)]
+                rewards[i] = float(np.mean(judged)) if judged else np.nan if own else self.tie
         return rewards
 
     @property

@@ -25,9 +25,9 @@ class AlpacaEval:
 
     def recognises(self, preview: Preview) -> bool:
         """Tell whether annotations have two generators and a preference."""
-        wanted = {"instruction", "generator_1", "generator_2", "preference"}
+        required = {"instruction", "generator_1", "generator_2", "preference"}
         first = next(read_items(_files(preview.path)[0]), None) if preview.path.is_dir() else None
-        return wanted <= set(first.values if first else preview.columns)
+        return required <= set(first.values if first else preview.columns)
 
     def read(self, path: Path, note: Note) -> Iterator[pa.RecordBatch]:
         """Read every file of annotations at the path; see `Format`."""

@@ -73,11 +73,11 @@ def _is_number(kind: pa.DataType) -> bool:
     )
 
 
-def _wrong_type(array: pa.Array, wanted: str, name: str, path: Path, first_row: int) -> RecordsError:
+def _wrong_type(array: pa.Array, expected: str, name: str, path: Path, first_row: int) -> RecordsError:
     valid = np.flatnonzero(pc.is_valid(array).to_numpy(zero_copy_only=False))
     row = int(valid[0]) if len(valid) else 0
     return RecordsError(
-        expected=f"a {wanted} in column {name!r} of {path}",
+        expected=f"a {expected} in column {name!r} of {path}",
         found=f"{json.dumps(array[row].as_py(), default=str)[:80]} at row {first_row + row}",
         do="correct the column, or name another one with columns.…=",
     )
@@ -95,8 +95,8 @@ def _numbers(array: pa.Array, name: str, target: pa.DataType, path: Path, first_
         refused |= np.isinf(numbers)
         bad = int(np.flatnonzero(refused)[0]) if refused.any() else None
     if bad is not None:
-        wanted = "finite number" if target == pa.float64() else "whole number"
-        raise _wrong_type(array.slice(bad), wanted, name, path, first_row + bad)
+        expected = "finite number" if target == pa.float64() else "whole number"
+        raise _wrong_type(array.slice(bad), expected, name, path, first_row + bad)
     return values.cast(target)
 
 

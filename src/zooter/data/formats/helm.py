@@ -86,11 +86,11 @@ class Helm:
                 if stat.get("name.perturbation") is None:
                     stats.setdefault(key, {})[stat.text("name.name")] = stat.number_or_none("mean")
         present = list(dict.fromkeys(name for values in stats.values() for name in values))
-        wanted = (self.metric,) if self.metric is not None else METRICS
-        metric = next((name for name in wanted if name in present), None)
+        metrics = (self.metric,) if self.metric is not None else METRICS
+        metric = next((name for name in metrics if name in present), None)
         if metric is None:
             raise RecordsError(
-                expected=f"one of the statistics {list(wanted)} in {folder / STATS}", found=f"{present[:40]}",
+                expected=f"one of the statistics {list(metrics)} in {folder / STATS}", found=f"{present[:40]}",
                 do="choose one of these: metric=…",
             )  # fmt: skip
         chosen[metric] = chosen.get(metric, 0) + 1

@@ -82,12 +82,12 @@ class LmEval:
             note(f"{task}: {count:,} rows of other filters than {choices[task, 'filter']!r} are left out (filter=…)")
 
     def _choose(
-        self, item: Item, what: str, present: Any, wanted: str | None, task: str,
+        self, item: Item, what: str, present: Any, chosen: str | None, task: str,
         choices: dict[tuple[str, str], str], note: Note,
     ) -> str:  # fmt: skip
-        """Choose the metric or filter of a task: the wanted one, or the first that is met."""
-        if wanted is not None:
-            choices[task, what] = wanted
+        """Choose the metric or filter of a task: the chosen one, or the first that is met."""
+        if chosen is not None:
+            choices[task, what] = chosen
         elif (task, what) not in choices:
             names = [present] if isinstance(present, str) else present
             if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

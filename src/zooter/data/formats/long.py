@@ -79,11 +79,11 @@ class Long:
         return names
 
 
-def name_columns(wanted: Sequence[str], given: Mapping[str, str], present: Sequence[str]) -> dict[str, str]:
+def name_columns(columns: Sequence[str], given: Mapping[str, str], present: Sequence[str]) -> dict[str, str]:
     """Find the file's column that each recorded column is read from.
 
     Args:
-        wanted: recorded columns.
+        columns: recorded columns.
         given: recorded column → its name in the file, as the user named it.
         present: the file's columns.
 
@@ -91,7 +91,7 @@ def name_columns(wanted: Sequence[str], given: Mapping[str, str], present: Seque
         Recorded column → its name in the file: the given one, or the first usual one; absent ones are left out.
     """
     names: dict[str, str] = {}
-    for ours in wanted:
+    for ours in columns:
         choices = (given[ours],) if ours in given else ALIASES.get(ours, (ours,))
         theirs = next((name for name in choices if name in present), None)
         if theirs is not None:

@@ -85,12 +85,12 @@ class Wide:
         paired = [name for name in present if {name + RESPONSE_SUFFIX, name + COST_SUFFIX} & set(present)]
         if paired:
             return paired
-        taken = set(name_columns(QUERY_COLUMNS, self.columns, present).values()) | {
+        reserved = set(name_columns(QUERY_COLUMNS, self.columns, present).values()) | {
             name for names in ALIASES.values() for name in names
         }
         return [
             name for name in present
-            if name not in taken and name.lower() not in OTHER_NUMBERS and not name.startswith("Unnamed:")
+            if name not in reserved and name.lower() not in OTHER_NUMBERS and not name.startswith("Unnamed:")
             and is_numeric(batch[name])
         ]  # fmt: skip
 

@@ -148,11 +148,11 @@ class Finetuning:
         steps = self.epochs * -(-len(ids) // self.batch_size)
         schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup * steps), steps)
         for rows in self._batches(len(ids)):
-            given = ~targets[rows].isnan()
-            if not given.any():
+            observed = ~targets[rows].isnan()
+            if not observed.any():
                 continue
             optimizer.zero_grad()
-            loss(net.forward([ids[row] for row in rows])[given], targets[rows][given]).backward()  # type: ignore[no-untyped-call]
+            loss(net.forward([ids[row] for row in rows])[observed], targets[rows][observed]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
 

@@ -63,13 +63,13 @@ class BestOfSelector:
             answer, fraction = agreement(answers)
             if answer is not None and fraction == 1.0:
                 return Selection(responses[answers.index(answer)], None, f"{order[0]} agrees with itself")
-        rest = order[1:] if self.unanimous_first else order
-        if rest:
-            for part in await ask.ask_many([SampleRequest(name, self.samples) for name in rest]):
+        names = order[1:] if self.unanimous_first else order
+        if names:
+            for part in await ask.ask_many([SampleRequest(name, self.samples) for name in names]):
                 responses += part
         if all(response.error is not None for response in responses):
-            others = [name for name in ask.pool.names if name not in order]
-            return Selection(await first_response(ask, others), None, "every call failed")
+            unasked = [name for name in ask.pool.names if name not in order]
+            return Selection(await first_response(ask, unasked), None, "every call failed")
         return self._best(query, responses, await ask.reward(responses, self.fee))
 
     def fit(self, training: ResponseTable, validation: ResponseTable) -> "BestOfSelector":

@@ -34,8 +34,8 @@ class CircuitBreaker:
 
     def wait(self) -> float:
         """Return the seconds until a request is admitted; 0 if one is admitted now."""
-        left = max(0.0, self._open_until - self.clock())
-        return left or (self.cooldown if self._probing else 0.0)
+        seconds = max(0.0, self._open_until - self.clock())
+        return seconds or (self.cooldown if self._probing else 0.0)
 
     def admit(self) -> bool:
         """Return whether a request may be sent now; after a cooldown, that is one request, the probe."""

@@ -137,9 +137,9 @@ class UpstreamClient:
         if completion is None:
             raise UpstreamError("malformed", "an answer that is no JSON object")
         _refuse_error(completion)
-        wanted = "output" if chat.endpoint == RESPONSES else "choices"
-        if not isinstance(completion.get(wanted), list) or (wanted == "choices" and not completion["choices"]):
-            raise UpstreamError("malformed", f"an answer without {wanted}")
+        key = "output" if chat.endpoint == RESPONSES else "choices"
+        if not isinstance(completion.get(key), list) or (key == "choices" and not completion["choices"]):
+            raise UpstreamError("malformed", f"an answer without {key}")
         return UpstreamResponse(headers, body, completion, b"", None, response.close)
 
     async def _events(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -90,8 +90,8 @@ class Failover:
         """Return the first response of running calls; None once all have failed, or after `wait` seconds."""
         end = None if wait is None else asyncio.get_running_loop().time() + wait
         while running:
-            left = None if end is None else max(0.0, end - asyncio.get_running_loop().time())
-            done, _ = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            timeout = None if end is None else max(0.0, end - asyncio.get_running_loop().time())
+            done, _ = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 return None
             call = done.pop()

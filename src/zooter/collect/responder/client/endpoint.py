@@ -99,8 +99,8 @@ class Endpoint:
     async def wait(self) -> None:
         """Wait until the rate limit has passed, plus jitter so that calls do not resume all at once."""
         loop = asyncio.get_running_loop()
-        while (left := self.resume_at - loop.time()) > 0:
-            await asyncio.sleep(left + random.uniform(0.0, min(left, 1.0)))
+        while (seconds := self.resume_at - loop.time()) > 0:
+            await asyncio.sleep(seconds + random.uniform(0.0, min(seconds, 1.0)))
 
     def seconds_left(self) -> float:
         """Return for how long no call is made, after a rate limit; 0 for none."""

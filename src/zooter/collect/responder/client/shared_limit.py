@@ -29,14 +29,14 @@ class LimitHolder:
     resume_at: float = 0.0
 
     def exchange(
-        self, process: str, in_use: int, wanted: int, pause: float, now: float | None = None
+        self, process: str, in_use: int, demand: int, pause: float, now: float | None = None
     ) -> tuple[int, float]:
         """Renew the slots of one process.
 
         Args:
             process: any name of its own.
             in_use: calls that it has under way; it keeps at least so many slots.
-            wanted: calls under way and waiting.
+            demand: calls under way and waiting.
             pause: seconds for which the server has asked it to wait; 0 for none.
             now: the present moment; None reads the clock.
 
@@ -50,8 +50,8 @@ class LimitHolder:
         self.resume_at = max(self.resume_at, now + pause)
         share = max(1, self.concurrency // (len(self.held) + 1))
         free = max(0, self.concurrency - sum(self.held.values()))
-        granted = max(in_use, min(wanted, share, free))
-        if wanted:
+        granted = max(in_use, min(demand, share, free))
+        if demand:
             self.held[process], self.seen[process] = granted, now
         else:
             self.seen.pop(process, None)
@@ -104,15 +104,15 @@ class SharedSlots:
     async def _renew(self) -> None:
         """Renew the slots while calls are under way or waiting, then give them back."""
         while True:
-            wanted = self.in_use + self.waiting
+            demand = self.in_use + self.waiting
             asked_at = time.monotonic()
-            self.granted, pause = await self.exchange(self.in_use, wanted, self.pause())
+            self.granted, pause = await self.exchange(self.in_use, demand, self.pause())
             self.renewed_at = asked_at
             if pause:
                 self.on_pause(pause)
             async with self.changed:
                 self.changed.notify_all()
-            if not wanted:
+            if not demand:
                 return
             await asyncio.sleep(EXCHANGE_SECONDS if self.granted else EXCHANGE_SECONDS / 5)
 

@@ -158,9 +158,9 @@ class Sandbox:
     def _watch(self, process: "subprocess.Popen[bytes]") -> None:
         """Wait until a process ends, its time is up, or its descendants together take too much memory."""
         deadline = time.monotonic() + self.seconds
-        while process.poll() is None and (left := deadline - time.monotonic()) > 0:
+        while process.poll() is None and (seconds := deadline - time.monotonic()) > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(min(WATCH_SECONDS, left))
+                process.wait(min(WATCH_SECONDS, seconds))
             pids = descendants(process.pid)
             # One process alone is held by the limit of its address space.
             if len(pids) > 1 and total_bytes(pids) > self.memory_mib * MIB:
