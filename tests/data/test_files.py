@@ -49,6 +49,16 @@ def test_a_folder_stays_as_it_was_if_the_block_fails(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
+def test_files_of_a_folder_can_be_read_by_whoever_can_read_the_folder(tmp_path: Path) -> None:
+    with atomic_dir(tmp_path / "export") as draft:
+        (draft / "onnx").mkdir()
+        for path in (draft / "head", draft / "onnx" / "model"):
+            path.touch(mode=0o600)
+    (tmp_path / "plain").touch()
+    modes = {path.stat().st_mode for path in (tmp_path / "export").rglob("*") if path.is_file()}
+    assert modes == {(tmp_path / "plain").stat().st_mode}
+
+
 def test_the_hash_of_a_file_is_the_sha256_of_its_content(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     assert sha256(tmp_path / "file") == hashlib.sha256(b"content").hexdigest()

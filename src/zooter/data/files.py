@@ -42,6 +42,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_dir(folder: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `folder`, and rename it to `folder` if the block ends without an error.
 
+    Its files can be read by whoever can read the folder: some libraries (safetensors) write them for their owner alone,
+    and a server may run as another user.
+
     Args:
         folder: the folder to be written; an existing one is replaced, and deleted only after the replacement.
     """
@@ -50,6 +53,10 @@ def atomic_dir(folder: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        mode = temporary.stat().st_mode & 0o666  # by the umask
+        for path in temporary.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                path.chmod(mode)
         if folder.exists():
             folder.rename(earlier := folder.parent / f".{folder.name}.{uuid.uuid4().hex}")
             temporary.rename(folder)
