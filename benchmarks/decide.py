@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("export", type=Path, nargs="+")
     parser.add_argument("--long", action="store_true", help="128 and 512 tokens, batches, two cores")
     arguments = parser.parse_args()
-    console = Console()
+    console = Console(width=140)
     cases = [(1, 1, 32)]
     if arguments.long:
         cases += [(1, 1, 128), (1, 1, 512), (1, 8, 32), (1, 32, 32), (2, 1, 32), (2, 8, 32), (2, 32, 32)]
