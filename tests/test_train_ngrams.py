@@ -70,6 +70,26 @@ def test_both_forms_route_alike_and_each_topic_to_its_candidate(export: Path) ->
     np.testing.assert_allclose(output.probs[:5], alone, atol=1e-6)
 
 
+@pytest.mark.parametrize("folds", ["null", "2"])
+def test_the_report_says_beside_it_what_a_router_with_another_encoder_gives(
+    home: Path, tmp_path: Path, folds: str
+) -> None:
+    tiny = [f"encoder.model={home / 'encoder'}", "encoder.layers=[1,2]"]
+    settings = [f"folds={folds}", "export=null"]
+    beside = [argument.replace("encoder.", "compare_encoder.") for argument in tiny]
+    both, alone = (
+        train.run(config.build(values), values)
+        for values in (
+            composed(home, "encoder@compare_encoder=minilm", *beside, *settings, f"run_dir={tmp_path / 'both'}"),
+            composed(home, *tiny, *settings, f"run_dir={tmp_path / 'alone'}", with_ngrams=False),
+        )
+    )
+    assert both is not None
+    assert alone is not None
+    assert both["test"]["intervals"]["routed, encoder"] == alone["test"]["intervals"]["routed"]
+    assert both["settings"]["encoder"]["_target_"].endswith("NgramEncoder")
+
+
 def test_the_encoder_learns_from_training_queries_alone(home: Path, export: Path) -> None:
     queries = reward_table.read(home / "table.parquet").queries
     part = Split().parts(queries)[0]

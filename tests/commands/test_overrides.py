@@ -136,9 +136,10 @@ def test_training_takes_a_table_or_a_reader_not_both(values: dict[str, object], 
 
 
 def test_short_names_stand_for_overrides() -> None:
-    given = ["train.py", "truth=verify", "pool_file=my.yaml", "truth.method=math", "pool=any"]
+    given = ["train.py", "truth=verify", "compare_encoder=minilm", "pool_file=my.yaml", "truth.method=math", "pool=any"]
     assert overrides.expand_short_names(given) == [
-        "train.py", "rewarder@truth=verify", "pool=_file", "pool.path=my.yaml", "truth.method=math", "pool=any",
+        "train.py", "rewarder@truth=verify", "encoder@compare_encoder=minilm", "pool=_file", "pool.path=my.yaml",
+        "truth.method=math", "pool=any",
     ]  # fmt: skip
 
 

@@ -141,7 +141,9 @@ def with_shortened_run(command: str, folder: Path, url: str) -> tuple[Path, list
     program, *words = shlex.split(VARIABLES.sub("", command))
     script = ROOT / words.pop(0) if program == "python" else folder / "zooter_entry.py"
     if script.name == "train.py" or words[0] in ("train", "sweep"):
-        words += [*tiny_encoder(folder), "export.onnx=false"]
+        pretrained = "compare_encoder" if "encoder=ngrams" in words else "encoder"
+        words += [setting.replace("encoder.", f"{pretrained}.", 1) for setting in tiny_encoder(folder)]
+        words += ["export.onnx=false"]
     if "experiment=zoo" in words:
         words += ["reader.count=200"]
     if "rewarder=judge" in words:

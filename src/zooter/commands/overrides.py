@@ -10,6 +10,7 @@ from zooter.errors import ConfigError
 
 ALWAYS_COMPARED = ("random", "knn")  # selectors that every comparison has
 MODE = "mode="
+GROUP_OF_SETTING = {"truth": "rewarder", "compare_encoder": "encoder"}  # settings that a second group's file fills
 LIVE_RUN = ("reader", "pool", "responder", "rewarder", "truth")
 RENAMED_MODES = {"imitate": "to_huggingface"}
 
@@ -117,7 +118,7 @@ def expand_selectors(arguments: Sequence[str], folders: Sequence[Path]) -> list[
 
 
 def expand_short_names(arguments: Sequence[str]) -> list[str]:
-    """Turn `truth=verify` and `pool_file=FILE` into the Hydra overrides that they stand for.
+    """Turn `truth=verify`, `compare_encoder=minilm` and `pool_file=FILE` into the Hydra overrides they stand for.
 
     Args:
         arguments: the command line of a mode that asks candidates; `mode=serve` has a setting `pool_file` of its own.
@@ -125,8 +126,8 @@ def expand_short_names(arguments: Sequence[str]) -> list[str]:
     expanded: list[str] = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if key == "truth" and equals:
-            expanded.append(f"rewarder@truth={value}")
+        if key in GROUP_OF_SETTING and equals:
+            expanded.append(f"{GROUP_OF_SETTING[key]}@{key}={value}")
         elif key == "pool_file" and equals:
             expanded += ["pool=_file", f"pool.path={value}"]
         else:

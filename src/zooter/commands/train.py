@@ -34,7 +34,7 @@ from zooter.evaluation.router_metrics import RouterOutcome
 from zooter.evaluation.validation import summarise_validation
 from zooter.router import export
 from zooter.router.fill_embeddings import fill_embeddings
-from zooter.training.method import TrainedRouter, TrainingData
+from zooter.training.method import TrainedRouter, TrainingData, TrainingMethod
 from zooter.training.processes import first_process_first, is_first_process
 from zooter.training.tagger.protocol import AskingTagger
 
@@ -103,11 +103,9 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
     check_run(settings, table, parts)
     log.info("%d queries, %d candidates, %d tags", len(table.queries), len(table.pool.names), len(table.tags.names))
     with first_process_first(settings.trainer):
-        encoder = method.resolve_encoder(settings.cache_dir)  # here, for all machines of a cluster
-        fill_embeddings(table.queries, encoder, settings.cache_dir, settings.engine)
         if isinstance(settings.tagger, AskingTagger):
             settings.tagger.fill(table.queries, settings.engine)
-        data = method.embed(table, parts[0], settings.cache_dir)
+        data = embed(settings, method, table, parts[0])
     if settings.until is not None:
         if is_first_process():
             method.write_labels(run_dir / "labels.parquet", data, parts[0], settings.until == "label")
@@ -146,10 +144,24 @@ def run(settings: TrainSettings, config: Mapping[str, Any], table: RewardTable |
     return report
 
 
+def embed(settings: TrainSettings, method: TrainingMethod, table: RewardTable, part: Part) -> TrainingData:
+    """Embed a table's queries with the encoder of a method, by the run's engine.
+
+    Args:
+        settings: of the run.
+        method: whose encoder embeds.
+        table: n queries.
+        part: whose training queries an encoder that learns is fitted to.
+    """
+    encoder = method.resolve_encoder(settings.cache_dir)  # here, for all machines of a cluster
+    fill_embeddings(table.queries, encoder, settings.cache_dir, settings.engine)
+    return method.embed(table, part, settings.cache_dir)
+
+
 def train_and_measure(
     settings: TrainSettings, data: TrainingData, part: Part, logger: Logger | None, prefix: str
 ) -> tuple[TrainedRouter, RouterOutcome]:
-    """Train a router on one part, and one for each β to compare, and measure them on the part's test queries.
+    """Train a router on one part, and those to compare it with, and measure them on the part's test queries.
 
     Args:
         settings: of the run.
@@ -172,6 +184,12 @@ def train_and_measure(
         smoothed = replace(method, label=replace(method.label, beta=beta))
         other = smoothed.train_part(data, part, checkpoints, initial_fit=initial_fit, prefix=f"{prefix}beta{beta}/")
         others[f"routed, β = {beta:g}"] = other.logits(data, part.test)
+    if settings.compare_encoder is not None:
+        encoded = replace(method, encoder=settings.compare_encoder)
+        with first_process_first(settings.trainer):
+            other_data = embed(settings, encoded, data.records, part)
+        other = encoded.train_part(other_data, part, checkpoints, prefix=f"{prefix}encoder/")
+        others[f"routed, {settings.compare_encoder.name}"] = other.logits(other_data, part.test)
     return trained, measure(data, part, trained, trained.logits(data, part.test), others)
 
 

@@ -60,6 +60,7 @@ class TrainSettings:
         folds: None for one split; k for k parts that together test every query once.
         selectors: name → selector; those and the trained router are compared on the test queries, into `compared/`.
         compare_beta: routers with these β are trained too, and stand beside the first in the report.
+        compare_encoder: so is a router with this encoder.
         prices: candidate → US dollars per million tokens.
         groups: tag → group, for means and ranks of groups of tags in the report.
         format: of `records`, where another tool wrote it (docs/import.md), or "auto"; None for a recorded table.
@@ -97,12 +98,15 @@ class TrainSettings:
     folds: Annotated[int, Field(ge=2)] | None = None
     selectors: Mapping[str, SkipValidation[Selector]] = field(default_factory=dict)
     compare_beta: Sequence[float] = ()
+    compare_encoder: TextEncoder | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     ckpt_path: PathField | None = None
 
     def __post_init__(self) -> None:
         check_label(self.net, self.label)
         check_encoder(self.net, self.encoder)
+        if self.compare_encoder is not None:
+            check_encoder(self.net, self.compare_encoder)
         if self.ckpt_path is not None and self.folds is not None:
             raise ConfigError(
                 expected="ckpt_path with one split", found=f"folds={self.folds}", do="set folds=null to resume"

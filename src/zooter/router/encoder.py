@@ -89,6 +89,12 @@ class Encoder:
         return self
 
     @property
+    def name(self) -> str:
+        """Name the model in a report: the package, the hub id's last part, or the folder."""
+        package = self.model.removeprefix(PACKAGE)
+        return Path(self.model).name if package == self.model else package.split("/")[0]
+
+    @property
     def summary(self) -> str:
         """Describe what embeddings depend on, in one line."""
         layers, fingerprint = self.layers, self.fingerprint[:8]

@@ -91,6 +91,11 @@ class NgramEncoder:
         return self._fitted.fingerprint
 
     @property
+    def name(self) -> str:
+        """Name the encoder in a report."""
+        return NGRAMS
+
+    @property
     def summary(self) -> str:
         """Describe the encoder and what it has learned, in one line."""
         return f"{NGRAMS} of {self.max_characters} characters ({self.fingerprint[:8]})"
