@@ -112,6 +112,36 @@ def _fingerprint(files: tuple[tuple[str, int, int], ...], salt: str) -> str:
     return digest.hexdigest()[:32]
 
 
+def model_folder(model: str, revision: str | None, patterns: Sequence[str], setting: str) -> Path:
+    """Locate a model's files; downloads them where it is a hub id.
+
+    Args:
+        model: a folder, a hub id, or `pkg://PACKAGE/FOLDER`.
+        revision: the hub commit or tag; None is the hub's default branch.
+        patterns: of the files to download.
+        setting: that names the model, for errors.
+
+    Raises:
+        ConfigError: there is no such folder, package or hub model.
+    """
+    if model.startswith(PACKAGE):
+        return package_folder(model)
+    return Path(model) if Path(model).is_dir() else hub_folder(model, revision, patterns, setting)
+
+
+def model_name(model: str) -> str:
+    """Name a model in a report.
+
+    Args:
+        model: a folder, a hub id, or `pkg://PACKAGE/FOLDER`.
+
+    Returns:
+        The last part of the folder or hub id, or the package.
+    """
+    package = model.removeprefix(PACKAGE)
+    return Path(model).name if package == model else package.split("/")[0]
+
+
 def package_folder(model: str) -> Path:
     """Locate a folder inside an installed Python package.
 

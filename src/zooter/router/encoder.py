@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zooter.collect.progress import progress_bar
 from zooter.data.component import TupleField, component
-from zooter.data.model_files import PACKAGE, SAFE_PATTERNS, folder_fingerprint, hub_folder, package_folder
+from zooter.data.model_files import SAFE_PATTERNS, folder_fingerprint, model_folder, model_name
 from zooter.data.shards import KEY
 from zooter.data.store import Store
 from zooter.router.pooling import Pooling
@@ -90,9 +90,8 @@ class Encoder:
 
     @property
     def name(self) -> str:
-        """Name the model in a report: the package, the hub id's last part, or the folder."""
-        package = self.model.removeprefix(PACKAGE)
-        return Path(self.model).name if package == self.model else package.split("/")[0]
+        """Name the model in a report."""
+        return model_name(self.model)
 
     @property
     def summary(self) -> str:
@@ -122,11 +121,7 @@ class Encoder:
         Raises:
             ConfigError: there is no such folder, package or hub model.
         """
-        if self.model.startswith(PACKAGE):
-            return package_folder(self.model)
-        if Path(self.model).is_dir():
-            return Path(self.model)
-        return hub_folder(self.model, self.revision, SAFE_PATTERNS, "encoder.model")
+        return model_folder(self.model, self.revision, SAFE_PATTERNS, "encoder.model")
 
     @cached_property
     def fingerprint(self) -> str:
