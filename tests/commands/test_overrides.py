@@ -163,6 +163,14 @@ def test_a_choice_that_is_set_to_null_is_refused(tmp_path: Path) -> None:
     overrides.refuse_null_choices(["records=null", "reader=file", "folds=null"], tmp_path)
 
 
+@pytest.mark.parametrize("argument", ["compare_encoder=null", "encoder@compare_encoder=null"])
+def test_a_second_choice_of_a_group_that_is_set_to_null_is_refused(tmp_path: Path, argument: str) -> None:
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "minilm.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"expected compare_encoder among \['minilm'\]; found null; leave"):
+        overrides.refuse_null_choices([argument], tmp_path)
+
+
 @pytest.mark.parametrize("place", [1, 2, 3])
 def test_selectors_stand_beside_the_other_overrides_wherever_an_option_is(options: Path, place: int) -> None:
     arguments = ["infer.py", "records=FILE", "selectors=[margin]"]

@@ -115,7 +115,7 @@ def _run(task: Callable[[DictConfig], Any], config_name: str, arguments: Sequenc
     quiet = [] if is_first else ["hydra/hydra_logging=none", "hydra/job_logging=none"]
     sys.argv = [sys.argv[0], *arguments, *quiet]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise errors, which are shown as ours, instead of printing them
-    with errors_of_settings([path.name for path in CONF.iterdir() if path.is_dir()]):
+    with errors_of_settings([*(path.name for path in CONF.iterdir() if path.is_dir()), *overrides.GROUP_OF_SETTING]):
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_task)()
 
 

@@ -128,8 +128,8 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
     if kind in (int, bool):
         choices = {"true": True, "false": False} if kind is bool else {value: int(value)} if value.isdecimal() else {}
         if value not in choices:
-            kinds = "true or false" if kind is bool else "a whole number"
-            raise ConfigError(expected=f"{kinds} as {key}", found=repr(value), do="correct it")
+            expected = "true or false" if kind is bool else "a whole number"
+            raise ConfigError(expected=f"{expected} as {key}", found=repr(value), do="correct it")
         return choices[value]
     return Path(value) if kind == Path | None else value
 

@@ -166,9 +166,12 @@ def refuse_null_choices(arguments: Sequence[str], folder: Path) -> None:
     """
     for argument in arguments:
         key, _, value = argument.lstrip("+").partition("=")
-        if value == "null" and key and (folder / key).is_dir():
-            options = sorted(path.stem for path in (folder / key).glob("[!_]*.yaml"))
-            raise ConfigError(expected=f"{key} among {options}", found="null", do=f"leave {key}=… out to choose none")
+        group, _, setting = key.rpartition("@")
+        group = group or GROUP_OF_SETTING.get(setting, setting)
+        if value == "null" and group and (folder / group).is_dir():
+            options = sorted(path.stem for path in (folder / group).glob("[!_]*.yaml"))
+            do = f"leave {setting}=… out to choose none"
+            raise ConfigError(expected=f"{setting} among {options}", found="null", do=do)
 
 
 def refuse_missing(keys: Collection[str]) -> None:

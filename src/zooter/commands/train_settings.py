@@ -106,7 +106,7 @@ class TrainSettings:
         check_label(self.net, self.label)
         check_encoder(self.net, self.encoder)
         if self.compare_encoder is not None:
-            check_encoder(self.net, self.compare_encoder)
+            check_encoder(self.net, self.compare_encoder, "compare_encoder")
         if self.ckpt_path is not None and self.folds is not None:
             raise ConfigError(
                 expected="ckpt_path with one split", found=f"folds={self.folds}", do="set folds=null to resume"

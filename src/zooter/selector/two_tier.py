@@ -40,11 +40,11 @@ class TwoTier:
         """
         names, prices, means = recorded.pool.names, recorded.prices, mean_rewards(recorded)
         if small is None:
-            candidates = [name for name in names if name != large]
-            small = min(candidates, key=lambda name: np.nan_to_num(prices[name], nan=np.inf), default=None)
-        candidates = [name for name in rank_by_mean_reward(means) if name != small]
-        large = large or next(iter(candidates), None)
-        if small is None or small not in names or large is None or large not in candidates:
+            smaller = [name for name in names if name != large]
+            small = min(smaller, key=lambda name: np.nan_to_num(prices[name], nan=np.inf), default=None)
+        larger = [name for name in rank_by_mean_reward(means) if name != small]
+        large = large or next(iter(larger), None)
+        if small is None or small not in names or large is None or large not in larger:
             raise ConfigError(
                 expected=f"two different candidates among {list(names)} as selector.small and selector.large",
                 found=f"{small!r} and {large!r}",

@@ -226,12 +226,13 @@ class FinetuneRecipe:
         return optimizer, get_linear_schedule_with_warmup(optimizer, warmup_steps, steps)
 
 
-def check_encoder(recipe: Recipe, encoder: TextEncoder) -> None:
+def check_encoder(recipe: Recipe, encoder: TextEncoder, setting: str = "encoder") -> None:
     """Refuse an encoder without weights for a net that trains them.
 
     Args:
         recipe: of the net.
         encoder: of the queries.
+        setting: that holds the encoder, for the error.
 
     Raises:
         ConfigError: the recipe trains the encoder, and the encoder is no transformer.
@@ -239,8 +240,8 @@ def check_encoder(recipe: Recipe, encoder: TextEncoder) -> None:
     if recipe.trains_encoder and not isinstance(encoder, Encoder):
         raise ConfigError(
             expected=f"a transformer as the encoder with {type(recipe).__name__}, which trains its weights",
-            found="encoder=ngrams, which has none to train",
-            do="set net=frozen, or encoder=minilm",
+            found=f"{setting}=ngrams, which has none to train",
+            do=f"set net=frozen, or {setting}=minilm",
         )
 
 
